@@ -1,0 +1,477 @@
+"""
+Ask and steer a running HAProxy: who is up, drain a server, put it back.
+
+Needs HAProxy 2.4 or later with a ``stats socket`` of ``level admin``. Which socket: the argument
+``socket``, else the minion's configuration or pillar ``haproxy.socket``, else pillar
+``lb:socket``, else ``/run/haproxy/admin.sock``. A path or ``HOST:PORT``.
+
+.. code-block:: yaml
+
+    haproxy.socket: /run/haproxy/admin.sock
+
+HAProxy forgets what was set here when it is reloaded, unless its configuration has
+``server-state-file`` and ``load-server-state-from-file global`` and :py:func:`save_state` ran
+before the reload.
+"""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+import time
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "haproxy"
+
+DEFAULT_SOCKET = "/run/haproxy/admin.sock"
+_POLL = 0.1
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _address(socket):
+    if socket:
+        return str(socket)
+    for key in ("haproxy.socket", "haproxy:socket", "lb:socket"):
+        if configured := __salt__["config.get"](key):
+            return configured
+    return DEFAULT_SOCKET
+
+
+def _ask(function, socket, *args):
+    call = __utils__[f"haproxy.{function}"]
+    try:
+        return call(_address(socket), *args)
+    except (OSError, LookupError, ValueError) as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _seconds(name, value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise CommandExecutionError(f"{name} must be a number of seconds, not {value!r}")
+    return value
+
+
+def info(socket=None):
+    """
+    Return ``show info`` as a dictionary: ``Version``, ``Uptime_sec``, ``CurrConns`` and so on.
+
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.info
+    """
+    return _ask("info", socket)
+
+
+def stat(socket=None):
+    """
+    Return ``show stat``: one dictionary for each frontend, backend and server, keys as HAProxy's.
+
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.stat
+    """
+    return _ask("stat", socket)
+
+
+def servers(backend, socket=None):
+    """
+    Return the servers of a backend, in the configuration's order.
+
+    Each is a dictionary with ``name``, ``backend``, ``address``, ``admin`` (``ready``, ``drain``,
+    ``maint``), ``status`` (HAProxy's word), ``up``, ``checked``, ``in_service`` (gets new
+    sessions), ``sessions``, ``queued``, ``weight``, ``check`` (last check, in words) and
+    ``since`` (seconds since it last went up or down).
+
+    backend
+        The backend's name.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown backend or when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.servers web
+    """
+    return _ask("servers", socket, backend)
+
+
+def _pick(found, backend, server):
+    for entry in found:
+        if entry["name"] == server:
+            return entry
+    known = ", ".join(entry["name"] for entry in found) or "none"
+    raise CommandExecutionError(
+        f"No such server: backend '{backend}' has no '{server}' (its servers: {known})"
+    )
+
+
+def server_state(backend, server, socket=None):
+    """
+    Return one server of a backend, as :py:func:`servers` describes it.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown backend or server, or when HAProxy cannot be
+    asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.server_state web web-1
+    """
+    return _pick(servers(backend, socket), backend, server)
+
+
+def sessions(backend, server, socket=None):
+    """
+    Return how many sessions a server has now, those waiting in its own queue included.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown backend or server, or when HAProxy cannot be
+    asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.sessions web web-1
+    """
+    return _load(server_state(backend, server, socket))
+
+
+def _load(entry):
+    return entry["sessions"] + entry["queued"]
+
+
+def set_state(backend, server, state, socket=None):
+    """
+    Set a server's administrative state and return the server, without waiting for anything.
+
+    This is the bare command: it does not ask who else is in service. Use :py:func:`drain` to
+    take a server out of rotation.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    state
+        ``ready``, ``drain`` (no new sessions, checks go on) or ``maint`` (no new sessions, no
+        checks; a server that leaves maint gets sessions before its first check).
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown backend, server or state, and when HAProxy cannot
+    be asked or refuses.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.set_state web web-1 maint
+    """
+    _ask("set_server_state", socket, backend, server, state)
+    return server_state(backend, server, socket)
+
+
+def may_drain(backend, server, min_in_service=1, socket=None):
+    """
+    Say whether a server can be drained and enough others stay in service.
+
+    A server that is not in service takes nothing away, so it may always be drained.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    min_in_service
+        How many servers must get new sessions afterwards.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns a dictionary: ``allowed``, ``others`` (names of the other servers in service) and
+    ``reason`` (a sentence; empty when allowed).
+
+    Raises CommandExecutionError for an unknown backend or server, or when HAProxy cannot be
+    asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.may_drain web web-1
+    """
+    if isinstance(min_in_service, bool) or not isinstance(min_in_service, int):
+        raise CommandExecutionError(
+            f"min_in_service must be a whole number of servers, not {min_in_service!r}"
+        )
+    found = servers(backend, socket)
+    entry = _pick(found, backend, server)
+    others = [each["name"] for each in found if each["in_service"] and each["name"] != server]
+    allowed = not entry["in_service"] or len(others) >= min_in_service
+    reason = ""
+    if not allowed:
+        reason = (
+            f"{backend}/{server} stays in service: without it {len(others)}"
+            f" server{'' if len(others) == 1 else 's'} would be left in backend '{backend}',"
+            f" at least {min_in_service} must be; bring another one up first"
+        )
+    return {"allowed": allowed, "others": others, "reason": reason}
+
+
+def drain(backend, server, timeout=30, min_in_service=1, socket=None):
+    """
+    Give a server no new sessions and wait until its present ones have ended.
+
+    A server that is down is not waited for: what hangs on it will not end by itself. When the
+    sessions do not end in time the server is put back to the state it had, so that a failed
+    drain costs no capacity.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    timeout
+        Seconds to wait for zero sessions.
+    min_in_service
+        Refuse when fewer servers than this would stay in service. The default keeps the last one
+        from ever being drained.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns the server as :py:func:`servers` does, with ``changed`` (False when it was drained
+    already) and ``waited`` (seconds) added.
+
+    Raises CommandExecutionError for an unknown backend or server, when too few would stay in
+    service, when sessions are left after the timeout, or when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.drain web web-1 timeout=60
+    """
+    _seconds("timeout", timeout)
+    before = server_state(backend, server, socket)["admin"]
+    verdict = may_drain(backend, server, min_in_service, socket)
+    if not verdict["allowed"]:
+        raise CommandExecutionError(verdict["reason"])
+    if before != "drain":
+        _ask("set_server_state", socket, backend, server, "drain")
+    try:
+        entry = wait_drained(backend, server, timeout, socket)
+    except CommandExecutionError as error:
+        if before == "drain":
+            raise
+        _ask("set_server_state", socket, backend, server, before)
+        raise CommandExecutionError(f"{error}; it was put back to '{before}'") from error
+    return {**entry, "changed": before != "drain"}
+
+
+def wait_drained(backend, server, timeout=30, socket=None):
+    """
+    Wait until a server that gets no new sessions has none left; change nothing.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    timeout
+        Seconds to wait. A server that is down is not waited for.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns the server as :py:func:`servers` does, with ``waited`` (seconds) added.
+
+    Raises CommandExecutionError when the server is not in drain or maint, for an unknown backend
+    or server, when sessions are left after the timeout, or when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.wait_drained web web-1 timeout=60
+    """
+    start = time.monotonic()
+    deadline = start + _seconds("timeout", timeout)
+    while True:
+        entry = server_state(backend, server, socket)
+        if entry["admin"] == "ready":
+            raise CommandExecutionError(
+                f"{backend}/{server} is in rotation and gets new sessions: drain it first"
+            )
+        if not _load(entry) or not entry["up"]:
+            return {**entry, "waited": round(time.monotonic() - start, 1)}
+        if time.monotonic() >= deadline:
+            left = _load(entry)
+            raise CommandExecutionError(
+                f"{backend}/{server} still has {left} session{'' if left == 1 else 's'}"
+                f" {timeout} s after it was drained"
+            )
+        time.sleep(_POLL)
+
+
+def ready(backend, server, socket=None):
+    """
+    Put a server back in rotation and return it, as :py:func:`servers` does.
+
+    It gets sessions once HAProxy's checks call it up: :py:func:`wait_up` waits for that.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown backend or server, or when HAProxy cannot be
+    asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.ready web web-1
+    """
+    return set_state(backend, server, "ready", socket)
+
+
+def wait_up(backend, server, timeout=30, socket=None):
+    """
+    Wait until HAProxy's checks call a server up. Works on a drained server too: its checks go on.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    timeout
+        Seconds to wait.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns the server as :py:func:`servers` does, with ``waited`` (seconds) added.
+
+    Raises CommandExecutionError when the server is in maint (nothing is checked there), when it
+    is not up after the timeout, for an unknown backend or server, or when HAProxy cannot be
+    asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.wait_up web web-1 timeout=60
+    """
+    start = time.monotonic()
+    deadline = start + _seconds("timeout", timeout)
+    while True:
+        entry = server_state(backend, server, socket)
+        if entry["admin"] == "maint":
+            raise CommandExecutionError(
+                f"{backend}/{server} is in maint, where HAProxy checks nothing: set it to"
+                " 'ready' or 'drain' first"
+            )
+        if entry["up"] and entry["checked"]:
+            return {**entry, "waited": round(time.monotonic() - start, 1)}
+        if time.monotonic() >= deadline:
+            raise CommandExecutionError(
+                f"{backend}/{server} is {entry['status']} after {timeout} s; HAProxy's last"
+                f" check of {entry['address']} said: {entry['check'] or 'nothing yet'}"
+            )
+        time.sleep(_POLL)
+
+
+def save_state(path, socket=None):
+    """
+    Write the state of every server to a file that HAProxy reads at its next start or reload.
+
+    Run it before each reload, or drains are forgotten. HAProxy reads the file when its
+    configuration has ``server-state-file <path>`` (global) and ``load-server-state-from-file
+    global`` (defaults or backend). The file is replaced in one step and readable by its owner
+    alone (HAProxy reads it as root).
+
+    path
+        The file; its folder must exist.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns ``{"path": …, "servers": <how many>}``.
+
+    Raises CommandExecutionError when HAProxy cannot be asked or the file cannot be written.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.save_state /var/lib/haproxy/server-state
+    """
+    text = _ask("servers_state", socket)
+    target = pathlib.Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+        pathlib.Path(temporary).replace(target)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                pathlib.Path(temporary).unlink()
+        raise CommandExecutionError(
+            f"HAProxy's server state cannot be saved to {path}: {error.strerror}"
+        ) from error
+    rows = __utils__["haproxy.parse_servers_state"](text)
+    return {"path": str(path), "servers": len(rows)}
+
+
+def check_config(path):
+    """
+    Check a configuration file with ``haproxy -c``.
+
+    path
+        The file, or a folder of files that HAProxy reads in order.
+
+    Returns ``{"path": …, "valid": True, "warnings": [<sentence>, …]}``.
+
+    Raises CommandExecutionError with HAProxy's own words when the configuration is not valid, or
+    when no ``haproxy`` is installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.check_config /etc/haproxy/haproxy.cfg
+    """
+    # The daemon's PATH may lack the folder where distributions put the program.
+    binary = salt.utils.path.which("haproxy") or salt.utils.path.which("/usr/sbin/haproxy")
+    if not binary:
+        raise CommandExecutionError("haproxy is not installed here: install its package first")
+    outcome = __salt__["cmd.run_all"](
+        [binary, "-c", "-f", str(path)], python_shell=False, ignore_retcode=True
+    )
+    said = {"ALERT": [], "WARNING": []}
+    for line in f"{outcome['stderr']}\n{outcome['stdout']}".splitlines():
+        level, _, words = line.partition(" : ")
+        level = level.partition("]")[0].lstrip("[")
+        if level in said:
+            said[level].append(words.removeprefix("config : ").strip())
+    if outcome["retcode"]:
+        words = said["ALERT"] or [outcome["stderr"].strip() or "haproxy -c gave no reason"]
+        raise CommandExecutionError(f"HAProxy does not accept {path}: {'; '.join(words)}")
+    return {"path": str(path), "valid": True, "warnings": said["WARNING"]}

@@ -1,0 +1,243 @@
+"""
+Speak to a running HAProxy over its stats socket (the runtime API of HAProxy's management guide).
+
+Callers name the socket the way HAProxy's own configuration does: ``/run/haproxy/admin.sock``,
+``unix@/run/haproxy/admin.sock``, ``127.0.0.1:9999``, ``ipv4@127.0.0.1:9999``, ``[::1]:9999`` or
+``ipv6@::1:9999``. One connection carries one command: that is HAProxy's non-interactive mode,
+in which the end of the answer is the end of the connection and nothing has to be guessed.
+
+Salt's loader hands out functions only, so errors are Python's own classes:
+
+* ``OSError`` (with its ``TimeoutError``, ``PermissionError``): the socket cannot be used;
+* ``LookupError``: HAProxy knows no such backend or server;
+* ``ValueError``: HAProxy refused the command, or the caller's words cannot be a command.
+"""
+
+import json
+import re
+import socket
+
+__virtualname__ = "haproxy"
+
+#: Operational state 0 is "stopped"; 1 (slow start), 2 (running) and 3 (finishing) take traffic.
+_OP_STOPPED = 0
+#: Bits of srv_admin_state: forced, inherited, configured, resolution and name-change maintenance.
+_ADMIN_MAINT = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+#: Bits of srv_admin_state: forced and inherited drain.
+_ADMIN_DRAIN = 0x08 | 0x10
+#: srv_check_state: checks are configured for the server and enabled.
+_CHECK_CONFIGURED = 0x02
+#: srv_check_result: the last check passed, or passed with a condition (404 with disable-on-404).
+_CHECK_PASSED = (3, 4)
+
+_UNKNOWN = ("No such server", "No such backend", "No such proxy", "Can't find backend")
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+\Z")
+STATES = ("ready", "drain", "maint")
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _connect(address, timeout):
+    kind, at, rest = address.partition("@")
+    if not at:
+        kind, rest = ("unix" if address.startswith("/") else "tcp"), address
+    if kind == "unix":
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout)
+        try:
+            connection.connect(rest)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    if kind not in ("tcp", "tcp4", "tcp6", "ipv4", "ipv6"):
+        raise ValueError(
+            f"'{address}' is no HAProxy socket: give a path, or HOST:PORT for one on TCP"
+        )
+    host, _, port = rest.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"'{address}' is no HAProxy socket: the port is missing (HOST:PORT)")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout)
+
+
+def command(address, line, timeout=10):
+    """
+    Send one command and return HAProxy's whole answer, trailing blank lines removed.
+
+    address
+        The stats socket, in one of the forms named at the top.
+    line
+        The command, e.g. ``show info``. One command: no newline, no ``;``.
+    timeout
+        Seconds that connecting, and each read, may take.
+
+    Raises ``OSError`` when the socket cannot be reached or does not answer, ``ValueError`` when
+    the line is not one command.
+    """
+    if re.search(r"[;\n\r\\]", line):
+        raise ValueError(f"not one HAProxy command: {line!r}")
+    chunks = []
+    try:
+        with _connect(address, timeout) as connection:
+            connection.sendall(line.encode() + b"\n")
+            while chunk := connection.recv(65536):
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise TimeoutError(f"HAProxy at {address} gave no answer within {timeout} s") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise type(error)(
+            f"HAProxy cannot be asked at {address}: {reason}; is it running, and does its"
+            " configuration have this 'stats socket'?"
+        ) from error
+    return b"".join(chunks).decode(errors="replace").rstrip("\n")
+
+
+def _refuse(address, line, answer):
+    message = f"HAProxy at {address} refused '{line}': {answer.splitlines()[0]}"
+    if answer.startswith(_UNKNOWN):
+        raise LookupError(message)
+    if answer.startswith("Permission denied"):
+        raise PermissionError(f"{message}; its 'stats socket' line needs 'level admin'")
+    raise ValueError(message)
+
+
+def _json(address, line):
+    answer = command(address, line)
+    if not answer.startswith("["):
+        _refuse(address, line, answer or "(no answer)")
+    return json.loads(answer)
+
+
+def _name(kind, value):
+    if not isinstance(value, str) or not _NAME.match(value):
+        raise ValueError(f"{value!r} cannot be the name of a {kind} in HAProxy")
+    return value
+
+
+def _record(fields):
+    return {field["field"]["name"]: field["value"]["value"] for field in fields}
+
+
+def info(address):
+    """
+    Return ``show info`` as a dictionary, numbers as numbers (e.g. ``Version``, ``Uptime_sec``).
+
+    Raises ``OSError`` when HAProxy cannot be asked.
+    """
+    return _record(_json(address, "show info json"))
+
+
+def stat(address):
+    """
+    Return ``show stat`` as a list with one dictionary for each frontend, backend and server.
+
+    The keys are HAProxy's own (``pxname``, ``svname``, ``scur``, ``status`` …), numbers are
+    numbers. Raises ``OSError`` when HAProxy cannot be asked.
+    """
+    return [_record(fields) for fields in _json(address, "show stat json")]
+
+
+def servers_state(address, backend=None):
+    """
+    Return the text of ``show servers state``, which is also what HAProxy loads after a reload.
+
+    backend
+        Only this backend's servers; every backend's when left out.
+
+    Raises ``LookupError`` for an unknown backend, ``OSError`` when HAProxy cannot be asked.
+    """
+    line = "show servers state"
+    if backend is not None:
+        line += f" {_name('backend', backend)}"
+    answer = command(address, line)
+    if not answer.startswith("1\n"):
+        _refuse(address, line, answer or "(no answer)")
+    return answer + "\n"
+
+
+def parse_servers_state(text):
+    """
+    Return the rows of ``show servers state`` as dictionaries of strings, keyed as HAProxy does.
+
+    Raises ``ValueError`` when the text is of another version than 1.
+    """
+    version, _, table = text.partition("\n")
+    if version.strip() != "1" or not table.startswith("# "):
+        raise ValueError(f"'show servers state' has an unknown format: {text[:60]!r}")
+    header, *rows = table[2:].splitlines()
+    names = header.split()
+    return [dict(zip(names, row.split(), strict=False)) for row in rows if row.strip()]
+
+
+def servers(address, backend):
+    """
+    Return what HAProxy knows of each server of a backend, in the configuration's order.
+
+    Each is a dictionary: ``name``; ``backend``; ``address`` (``host:port``); ``admin``
+    (``ready``, ``drain`` or ``maint``: what an operator asked for); ``status`` (HAProxy's own
+    word, e.g. ``UP``, ``DOWN 1/2``, ``no check``); ``up`` (the checks call it alive, whatever the
+    operator asked for; always False in maint, where there are no checks); ``checked`` (the last
+    check passed, or there are none to pass); ``in_service`` (gets new sessions); ``sessions`` and
+    ``queued`` (now); ``weight``; ``check`` (result of the last check, in words); ``since``
+    (seconds since it last went up or down).
+
+    Raises ``LookupError`` for an unknown backend, ``OSError`` when HAProxy cannot be asked.
+    """
+    states = parse_servers_state(servers_state(address, backend))
+    line = f"show stat {_name('backend', backend)} 4 -1 json"
+    stats = {row["svname"]: row for row in map(_record, _json(address, line))}
+    found = []
+    for state in states:
+        row = stats.get(state["srv_name"])
+        if row is None:
+            # Removed from a dynamic backend between the two answers.
+            continue
+        admin_bits = int(state["srv_admin_state"])
+        admin = "ready"
+        if admin_bits & _ADMIN_MAINT:
+            admin = "maint"
+        elif admin_bits & _ADMIN_DRAIN:
+            admin = "drain"
+        up = int(state["srv_op_state"]) != _OP_STOPPED
+        has_checks = bool(int(state["srv_check_state"]) & _CHECK_CONFIGURED)
+        weight = int(state["srv_uweight"])
+        check = " ".join(
+            str(row[key]) for key in ("check_status", "check_code", "last_chk") if row.get(key)
+        )
+        found.append(
+            {
+                "name": state["srv_name"],
+                "backend": backend,
+                "address": f"{state['srv_addr']}:{state['srv_port']}",
+                "admin": admin,
+                "status": row["status"],
+                "up": up,
+                "checked": not has_checks or int(state["srv_check_result"]) in _CHECK_PASSED,
+                "in_service": up and admin == "ready" and weight > 0,
+                "sessions": row["scur"],
+                "queued": row["qcur"],
+                "weight": weight,
+                "check": check,
+                "since": int(state["srv_time_since_last_change"]),
+            }
+        )
+    return found
+
+
+def set_server_state(address, backend, server, state):
+    """
+    Set a server's administrative state: ``ready``, ``drain`` or ``maint``.
+
+    Raises ``LookupError`` for an unknown backend or server, ``PermissionError`` when the socket
+    is not of level admin, ``ValueError`` for another state, ``OSError`` when HAProxy cannot be
+    asked.
+    """
+    if state not in STATES:
+        raise ValueError(f"'{state}' is no server state: use one of {', '.join(STATES)}")
+    line = f"set server {_name('backend', backend)}/{_name('server', server)} state {state}"
+    answer = command(address, line)
+    if answer:
+        _refuse(address, line, answer)
