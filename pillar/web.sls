@@ -1,0 +1,12 @@
+# Times in seconds.
+web:
+  port: 8000
+  user: counterapp
+  root: /opt/counterapp
+  workers: 2
+  threads: 8
+  min_in_service: 1
+  min_healthy_time: 3
+  drain_timeout: 30
+  ready_timeout: 60
+  keep_releases: 3

@@ -1,0 +1,3 @@
+include:
+  - base.install
+  - base.hosts

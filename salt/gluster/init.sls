@@ -1,0 +1,3 @@
+include:
+  - gluster.install
+  - gluster.mount

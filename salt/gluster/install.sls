@@ -1,0 +1,17 @@
+{%- from 'lib/cluster.jinja' import me with context %}
+{%- from 'gluster/map.jinja' import os, packages with context %}
+
+{%- if os.repositories %}
+
+Gluster's package repository is known:
+  pkg.installed:
+    - pkgs: {{ os.repositories | json }}
+    - require_in:
+      - pkg: Gluster's client is installed
+{%- endif %}
+
+Gluster's client is installed:
+  pkg.installed:
+    - pkgs: {{ packages | json }}
+    - refresh: {{ os.repositories | length > 0 }}
+    - install_recommends: False

@@ -1,0 +1,4 @@
+include:
+  - storage.install
+  - storage.service
+  - storage.volume

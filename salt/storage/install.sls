@@ -1,0 +1,22 @@
+{%- from 'storage/map.jinja' import packages, gluster with context %}
+{%- from 'gluster/map.jinja' import os with context %}
+
+include:
+  - gluster.install
+
+Gluster's server is installed:
+  pkg.installed:
+    - pkgs: {{ packages | json }}
+    - refresh: False
+    - install_recommends: False
+    - require:
+      - pkg: Gluster's client is installed
+
+# Only the parent: Gluster makes the brick itself, and must not find one where a disk is missing.
+The brick has a place:
+  file.directory:
+    - name: {{ salt['file.dirname'](gluster.brick) }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: True

@@ -1,0 +1,30 @@
+{%- from 'lib/cluster.jinja' import nodes, by_role with context %}
+{%- from 'storage/map.jinja' import gluster, force, replica, brick_nodes with context %}
+
+include:
+  - storage.service
+
+# Declared on every storage node, so that each of them heals the pool; whoever runs first makes it.
+The storage nodes know each other:
+  gluster.peered:
+    - name: {{ gluster.volume }}
+    - peers:
+{%- for id in by_role.storage %}
+      - {{ nodes[id].address }}
+{%- endfor %}
+    - require:
+      - service: Gluster's daemon runs
+
+The shared volume exists:
+  gluster.volume_present:
+    - name: {{ gluster.volume }}
+    - bricks:
+{%- for id in brick_nodes %}
+      - {{ nodes[id].address }}:{{ gluster.brick }}
+{%- endfor %}
+    - replica: {{ replica }}
+    - force: {{ force }}
+    - started: True
+    - options: {{ gluster.get('options', {}) | json }}
+    - require:
+      - gluster: The storage nodes know each other
