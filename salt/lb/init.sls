@@ -1,0 +1,4 @@
+include:
+  - lb.install
+  - lb.haproxy
+  - lb.keepalived

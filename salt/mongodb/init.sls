@@ -1,0 +1,5 @@
+include:
+  - mongodb.install
+  - mongodb.config
+  - mongodb.service
+  - mongodb.replication
