@@ -1,0 +1,47 @@
+"""gunicorn's configuration: ``gunicorn -c python:counterapp.gunicorn_conf counterapp.wsgi:app``.
+
+Read from the environment: ``COUNTERAPP_BIND`` (``address:port``), ``COUNTERAPP_WORKERS``,
+``COUNTERAPP_THREADS``, ``COUNTERAPP_GRACEFUL_TIMEOUT`` (seconds). ``--bind`` and the like on the
+command line win.
+"""
+
+import os
+import re
+import sys
+
+from counterapp.settings import Reader, Settings, SettingsError, whole_number
+
+
+def _bind(text: str) -> str:
+    match = re.fullmatch(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})", text)
+    if match is None or int(match[1]) > 65535:
+        raise ValueError(f"must be address:port, such as 192.168.33.11:8000, not {text!r}")
+    return text
+
+
+_reader = Reader(os.environ)
+bind = _reader.read("COUNTERAPP_BIND", _bind, "127.0.0.1:8000")
+# One process: readiness is judged once a node. More of them only pay with more cores.
+workers = _reader.read("COUNTERAPP_WORKERS", whole_number, 1)
+threads = _reader.read("COUNTERAPP_THREADS", whole_number, 32)
+# A stopping worker finishes what it has accepted within this time.
+graceful_timeout = _reader.read("COUNTERAPP_GRACEFUL_TIMEOUT", whole_number, 30)
+
+try:
+    _reader.raise_problems()
+    # Found here, a bad environment ends the master at once; a worker would only be tried again.
+    Settings.from_environ(os.environ)
+except SettingsError as error:
+    sys.exit(str(error))
+
+worker_class = "gthread"
+# Each worker imports the application for itself, so the driver's threads live where they work.
+preload_app = False
+# Longer than a balancer keeps an idle connection: it never sends into one that we are closing.
+keepalive = 75
+# Heartbeats in memory: a slow disk must not look like a hanging worker.
+worker_tmp_dir = "/dev/shm"
+# The control socket is a way in that nobody here uses.
+control_socket_disable = True
+proc_name = "counterapp"
+logger_class = "counterapp.gunicorn_log.JsonLogger"

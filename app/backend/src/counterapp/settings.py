@@ -1,0 +1,158 @@
+"""What the environment of the process says, checked as a whole before anything starts."""
+
+import importlib.metadata
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pymongo import uri_parser
+
+T = TypeVar("T")
+
+_REQUIRED = object()
+
+
+class SettingsError(Exception):
+    """The environment is not good enough to start with; the message names each variable."""
+
+
+def installed_release() -> str:
+    """Return the version of the installed package, which is the release's version.
+
+    ``0+source`` where the package runs from a source tree without having been installed.
+    """
+    try:
+        return importlib.metadata.version("counterapp")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+source"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one process. Times are in seconds."""
+
+    mongodb_uri: str = field(repr=False)
+    """Connection string of the replica set, with the application's user; secret."""
+    node: str
+    """Name of this node, as ``X-Served-By`` gives it."""
+    static: Path
+    """Folder of the built front end; has an ``index.html``."""
+    database: str = "counterapp"
+    """Name of the MongoDB database that holds the counters."""
+    database_timeout: float = 5.0
+    """How long a hit waits for a primary, and then for the majority's acknowledgement."""
+    ready_timeout: float = 1.5
+    """How long the write that ``/readyz`` makes may take altogether."""
+    log_level: str = "INFO"
+    release: str = field(default_factory=installed_release)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the ``COUNTERAPP_*`` variables.
+
+        :raises SettingsError: one or more are missing or not valid; all of them are named.
+        """
+        reader = Reader(environ)
+        values = {
+            "mongodb_uri": reader.read("COUNTERAPP_MONGODB_URI", _mongodb_uri),
+            "node": reader.read("COUNTERAPP_NODE", _node),
+            "static": reader.read("COUNTERAPP_STATIC", _static),
+            "database": reader.read("COUNTERAPP_DATABASE", _database, "counterapp"),
+            "database_timeout": reader.read("COUNTERAPP_DATABASE_TIMEOUT", _seconds, 5.0),
+            "ready_timeout": reader.read("COUNTERAPP_READY_TIMEOUT", _seconds, 1.5),
+            "log_level": reader.read("COUNTERAPP_LOG_LEVEL", _log_level, "INFO"),
+        }
+        reader.raise_problems()
+        return cls(**values)  # type: ignore[arg-type]  # no None is left without a problem
+
+
+class Reader:
+    """Reads variables one after the other and keeps what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def read(
+        self, variable: str, parse: Callable[[str], T], default: T | object = _REQUIRED
+    ) -> T | object | None:
+        """Return the parsed variable, or ``default`` where it is unset or empty.
+
+        ``parse`` raises ``ValueError`` with what the variable must be. A problem is kept for
+        :meth:`raise_problems`, and None returned.
+        """
+        text = self._environ.get(variable, "")
+        if not text:
+            if default is _REQUIRED:
+                self._problems.append(f"{variable} is not set")
+                return None
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            self._problems.append(f"{variable} {error}")
+            return None
+
+    def raise_problems(self) -> None:
+        """Raise ``SettingsError`` naming every variable that was missing or not valid."""
+        if self._problems:
+            raise SettingsError(
+                "counterapp cannot start: " + "; ".join(self._problems) + ". On a web node these"
+                " variables come from /etc/counterapp/counterapp.env."
+            )
+
+
+def whole_number(text: str, least: int = 1, most: int = 1024) -> int:
+    """Parse a decimal number between ``least`` and ``most``; ``ValueError`` otherwise."""
+    if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise ValueError(f"must be a whole number from {least} to {most}, not {text!r}")
+    return int(text)
+
+
+def _mongodb_uri(text: str) -> str:
+    # PyMongo's own messages can quote parts of the string, and it holds a password.
+    complaint = "must be a connection string like mongodb://user:password@host:port/?replicaSet=rs0"
+    if not text.startswith("mongodb://"):
+        raise ValueError(complaint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            uri_parser.parse_uri(text)
+    except Exception as error:
+        raise ValueError(f"{complaint} ({type(error).__name__})") from None
+    return text
+
+
+def _node(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", text):
+        raise ValueError(f"must be a node name of letters, digits, '_', '.' and '-', not {text!r}")
+    return text
+
+
+def _static(text: str) -> Path:
+    if not Path(text, "index.html").is_file():
+        raise ValueError(f"must be the folder of the built front end: no index.html in {text!r}")
+    # `current` is a symlink that moves to the next release while this process still serves.
+    return Path(text).resolve()
+
+
+def _database(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_-]{1,38}", text):
+        raise ValueError(f"must be a database name of letters, digits, '_' and '-', not {text!r}")
+    return text
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) or float(text) <= 0:
+        raise ValueError(f"must be a number of seconds above 0, such as 5 or 1.5, not {text!r}")
+    return float(text)
+
+
+def _log_level(text: str) -> str:
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR")
+    if text not in levels:
+        raise ValueError(f"must be one of {', '.join(levels)}, not {text!r}")
+    return text
