@@ -3,8 +3,8 @@ web:
   port: 8000
   user: counterapp
   root: /opt/counterapp
-  workers: 2
-  threads: 8
+  workers: 1
+  threads: 32
   min_in_service: 1
   min_healthy_time: 3
   drain_timeout: 30

@@ -1,0 +1,4 @@
+include:
+  - web.install
+  - web.config
+  - web.release
