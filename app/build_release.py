@@ -189,7 +189,7 @@ def build_backend(version: str, stamp: int, into: pathlib.Path) -> pathlib.Path:
         tools = pathlib.Path(folder, "tools")
         running = f"{sys.version_info.major}.{sys.version_info.minor}"
         collect_wheels(BACKEND / "build-requirements.txt", [running], tools)
-        command = ["wheel", "--quiet", "--no-deps", "--no-index", "--find-links", tools]
+        command = ["wheel", "--quiet", "--no-deps", "--no-index", "--find-links", str(tools)]
         pip(*command, "--wheel-dir", into, source, SOURCE_DATE_EPOCH=str(stamp))
     [wheel] = into.glob("counterapp-*.whl")
     return wheel
