@@ -1,0 +1,144 @@
+"""The lab's nodes as Vagrant runs them: start, destroy, and run commands on one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from lab import engine
+from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
+from lab.progress import Progress, stream
+
+SSH_KEY = BUILD / "ssh" / "id_ed25519"
+
+
+def ensure_ssh_key() -> None:
+    """Make the key pair with which Vagrant logs in to the lab's nodes, once a checkout."""
+    if SSH_KEY.exists() and SSH_KEY.with_suffix(".pub").exists():
+        return
+    SSH_KEY.parent.mkdir(parents=True, exist_ok=True)
+    SSH_KEY.unlink(missing_ok=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "counterapp-lab", "-f", str(SSH_KEY)],
+        check=True,
+    )
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Return the environment in which Vagrant works on ``lab``."""
+    return {
+        **os.environ,
+        "LAB": lab.name,
+        "TOPOLOGY": lab.topology_name,
+        "VAGRANT_DEFAULT_PROVIDER": "docker",
+        "VAGRANT_CWD": str(ROOT),
+        "VAGRANT_DOTFILE_PATH": str(vagrant_state(lab)),
+        "VAGRANT_CHECKPOINT_DISABLE": "1",
+        "COUNTERAPP_PREPARED": "1",
+    }
+
+
+def up(lab: Lab, progress: Progress) -> None:
+    """Start and provision every node that is not running, through ``vagrant up``."""
+    forget_broken(lab)
+
+    telling = ("Creating the container", "Running trigger", "Running provisioner")
+
+    def on_line(line: str) -> None:
+        match = re.match(r"==> ([a-z0-9-]+): (.*)", line)
+        if match and match[2].startswith(telling):
+            progress.say(f"{match[1]}: {match[2].rstrip('.')}")
+
+    stream(
+        ["vagrant", "up", "--provision"],
+        on_line,
+        lab.directory / "vagrant-up.log",
+        environment(lab),
+    )
+
+
+def forget_broken(lab: Lab) -> None:
+    """Remove containers that were never started, so that Vagrant makes them anew.
+
+    A `make up` that was killed while podman made a container leaves one that no longer starts.
+    """
+    for container in engine.containers(lab):
+        if container["State"] in ("created", "configured", "initialized"):
+            engine.podman("rm", "--force", "--volumes", "--time", "0", container["Id"])
+
+
+def destroy(lab: Lab) -> None:
+    """Remove every node, the network and what Vagrant knows of them.
+
+    Containers are removed by their label as well: Vagrant may never have heard of one that was
+    being made when its run was killed.
+    """
+    if vagrant_state(lab).exists() and engine.containers(lab):
+        stream(
+            ["vagrant", "destroy", "--force", "--parallel"],
+            lambda _line: None,
+            lab.directory / "vagrant-destroy.log",
+            environment(lab),
+        )
+    engine.remove_containers(lab)
+    engine.remove_network(lab)
+    if vagrant_state(lab).exists():
+        shutil.rmtree(vagrant_state(lab))
+
+
+def vagrant_state(lab: Lab) -> Path:
+    """Return where Vagrant keeps what it knows of the lab's machines.
+
+    The operator's own lab is at Vagrant's usual place, so that a plain `vagrant ssh` knows it.
+    """
+    return ROOT / ".vagrant" if lab.name == DEFAULT_NAME else lab.directory / "vagrant"
+
+
+def on_node(lab: Lab, node_id: str, command: list[str], check: bool = True) -> str:
+    """Run a command as root on a node and return what it printed.
+
+    :raises LabError: when it exits other than 0, with its own words.
+    """
+    done = subprocess.run(
+        _enter(lab, node_id, command), capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if check and done.returncode != 0:
+        words = (done.stderr.strip() or done.stdout.strip())[-3000:]
+        raise LabError(f"'{shlex.join(command)}' failed on {node_id}: {words}")
+    return done.stdout
+
+
+def run_on_node(lab: Lab, node_id: str, command: list[str], interactive: bool = False) -> int:
+    """Run a command as root on a node with this terminal; returns its exit code."""
+    return subprocess.run(_enter(lab, node_id, command, interactive)).returncode
+
+
+def stream_on_node(
+    lab: Lab, node_id: str, command: list[str], on_line: Callable[[str], None], log_name: str
+) -> None:
+    """Run a command on a node, line by line; see :func:`lab.progress.stream`."""
+    stream(_enter(lab, node_id, command), on_line, lab.directory / log_name)
+
+
+def popen_on_node(lab: Lab, node_id: str, command: list[str]) -> subprocess.Popen[str]:
+    """Start a command on a node and return it running, its output in a pipe."""
+    return subprocess.Popen(
+        _enter(lab, node_id, command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def _enter(lab: Lab, node_id: str, command: list[str], interactive: bool = False) -> list[str]:
+    node = lab.node(node_id)
+    engine.write_container_config()
+    program = str(ROOT / "lab" / "bin" / "docker")
+    options = ["--interactive", "--tty"] if interactive else []
+    return [program, "exec", *options, f"{lab.name}-{node.id}", *command]

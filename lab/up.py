@@ -1,0 +1,159 @@
+"""What ``make up`` does, step by step, and ``make down`` undoes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lab import checks, engine, events, images, machines, summary, wheels
+from lab.config import BUILD, ROOT, Lab, LabError, write_own_topology
+from lab.progress import Deadline, Progress, stream
+
+DIST = BUILD / "dist"
+STEPS = 8
+
+# The first answer of a fresh fleet: minions offer their key every 2 s and the master then starts
+# its workers' caches. Seen: 15 s for 8 nodes on 2 cores.
+ANSWER_SECONDS = 120
+
+
+def default_release() -> str:
+    """Return the version that the back end's own project file says."""
+    project = tomllib.loads((ROOT / "app" / "backend" / "pyproject.toml").read_text())
+    return str(project["project"]["version"])
+
+
+def up(lab: Lab, version: str | None, nodes_only: bool = False) -> int:
+    """Bring the lab up to a serving cluster; returns the exit code.
+
+    :param version: the release to build and roll out; None leaves a running fleet on its own.
+    :param nodes_only: stop when the bare nodes answer, before the rollout.
+    :raises LabError: naming what is wrong and what to do, when a step fails.
+    """
+    progress = Progress(STEPS)
+    with progress.step("checking this machine"):
+        checks.check_all(lab)
+    prepare(lab, version, progress)
+    with progress.step(f"starting {len(lab.nodes)} nodes"):
+        engine.ensure_network(lab)
+        machines.up(lab, progress)
+    with progress.step("waiting for every minion to answer"):
+        await_minions(lab, progress)
+    if nodes_only:
+        return 0
+    with progress.step("rolling out"):
+        rollout(lab, version, progress)
+    with progress.step("asking the cluster for its state"):
+        state = status(lab)
+    summary.show(lab, state, progress.timings)
+    return 0
+
+
+def prepare(lab: Lab, version: str | None, progress: Progress) -> None:
+    """Make what the nodes are made from: wheels, images, the release, the login key."""
+    with progress.step("wheels for every Python of the topology"):
+        wheels.build(wheels.pythons(lab), progress.say)
+        wheels.fetch_mongod(progress.say)
+        machines.ensure_ssh_key()
+        DIST.mkdir(parents=True, exist_ok=True)
+        write_own_topology(lab)
+    # The images wait for disk and network where the release wants the processor.
+    with progress.step("node images and the release"), ThreadPoolExecutor() as pool:
+        release = pool.submit(build_release, version, progress.say)
+        for platform in images.missing(lab):
+            images.build(lab, platform, progress.say)
+        release.result()
+
+
+def build_release(version: str | None, say: Callable[[str], None]) -> None:
+    """Build the release ``version``; with None, the project's own version unless it is there.
+
+    :raises LabError: among others when there is a release of that version with other content.
+    """
+    wanted = version or default_release()
+    if version is None and (DIST / f"counterapp-{wanted}.tar.gz").exists():
+        return
+    environment = {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"}
+    stream(
+        [sys.executable, "app/build_release.py", "--version", wanted, "--out", str(DIST)],
+        lambda line: say(f"release {wanted}: {line}"),
+        BUILD / "dist.log",
+        environment,
+        ROOT,
+    )
+
+
+def await_minions(lab: Lab, progress: Progress) -> None:
+    """Wait until every node of the topology answers the master, by name."""
+    wanted = {node.id for node in lab.nodes}
+    deadline = Deadline(ANSWER_SECONDS)
+    missing = wanted
+    while not deadline.passed():
+        text = machines.on_node(
+            lab,
+            lab.master.id,
+            ["salt", "-L", ",".join(sorted(wanted)), "test.ping", "--out=json", "--static", "-t5"],
+            check=False,
+        )
+        answers = _json(text)
+        missing = {node for node in wanted if answers.get(node) is not True}
+        if not missing:
+            return
+        progress.say(f"no answer yet from {', '.join(sorted(missing))}")
+    raise LabError(
+        f"No answer from {', '.join(sorted(missing))} within {ANSWER_SECONDS} s: look at "
+        f"'make salt-key ARGS=-L' and, on the node, 'journalctl -u salt-minion'."
+    )
+
+
+def rollout(lab: Lab, release: str | None, progress: Progress) -> None:
+    """Run ``orch.rollout`` on the master, telling what it does as it does it."""
+    version = release or (None if current_release(lab) else default_release())
+    command = ["salt-run", "state.orchestrate", "orch.rollout"]
+    if version:
+        command.append(f"pillar={json.dumps({'release': version})}")
+    with events.follow(lab, progress.say):
+        machines.stream_on_node(lab, lab.master.id, command, lambda _line: None, "rollout.log")
+
+
+def current_release(lab: Lab) -> str | None:
+    """Return the release that the fleet is on; None before the first rollout."""
+    release = status(lab).get("release")
+    return str(release) if release else None
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    """Return what ``salt-run counterapp.status`` knows of the cluster."""
+    text = machines.on_node(lab, lab.master.id, ["salt-run", "counterapp.status", "--out=json"])
+    return _json(text)
+
+
+def down(lab: Lab) -> None:
+    """Remove every trace of the lab but the images and what was built."""
+    machines.destroy(lab)
+    if lab.directory.exists():
+        shutil.rmtree(lab.directory)
+
+
+def clean(lab: Lab) -> None:
+    """Remove the lab, the images and everything that was built."""
+    down(lab)
+    images.remove(lab)
+    if BUILD.exists():
+        shutil.rmtree(BUILD)
+
+
+def _json(text: str) -> dict[str, Any]:
+    # A warning on standard output may come before the document.
+    start = text.find("{")
+    try:
+        parsed: dict[str, Any] = json.loads(text[start:]) if start >= 0 else {}
+    except json.JSONDecodeError:
+        return {}
+    return parsed
