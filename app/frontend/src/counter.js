@@ -6,6 +6,7 @@ export const initialState = {
   servedBy: null,
   release: null,
   status: 'connecting', // connecting | live | reconnecting
+  visited: false, // was this page load's own hit confirmed?
   counting: false,
   announcement: '',
 }
@@ -14,6 +15,8 @@ export function reducer(state, action) {
   switch (action.type) {
     case 'answered':
       return { ...take(state, action.answer), status: 'live' }
+    case 'visited':
+      return { ...take(state, action.answer), status: 'live', visited: true }
     case 'failed':
       return { ...state, status: 'reconnecting' }
     case 'counting':

@@ -35,7 +35,7 @@ export function useCounter(client) {
 
     async function begin() {
       try {
-        tell({ type: 'answered', answer: await client.visit() })
+        tell({ type: 'visited', answer: await client.visit() })
       } catch {
         tell({ type: 'failed' })
       }
