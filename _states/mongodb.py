@@ -1,0 +1,269 @@
+"""
+Declare MongoDB replica sets and their users.
+
+Connection settings are those of the execution module ``mongodb``: see there.
+
+.. code-block:: yaml
+
+    rs0:
+      mongodb.replica_set_present:
+        - members: [db-1:27017, db-2:27017, db-3:27017]
+        - initiator: db-1
+
+    admin:
+      mongodb.user_present:
+        - admin: true
+        - roles: [root]
+        - password_pillar: secrets:mongodb_admin
+        - require:
+          - mongodb: rs0
+
+    counterapp:
+      mongodb.user_present:
+        - database: counterapp
+        - roles: [readWrite]
+        - password_pillar: secrets:mongodb_app
+        - require:
+          - mongodb: admin
+"""
+
+import time
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+__virtualname__ = "mongodb"
+
+IN_SERVICE = ("PRIMARY", "SECONDARY")
+
+
+def __virtual__():
+    if "mongodb.status" not in __salt__:
+        return False, "the execution module mongodb is not available (is PyMongo installed?)"
+    return __virtualname__
+
+
+def replica_set_present(name, members, initiator=None, timeout=120):
+    """
+    Ensure that the replica set exists with exactly these members and that this node serves in it.
+
+    name
+        Name of the set: what the servers have as ``replication.replSetName``.
+
+    members
+        List of all members, ``host:port``, as they reach each other.
+
+    initiator
+        The one node that may initiate the set, as minion ID or as ``host:port``. Any other
+        waits for it. Needed only until the set exists.
+
+    timeout
+        Seconds for the whole of it.
+
+    A set is initiated only when each listed member has answered and none belongs to a set.
+    Where one does exist, this node waits to be taken up by it, and members that it lacks are
+    added one at a time, on whichever node the state runs. A set with members that are not
+    listed is left alone and reported: ``mongodb.remove_member`` takes one out.
+    """
+    ret = {"name": name, "result": True, "comment": "", "changes": {}}
+    deadline = time.monotonic() + timeout
+    try:
+        found = _survey(name, members)
+        if found is None and not __opts__["test"]:
+            __salt__["mongodb.wait_reachable"](timeout)
+            found = __salt__["mongodb.survey"](name, members)
+        refusal = _refusal(found)
+        if refusal:
+            return {**ret, "result": False, "comment": refusal}
+        if found and _converged(found):
+            return {**ret, "comment": f"{name} has its {len(members)} members, this node serves"}
+        may_initiate = _is_initiator(initiator, found)
+        if __opts__["test"]:
+            ret["changes"] = _set_changes(found, members, IN_SERVICE[1])
+            return {**ret, "result": None, "comment": _plan(name, found, may_initiate, initiator)}
+
+        if may_initiate and (not found["exists"] or found["unfinished"]):
+            __salt__["mongodb.initiate"](name, members, timeout=_left(deadline))
+            __salt__["mongodb.wait_healthy"](members, timeout=_left(deadline))
+        elif not found["exists"]:
+            __salt__["mongodb.wait_member"](max_lag=None, timeout=_left(deadline))
+        for member in found["missing"] if found["exists"] else ():
+            __salt__["mongodb.add_member"](member, timeout=_left(deadline))
+        __salt__["mongodb.wait_member"](max_lag=None, timeout=_left(deadline))
+
+        after = __salt__["mongodb.survey"](name, members)
+        ret["changes"] = _set_changes(found, after["members"], after["state"])
+        refusal = _refusal(after)
+        if refusal or not _converged(after):
+            missing = ", ".join(after["missing"]) or "nobody"
+            reason = refusal or f"missing: {missing}; this node is {after['state']}"
+            return {**ret, "result": False, "comment": f"{name} is not as declared: {reason}"}
+        ret["comment"] = f"{name} now has its {len(members)} members, this node serves"
+    except (CommandExecutionError, SaltInvocationError) as err:
+        ret["result"] = False
+        ret["comment"] = str(err)
+    return ret
+
+
+def _survey(name, members):
+    """Return ``mongodb.survey``, or None while this node's mongod does not answer."""
+    if not __salt__["mongodb.ping"]():
+        return None
+    return __salt__["mongodb.survey"](name, members)
+
+
+def _left(deadline):
+    return max(1, deadline - time.monotonic())
+
+
+def _refusal(found):
+    if found is None:
+        return None
+    if found["conflicts"]:
+        return "; ".join(found["conflicts"])
+    if found["surplus"]:
+        surplus = found["surplus"]
+        return (
+            f"the set has members that are not declared: {', '.join(surplus)}. Declare them, or"
+            f" take them out: mongodb.remove_member {surplus[0]} confirm={surplus[0]}"
+        )
+    return None
+
+
+def _converged(found):
+    return (
+        found["exists"]
+        and not found["missing"]
+        and not found["unfinished"]
+        and found["own"] is not None
+        and found["state"] in IN_SERVICE
+    )
+
+
+def _is_initiator(initiator, found):
+    if initiator is None:
+        return False
+    return initiator == __opts__["id"] or bool(found and initiator == found["own"])
+
+
+def _set_changes(found, members, state):
+    changes = {}
+    old = (found or {}).get("members") or []
+    if set(old) != set(members):
+        changes["members"] = {"old": old, "new": list(members)}
+    if (found or {}).get("state") != state:
+        changes["state"] = {"old": (found or {}).get("state"), "new": state}
+    return changes
+
+
+def _plan(name, found, may_initiate, initiator):
+    if found is None:
+        return (
+            f"this node's mongod does not answer yet; once it does it would become part of {name}"
+        )
+    if found["exists"]:
+        missing = ", ".join(found["missing"])
+        added = f"{missing} would be added to {name}; " if missing else ""
+        return f"{added}would wait for this node to serve in {name}"
+    if may_initiate:
+        silent = f", once {', '.join(found['silent'])} answers" if found["silent"] else ""
+        return f"{name} would be initiated here{silent}"
+    return f"would wait for {initiator or 'the initiator'} to initiate {name}"
+
+
+def user_present(name, password_pillar, database="admin", roles=(), admin=False, timeout=60):
+    """
+    Ensure that a user exists with exactly these roles and the password that the pillar holds.
+
+    name
+        Name of the user.
+
+    password_pillar
+        Path of the password in pillar, e.g. ``secrets:mongodb_app``.
+
+    database
+        The database that the user belongs to and logs in at.
+
+    roles
+        List of role names (of ``database``) or dicts of ``role`` and ``db``.
+
+    admin
+        This is the user that Salt itself logs in as. Where the set has no user yet it is made
+        through the localhost exception, on the primary; on other nodes the state waits for
+        that. All other users are made by it.
+
+    timeout
+        Seconds to wait for a primary and for the admin to be there.
+
+    Whether the password is right is found by logging in with it. An admin whose password
+    differs from the pillar's is reported, not changed: nobody is left who could.
+    """
+    ret = {"name": name, "result": True, "comment": "", "changes": {}}
+    try:
+        patience = 0 if __opts__["test"] else timeout
+        access = __salt__["mongodb.wait_access"](first_user=admin, timeout=patience)
+        _check_admin(name, database, admin, access)
+        if access["level"] != "granted" and not (access["level"] == "open" and admin):
+            result = None if __opts__["test"] and _may_come(access) else False
+            comment = f"cannot look at user {name}: {access['reason']}"
+            return {**ret, "result": result, "comment": comment}
+
+        current = _user(access, name, database)
+        changes = _user_changes(current, name, password_pillar, database, roles)
+        if not changes:
+            return {**ret, "comment": f"user {name} of {database} is as declared"}
+        if __opts__["test"]:
+            done = "changed" if current else "created"
+            comment = f"user {name} of {database} would be {done}"
+            return {**ret, "result": None, "changes": changes, "comment": comment}
+
+        if current is None:
+            __salt__["mongodb.user_create"](name, password_pillar, database, list(roles))
+        else:
+            if "roles" in changes:
+                __salt__["mongodb.user_update_roles"](name, list(roles), database)
+            if "password" in changes:
+                __salt__["mongodb.user_update_password"](name, password_pillar, database)
+
+        after = __salt__["mongodb.user_info"](name, database)
+        left = _user_changes(after, name, password_pillar, database, roles)
+        if left:
+            comment = f"user {name} of {database} still differs in {', '.join(sorted(left))}"
+            return {**ret, "result": False, "comment": comment}
+        ret["changes"] = changes
+        ret["comment"] = f"user {name} of {database} was {'changed' if current else 'created'}"
+    except (CommandExecutionError, SaltInvocationError) as err:
+        ret["result"] = False
+        ret["comment"] = str(err)
+    return ret
+
+
+def _check_admin(name, database, admin, access):
+    if admin and (name, database) != (access["user"], "admin"):
+        raise SaltInvocationError(
+            f"admin: true is for the user that the mongodb settings log in as"
+            f" ({access['user']} of admin), not for {name} of {database}"
+        )
+
+
+def _may_come(access):
+    """Return whether what is refused now may be granted later by what other states do."""
+    return access["level"] in ("unavailable", "open") or not __salt__["mongodb.is_primary"]()
+
+
+def _user(access, name, database):
+    """Return the user or None. Where there is no user at all nobody may ask for one."""
+    if access["level"] == "open":
+        return None
+    return __salt__["mongodb.user_info"](name, database)
+
+
+def _user_changes(current, name, password_pillar, database, roles):
+    wanted = __utils__["mongodb.role_names"](__utils__["mongodb.normal_roles"](roles), database)
+    if current is None:
+        return {"user": {"old": None, "new": name}, "roles": {"old": [], "new": wanted}}
+    changes = {}
+    if current["roles"] != wanted:
+        changes["roles"] = {"old": current["roles"], "new": wanted}
+    if not __salt__["mongodb.user_login"](name, password_pillar, database):
+        changes["password"] = {"old": "another", "new": f"the one at pillar {password_pillar}"}
+    return changes

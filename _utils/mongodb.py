@@ -1,0 +1,560 @@
+"""
+MongoDB as the execution module needs it: connections, commands, and what their answers mean.
+
+The functions that open a connection raise nothing but PyMongo's errors; the ones that check
+what a user wrote raise ``ValueError``. A ``login`` is None or a dict with ``user``,
+``password`` and ``database``; a ``tls`` is a dict of PyMongo's options that begin with ``tls``.
+
+Needs PyMongo 4 and MongoDB 4.4 or newer.
+"""
+
+import contextlib
+import socket
+import time
+
+try:
+    import pymongo
+    from pymongo.errors import (
+        ConnectionFailure,
+        InvalidOperation,
+        NotPrimaryError,
+        OperationFailure,
+    )
+
+    HAS_PYMONGO = True
+except ImportError:
+    HAS_PYMONGO = False
+
+UNAUTHORIZED = 13
+# What a reconfiguration meets while an earlier one, or an election, has not settled yet:
+# ConfigurationInProgress, NewReplicaSetConfigurationIncompatible (somebody was faster),
+# PrimarySteppedDown, CurrentConfigNotCommittedYet, NotWritablePrimary.
+UNSETTLED = frozenset({109, 103, 189, 308, 10107})
+# What a login meets that is wrong or comes too early: UserNotFound, AuthenticationFailed,
+# NotPrimaryOrSecondary (a member that has not got its data yet).
+LOGIN_REFUSED = frozenset({11, 18, 13436})
+
+# The tag that the initiator carries until all members may be elected (see boot_config).
+UNFINISHED = {"salt_initiation": "unfinished"}
+
+
+def __virtual__():
+    if not HAS_PYMONGO:
+        return False, "PyMongo is missing in Salt's Python: salt-pip install pymongo"
+    return True
+
+
+# Names and errors
+
+
+def split_address(address):
+    """Return ``(host, port)`` of ``host:port`` or ``[v6]:port``; else ``ValueError``."""
+    host, colon, port = str(address).rpartition(":")
+    if not colon or not host:
+        raise ValueError(f"{address!r} names no port: write host:port, e.g. {address}:27017")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{address!r} has no valid port: it must be a number from 1 to 65535")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"{address!r} is ambiguous: write an IPv6 address as [address]:port")
+    return host.strip("[]"), int(port)
+
+
+def check_members(members):
+    """Return ``members`` as a list of distinct ``host:port``; ``ValueError`` names the bad one."""
+    if isinstance(members, str) or not members:
+        raise ValueError(f"members must be a list of host:port, not {members!r}")
+    seen = []
+    for member in members:
+        split_address(member)
+        if member in seen:
+            raise ValueError(f"member {member} is listed twice")
+        seen.append(member)
+    return seen
+
+
+def normal_roles(roles):
+    """Return ``roles`` (``name`` or ``{role, db}``) sorted; a bare name stays bare."""
+    if isinstance(roles, str) or roles is None:
+        raise ValueError(f"roles must be a list, not {roles!r}")
+    normal = set()
+    for role in roles:
+        if isinstance(role, str) and role:
+            normal.add((role, ""))
+        elif isinstance(role, dict) and set(role) == {"role", "db"}:
+            normal.add((role["role"], role["db"]))
+        else:
+            raise ValueError(f"{role!r} is no role: write a name, or a dict of role and db")
+    return [{"role": name, "db": db} if db else name for name, db in sorted(normal)]
+
+
+def role_names(roles, database):
+    """Return ``role@db`` for each of ``roles``, sorted; a bare name is one of ``database``."""
+    named = (
+        (role, database) if isinstance(role, str) else (role["role"], role["db"]) for role in roles
+    )
+    return sorted(f"{name}@{db}" for name, db in named)
+
+
+def code_of(error):
+    """Return the server's code of a PyMongo error, or None where there is none."""
+    return getattr(error, "code", None) or (getattr(error, "details", None) or {}).get("code")
+
+
+def explain(error):
+    """Return one line of a PyMongo error: the server's own words, code and its name."""
+    if isinstance(error, (OperationFailure, NotPrimaryError)):
+        details = error.details if isinstance(error.details, dict) else {}
+        words = str(details.get("errmsg") or error).split(", full error:")[0]
+        words = words if len(words) <= 300 else words[:300] + "…"
+        name = details.get("codeName")
+        code = code_of(error)
+        return words if code is None else f"{words} ({f'{name}, ' if name else ''}code {code})"
+    # The driver appends its settings and view of the topology, which helps nobody in a job's log.
+    return str(error).split(" (configured timeouts:")[0].split(", Timeout:")[0]
+
+
+def poll(probe, timeout, interval=0.2):
+    """Call ``probe`` until it returns ``(True, …)`` or ``timeout`` seconds are over.
+
+    :return: what the last call returned: ``(done, seen)``. It is called at least once.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        done, seen = probe()
+        left = deadline - time.monotonic()
+        if done or left <= 0:
+            return done, seen
+        time.sleep(min(interval, left))
+
+
+# Connections
+
+
+def _options(timeout, patience, login, tls):
+    options = {
+        "serverSelectionTimeoutMS": int(timeout * 1000),
+        "connectTimeoutMS": int(timeout * 1000),
+        "socketTimeoutMS": int((patience or timeout) * 1000),
+        "appname": "salt",
+        **(tls or {}),
+    }
+    if login:
+        options.update(
+            username=login["user"], password=login["password"], authSource=login["database"]
+        )
+    return options
+
+
+@contextlib.contextmanager
+def client(address, timeout, patience=None, login=None, tls=None):
+    """Yield a client of the one server at ``address``, whatever its state, and close it.
+
+    :param timeout: seconds to find and reach it.
+    :param patience: seconds that one command may take; ``timeout`` unless given.
+    """
+    host, port = split_address(address)
+    try:
+        # The driver tries a refused port again and again until its timeout: ask the port first.
+        socket.create_connection((host, port), timeout).close()
+    except OSError as err:
+        raise ConnectionFailure(f"{address} does not answer: {err.strerror or err}") from err
+    options = _options(timeout, patience, login, tls)
+    with pymongo.MongoClient(host, port, directConnection=True, **options) as opened:
+        yield opened
+
+
+def accepts_login(opened):
+    """Return whether the server takes the login that the client was opened with."""
+    try:
+        opened.admin.command("ping")
+    except OperationFailure as err:
+        if err.code in LOGIN_REFUSED:
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _session(open_with, login):
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(open_with(login))
+        accepted = not login or accepts_login(opened)
+        if not accepted:
+            opened = stack.enter_context(open_with(None))
+        yield opened, accepted
+
+
+@contextlib.contextmanager
+def connect(address, timeout, patience=None, login=None, tls=None):
+    """Yield ``(client, accepted)`` of the server at ``address``, logged in if it lets us.
+
+    A server without users refuses every login, but lets in who comes from its own machine
+    without one, to initiate the set and to create the first user (the localhost exception).
+    So a refused login (``accepted`` False) is followed by an anonymous connection, on which
+    the server allows no more than that.
+    """
+
+    def open_with(credentials):
+        return client(address, timeout, patience, credentials, tls)
+
+    with _session(open_with, login) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def connect_primary(address, timeout, patience=None, login=None, tls=None):
+    """Yield ``(client, accepted)`` of the primary of the set that ``address`` belongs to.
+
+    When ``address`` is the primary (or no member of any set) it is a connection straight to
+    it, where the localhost exception may hold; else one through the set.
+    """
+    here = hello(address, timeout, tls)
+    if here["writable"]:
+        with connect(address, timeout, patience, login, tls) as session:
+            yield session
+        return
+    if not here["set"]:
+        raise InvalidOperation(f"{address} belongs to no initiated replica set")
+
+    def open_with(credentials):
+        options = _options(timeout, patience, credentials, tls)
+        options["serverSelectionTimeoutMS"] = int((patience or timeout) * 1000)
+        return pymongo.MongoClient(here["hosts"], replicaSet=here["set"], **options)
+
+    with _session(open_with, login) as session:
+        yield session
+
+
+# Looking
+
+
+def hello(address, timeout, tls=None):
+    """Return what the server at ``address`` tells anybody about itself.
+
+    Keys: ``address``; ``replication`` (started as a member of some set); ``initialized``;
+    ``set``, ``me``, ``primary`` (names or None); ``hosts`` (all members it shows);
+    ``version`` of the configuration; ``state`` (``PRIMARY``, ``SECONDARY``, ``ARBITER``,
+    ``OTHER`` or None); ``writable``; ``unfinished`` (it is the initiator of a set whose
+    initiation has not ended); ``process`` (differs for each run of each server); ``optime``
+    (of its last write, or None); ``now`` (its clock).
+    """
+    with client(address, timeout, tls=tls) as opened:
+        return describe(address, opened.admin.command("hello"))
+
+
+def describe(address, answer):
+    """Return the facts listed at :func:`hello` from a server's answer to it."""
+    name = answer.get("setName")
+    if not name:
+        state = None
+    elif answer.get("isWritablePrimary"):
+        state = "PRIMARY"
+    elif answer.get("secondary"):
+        state = "SECONDARY"
+    else:
+        state = "ARBITER" if answer.get("arbiterOnly") else "OTHER"
+    hosts = [host for kind in ("hosts", "passives", "arbiters") for host in answer.get(kind) or []]
+    process = (answer.get("topologyVersion") or {}).get("processId")
+    return {
+        "address": address,
+        "replication": bool(name or answer.get("isreplicaset")),
+        "initialized": bool(name),
+        "set": name,
+        "me": answer.get("me"),
+        "primary": answer.get("primary"),
+        "hosts": hosts,
+        "version": answer.get("setVersion"),
+        "state": state,
+        "writable": bool(answer.get("isWritablePrimary")),
+        "unfinished": (answer.get("tags") or {}) == UNFINISHED,
+        "process": str(process) if process else None,
+        "optime": ((answer.get("lastWrite") or {}).get("opTime") or {}).get("ts"),
+        "now": answer.get("localTime"),
+    }
+
+
+def members_of(opened):
+    """Return the members as the connected one sees them, or None when it may not tell us.
+
+    Each is a dict of ``id``, ``name``, ``state``, ``health`` (1 up, 0 down), ``votes``,
+    ``priority`` (None where the configuration may not be read) and ``self``.
+
+    :raises PyMongoError: any answer but a refusal, e.g. NotYetInitialized.
+    """
+    try:
+        status = opened.admin.command("replSetGetStatus")
+    except OperationFailure as err:
+        if err.code == UNAUTHORIZED:
+            return None
+        raise
+    config = read_config(opened) or {"members": []}
+    declared = {member["_id"]: member for member in config["members"]}
+    return [
+        {
+            "id": member["_id"],
+            "name": member["name"],
+            "state": member["stateStr"],
+            "health": int(member["health"]),
+            "votes": declared.get(member["_id"], {}).get("votes"),
+            "priority": declared.get(member["_id"], {}).get("priority"),
+            "self": bool(member.get("self")),
+        }
+        for member in status["members"]
+    ]
+
+
+def read_config(opened):
+    """Return the set's configuration document, or None when it may not be read."""
+    try:
+        return opened.admin.command("replSetGetConfig")["config"]
+    except OperationFailure as err:
+        if err.code == UNAUTHORIZED:
+            return None
+        raise
+
+
+def lag(primary, newest, applied, now):
+    """Return for how many seconds the oldest write that a member lacks has been waiting.
+
+    That is the truth also on an idle set, where comparing the times of the last writes
+    reports the pause between two of them.
+
+    :param primary: client of the primary, logged in (it reads ``local.oplog.rs``).
+    :param newest: the primary's last write, a BSON timestamp; ``applied``: the member's.
+    :param now: the primary's clock.
+    """
+    if applied >= newest:
+        return 0.0
+    oldest = primary.local["oplog.rs"].find_one(
+        {"ts": {"$gt": applied}}, {"wall": 1}, sort=[("$natural", 1)]
+    )
+    return max(0.0, round((now - oldest["wall"]).total_seconds(), 3)) if oldest else 0.0
+
+
+def users(opened, database=None, name=None):
+    """Return ``{name, database, roles}`` of all users, those of one database, or the one."""
+    if name is not None:
+        wanted = {"user": name, "db": database}
+    else:
+        wanted = {"forAllDBs": True} if database is None else 1
+    found = opened[database or "admin"].command("usersInfo", wanted)["users"]
+    return sorted(
+        (
+            {
+                "name": user["user"],
+                "database": user["db"],
+                "roles": role_names(user["roles"], user["db"]),
+            }
+            for user in found
+        ),
+        key=lambda user: (user["database"], user["name"]),
+    )
+
+
+# Changing
+
+
+def boot_config(name, members, own):
+    """Return the configuration that a set starts its life with.
+
+    Only the initiator may become primary in it, so that the first user can be created there,
+    and it need not wait for the usual ten seconds. :func:`final_config` ends that.
+    """
+    return {
+        "_id": name,
+        "members": [
+            {"_id": number, "host": member, "priority": 1, "tags": UNFINISHED}
+            if member == own
+            else {"_id": number, "host": member, "priority": 0}
+            for number, member in enumerate(members)
+        ],
+        "settings": {"electionTimeoutMillis": 1000},
+    }
+
+
+def final_config(name, version, members):
+    """Return the configuration in which ``members`` (``id``, ``name``) are all alike."""
+    return {
+        "_id": name,
+        "version": version,
+        "members": [{"_id": member["id"], "host": member["name"]} for member in members],
+    }
+
+
+def reconfigure(opened, change, timeout):
+    """Put ``change(configuration)`` in force, again while the set has not settled yet.
+
+    :param change: gets the configuration document in force, with the next version in it, and
+        returns the new one, or None when nothing is left to do.
+    :param timeout: seconds after which the server's refusal is raised.
+    """
+
+    def attempt():
+        config = opened.admin.command("replSetGetConfig")["config"]
+        wanted = change({**config, "version": config["version"] + 1})
+        if wanted is not None:
+            opened.admin.command("replSetReconfig", wanted)
+
+    _until_settled(attempt, timeout)
+
+
+def finish_initiation(opened, timeout):
+    """Make all members of a set that began with :func:`boot_config` alike.
+
+    The localhost exception allows neither to log in nor to read the configuration yet, so it
+    is made from what the connected primary tells about its members.
+    """
+
+    def attempt():
+        seen = describe("", opened.admin.command("hello"))
+        if seen["unfinished"]:
+            wanted = final_config(seen["set"], seen["version"] + 1, members_of(opened))
+            opened.admin.command("replSetReconfig", wanted)
+
+    _until_settled(attempt, timeout)
+
+
+def _until_settled(attempt, timeout):
+    def probe():
+        try:
+            attempt()
+        except (OperationFailure, NotPrimaryError) as err:
+            if code_of(err) not in UNSETTLED:
+                raise
+            return False, err
+        return True, None
+
+    done, refusal = poll(probe, timeout)
+    if not done:
+        raise refusal
+
+
+# Judging: no connections below, only what the above have seen
+
+
+def survey(name, members, here, views, known=None):
+    """Say how far the declared set ``name`` of ``members`` is from the one that exists.
+
+    :param here: :func:`hello` of this node.
+    :param views: :func:`hello` of each declared member by its name, None for a silent one.
+    :param known: names of the existing set's members, if one of them told us as admin: the
+        list that anybody may see leaves out hidden members.
+    :return: dict of ``conflicts`` (sentences: why nothing may be done), ``exists``, ``members``
+        (of the existing set), ``missing``, ``surplus``, ``silent``, ``own`` (this node's name
+        among the declared, or None), ``state`` (of this node), ``unfinished``, ``contact``
+        (address of a member that can tell about the existing set).
+    """
+    answers = [view for view in (here, *views.values()) if view]
+    initialized = [view for view in answers if view["initialized"]]
+    own = next((m for m, v in views.items() if v and v["process"] == here["process"]), None)
+    silent = [member for member in members if views[member] is None]
+    conflicts = [
+        f"{view['address']} already belongs to the replica set {view['set']}, not {name}"
+        for view in initialized
+        if view["set"] != name
+    ]
+    conflicts += [
+        f"{view['address']} runs without replication: set replication.replSetName to {name}"
+        for view in answers
+        if not view["replication"]
+    ]
+    if own is None and not silent and not conflicts:
+        conflicts.append(f"this node's mongod ({here['address']}) is none of the declared members")
+    ours = [view for view in initialized if view["set"] == name]
+    groups = _groups(ours)
+    if len(groups) > 1:
+        described = " and ".join(", ".join(sorted(group)) for group in groups)
+        conflicts.append(
+            f"there are {len(groups)} separate sets named {name}: {described};"
+            " decide which one's data is right before anything is joined"
+        )
+    contact = max(ours, key=lambda view: (view["version"] or 0, view["writable"]), default=None)
+    current = known or (contact["hosts"] if contact else [])
+    return {
+        "conflicts": conflicts,
+        "exists": bool(ours),
+        "members": current,
+        "missing": [member for member in members if member not in current],
+        "surplus": [member for member in current if member not in members],
+        "silent": silent,
+        "own": own,
+        "state": here["state"],
+        "unfinished": any(view["unfinished"] for view in ours),
+        "contact": contact["address"] if contact else None,
+    }
+
+
+def _groups(views):
+    """Return the sets of names that hang together: members of one set list each other."""
+    groups = []
+    for view in views:
+        names = {*view["hosts"], view["me"] or view["address"]}
+        for group in [group for group in groups if group & names]:
+            groups.remove(group)
+            names |= group
+        groups.append(names)
+    return groups
+
+
+def is_up(member):
+    """Return whether a member (see :func:`members_of`) is up and does its part."""
+    return member["health"] == 1 and member["state"] in ("PRIMARY", "SECONDARY", "ARBITER")
+
+
+def has_vote(member):
+    """Return whether a member votes; one whose configuration is not known is taken to."""
+    return member["votes"] != 0
+
+
+def unhealthy(members, primary, expected=None, need_all=False):
+    """Return why a set is not healthy: a list of sentences, empty when it is.
+
+    :param members: as :func:`members_of` has them.
+    :param primary: name of the primary, or None.
+    :param expected: names that must be members and up, whatever else is.
+    :param need_all: every member must be up; otherwise a majority of the voting ones.
+    """
+    reasons = [] if primary else ["the set has no primary"]
+    names = [member["name"] for member in members]
+    down = {m["name"]: m["state"] for m in members if not is_up(m)}
+    voting = [member for member in members if has_vote(member)]
+    up = [member for member in voting if is_up(member)]
+    if len(up) * 2 <= len(voting):
+        reasons.append(f"only {len(up)} of {len(voting)} voting members are up")
+    wanted = names if need_all and expected is None else expected or []
+    reasons += [f"{name} is not a member" for name in wanted if name not in names]
+    reasons += [f"{name} is {down[name]}" for name in wanted if name in down]
+    return reasons
+
+
+def no_successor(members, max_lag):
+    """Return why the primary must not step down, or None when a successor stands ready.
+
+    :param members: with ``lag_s``, the primary among them.
+    :param max_lag: seconds that the successor may be behind.
+    """
+    others = [member for member in members if member["state"] != "PRIMARY"]
+    if not others:
+        return "the set has no other member"
+    ready = [
+        member
+        for member in others
+        if is_up(member)
+        and member["state"] == "SECONDARY"
+        and member["priority"] != 0
+        and member["lag_s"] is not None
+        and member["lag_s"] <= max_lag
+    ]
+    if not ready:
+        seen = ", ".join(
+            f"{m['name']} is {m['state']}"
+            + (f", {m['lag_s']} s behind" if m["lag_s"] else "")
+            + (", priority 0" if m["priority"] == 0 else "")
+            for m in others
+        )
+        return f"no electable secondary has caught up: {seen}"
+    voting = [member for member in members if has_vote(member)]
+    up = [member for member in voting if is_up(member)]
+    if len(up) * 2 <= len(voting):
+        return f"only {len(up)} of {len(voting)} voting members are up: nobody could be elected"
+    return None
