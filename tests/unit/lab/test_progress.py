@@ -1,0 +1,89 @@
+"""What an operator reads while things run, and when they fail."""
+
+import json
+import sys
+
+import pytest
+
+from lab import events, progress, summary
+from lab.config import LabError, load
+
+
+def event(tag, **data):
+    return f"{tag}\t{json.dumps(data)}"
+
+
+def test_a_started_job_names_nodes_and_states():
+    line = event(
+        "salt/job/20260101/new", fun="state.sls", minions=["db-1", "db-2"], arg=["mongodb"]
+    )
+    assert events.describe(line) == "db-1, db-2: applying mongodb"
+
+
+def test_a_finished_job_counts_its_changes():
+    states = {"a": {"result": True, "changes": {"x": 1}}, "b": {"result": True, "changes": {}}}
+    line = event("salt/job/1/ret/db-1", fun="state.sls", fun_args=["web"], **{"return": states})
+    assert events.describe(line) == "db-1: applying web done, 1 of 2 states changed"
+
+
+def test_a_failed_state_is_named():
+    states = {"a": {"result": False, "name": "mongod", "changes": {}}}
+    line = event("salt/job/1/ret/db-1", fun="state.apply", fun_args=[], **{"return": states})
+    assert events.describe(line) == "db-1: applying its highstate failed: mongod"
+
+
+def test_a_render_error_is_a_failure():
+    line = event(
+        "salt/job/1/ret/db-1", fun="state.apply", fun_args=[], **{"return": ["no such key"]}
+    )
+    assert events.describe(line) == "db-1: applying its highstate failed"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "salt/auth\t{}",
+        "salt/job/1/new\tnot json",
+        "salt/job/1/new\t" + json.dumps({"fun": "test.ping"}),
+    ],
+)
+def test_everything_else_is_passed_over(line):
+    assert events.describe(line) is None
+
+
+def test_a_failing_command_ends_in_its_last_lines_and_the_log(tmp_path):
+    lines = []
+    program = "print('first'); print('why'); raise SystemExit(3)"
+    with pytest.raises(LabError, match="exited with 3") as caught:
+        progress.stream([sys.executable, "-c", program], lines.append, tmp_path / "log")
+    assert lines == ["first", "why"]
+    assert "why" in str(caught.value)
+    assert (tmp_path / "log").read_text() == "first\nwhy\n"
+
+
+def test_a_silent_step_keeps_talking(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.5)
+    shown = progress.Progress(3)
+    deadline = progress.Deadline(10, interval=0.1)
+    text = ""
+    with shown.step("rolling out"):
+        shown.say("web-1: applying web")
+        while "still running" not in text and not deadline.passed():
+            text += capsys.readouterr().out
+    assert "[1/3] 00:00  rolling out" in text
+    assert "rolling out: still running after" in text
+    assert "last: web-1: applying web" in text
+
+
+def test_a_deadline_lets_one_look_pass_at_once():
+    assert progress.Deadline(0.05, interval=0.2).passed() is False
+
+
+def test_the_summary_names_every_node_even_a_silent_one():
+    lab = load(name="counterapp")
+    rows = summary.rows(
+        lab, {"nodes": {"web-1": {"os": "Debian 12", "release": "1.0", "up": True}}}
+    )
+    assert ("web-1", "web", "192.168.33.11", "Debian 12", "1.0", "up") in rows
+    assert ("db-1", "db,storage", "192.168.33.14", "-", "-", "no answer") in rows
