@@ -11,7 +11,6 @@ configuration ``gluster.lock_timeout`` changes that.
 """
 
 import difflib
-import ipaddress
 import pathlib
 import socket
 import time
@@ -23,6 +22,7 @@ import salt.utils.platform
 from salt.exceptions import CommandExecutionError
 
 POLL_SECONDS = 0.5
+PRECEDENCE_SECONDS = 5
 UNIT_DIRECTORY = "/etc/systemd/system"
 
 __virtualname__ = "gluster"
@@ -75,22 +75,51 @@ def probe(host):
     return {"host": host, **__utils__["gluster.probe"](_gluster("peer", "probe", host))}
 
 
-def missing_peers(hosts):
+def find_peers(hosts):
     """
-    Return those of ``hosts`` that are neither this node nor in its pool, in the order given.
+    Tell of each host whether it is in this node's pool.
 
-    A host counts as in the pool if a peer has its name or one of the addresses that it resolves to.
+    A host is taken for a peer that has its name or one of the addresses that it resolves to, since
+    glusterd may know it by another name than the one given here.
 
-    :param list hosts: names or addresses.
+    :param list hosts: names or addresses; this node itself may be among them.
+    :returns: dict of host to a dict with ``self`` (bool: it is this node), ``member`` (bool),
+        ``ready`` (bool: member and usable now) and ``state`` (words).
     :raises CommandExecutionError: if a host's name does not resolve here.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt db-1 gluster.missing_peers '[db-1, db-2, db-3]'
+        salt db-1 gluster.find_peers '[db-1, db-2, db-3]'
     """
-    return [host for host, peer in _find_peers(hosts).items() if peer is None]
+    if isinstance(hosts, str) or not hosts:
+        raise CommandExecutionError(f"hosts must be a list of names, not {hosts!r}")
+    known = peers()
+    own = _own_addresses()
+    found = {}
+    for host in hosts:
+        __utils__["gluster.host_name"](host)
+        peer = next((peer for peer in known if host in peer["names"]), None)
+        if peer is None:
+            addresses = _addresses(host)
+            if not addresses:
+                raise CommandExecutionError(
+                    f"{host} does not resolve on this node: put it into DNS or /etc/hosts"
+                )
+            if addresses & own:
+                found[host] = {"self": True, "member": True, "ready": True, "state": "this node"}
+                continue
+            for candidate in known:
+                if any(addresses & _addresses(name) for name in candidate["names"]):
+                    peer = candidate
+        found[host] = {
+            "self": False,
+            "member": peer is not None,
+            "ready": peer is not None and peer["ready"],
+            "state": "not a peer" if peer is None else _peer_words(peer),
+        }
+    return found
 
 
 def wait_peers(hosts, timeout=60):
@@ -100,7 +129,7 @@ def wait_peers(hosts, timeout=60):
     :param list hosts: names or addresses; this node itself may be among them.
     :param float timeout: seconds to wait at most.
     :raises CommandExecutionError: when the time is over, with the state of each peer that is not
-        ready.
+        ready; at once if a name does not resolve.
 
     CLI Example:
 
@@ -110,17 +139,60 @@ def wait_peers(hosts, timeout=60):
     """
 
     def lacking():
-        found = _find_peers(hosts)
-        return [
-            f"{host} ({_peer_words(peer)})"
-            for host, peer in found.items()
-            if peer is None or not peer["ready"]
-        ]
+        found = find_peers(hosts)
+        return [f"{host} ({seen['state']})" for host, seen in found.items() if not seen["ready"]]
 
     waiting = _until_empty(lacking, timeout)
     if waiting:
         raise CommandExecutionError(f"not in the pool after {timeout} s: {', '.join(waiting)}")
     return peers()
+
+
+def gather(hosts, timeout=60):
+    """
+    Bring hosts into one pool with this node, and wait until all of them are connected.
+
+    May run on several of the hosts at the same time. Two new nodes that probe each other end in two
+    pools, which glusterd cannot join, so a node that is in no pool yet gives those listed before it
+    five seconds each to take it in. A refused probe is repeated until the time is over: a glusterd
+    may be about to start, or a pool about to take this node in.
+
+    :param list hosts: names or addresses; this node itself may be among them.
+    :param float timeout: seconds to go on at most.
+    :returns: list of the hosts that this call added.
+    :raises CommandExecutionError: when the time is over, with the state of each host that is not
+        ready and what glusterd said to the last probe of it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 gluster.gather '[db-1, db-2, db-3]'
+    """
+    added, refusals = [], {}
+    began = time.monotonic()
+
+    def lacking():
+        found = find_peers(hosts)
+        rank = next((rank for rank, host in enumerate(hosts) if found[host]["self"]), 0)
+        if peers() or time.monotonic() - began >= rank * PRECEDENCE_SECONDS:
+            for host in (host for host, seen in found.items() if not seen["member"]):
+                refusals.pop(host, None)
+                try:
+                    if probe(host)["added"]:
+                        added.append(host)
+                except CommandExecutionError as error:
+                    refusals[host] = str(error)
+        return [
+            f"{host} ({refusals.get(host, seen['state'])})"
+            for host, seen in found.items()
+            if not seen["ready"]
+        ]
+
+    waiting = _until_empty(lacking, timeout)
+    if waiting:
+        raise CommandExecutionError(f"not in the pool after {timeout} s: {', '.join(waiting)}")
+    return added
 
 
 def volumes():
@@ -425,7 +497,7 @@ def healthy(volume):
         made_of = info(volume)
         state = _status(made_of) if made_of["started"] else None
         reasons = [
-            f"peer {peer['hostname']} is {_peer_words(peer)}"
+            f"peer {peer['hostname']} is not ready: {_peer_words(peer)}"
             for peer in peers()
             if not peer["ready"]
         ]
@@ -476,7 +548,7 @@ def mount_status(path):
 
 def mount_units(path, volume, servers, options=None, test=False):
     """
-    Write the systemd units that keep a volume mounted, where they differ, and reload systemd then.
+    Write the systemd units that keep a volume mounted, where they differ, and enable the mount.
 
     The mount itself is left as it is: what was written holds from the next mount on.
 
@@ -490,8 +562,9 @@ def mount_units(path, volume, servers, options=None, test=False):
     :param list servers: hosts to get the volume's layout from, the first that answers is taken.
         Data is read and written on all bricks at once, whatever is given here.
     :param list options: further mount options. Default: ``log-level=WARNING``.
-    :param bool test: write nothing.
-    :returns: dict of the files that differ (did differ), each with the difference as text.
+    :param bool test: change nothing.
+    :returns: dict of what differed, empty if nothing did: ``units``, a dict of file to difference
+        as text, and ``enabled``.
     :raises CommandExecutionError: for a path, volume, server or option that cannot be used.
 
     CLI Example:
@@ -500,28 +573,34 @@ def mount_units(path, volume, servers, options=None, test=False):
 
         salt web-1 gluster.mount_units /srv/shared shared '[db-1, db-2, db-3]' test=True
     """
-    changes = {}
+    differing = {}
     units = __utils__["gluster.mount_units"](path, volume, servers, options)
     for name, text in units.items():
         file = pathlib.Path(UNIT_DIRECTORY, name)
         before = file.read_text(encoding="utf-8") if file.exists() else ""
         if before == text:
             continue
-        changes[str(file)] = "\n".join(
+        differing[str(file)] = "\n".join(
             difflib.unified_diff(before.splitlines(), text.splitlines(), lineterm="", n=0)
         )
         if not test:
             with salt.utils.atomicfile.atomic_open(str(file), "w") as out:
                 out.write(text)
             file.chmod(0o644)
-    if changes and not test:
+    if differing and not test:
         _systemctl("daemon-reload")
+    changes = {"units": differing} if differing else {}
+    status_before = mount_status(path)
+    if not status_before["enabled"]:
+        changes["enabled"] = {"old": False, "new": True}
+        if not test:
+            _systemctl("enable", status_before["unit"])
     return changes
 
 
 def mount(path, timeout=90):
     """
-    Enable and start the mount unit that :py:func:`mount_units` wrote.
+    Start the mount unit that :py:func:`mount_units` wrote, and wait until it is mounted.
 
     systemd runs the mount, so it outlives the minion. Does nothing to what is mounted already. A
     first attempt may meet bricks that are still starting; the unit's companion goes on trying, also
@@ -539,7 +618,6 @@ def mount(path, timeout=90):
         salt web-1 gluster.mount /srv/shared
     """
     unit = __utils__["gluster.unit_name"](path)
-    _systemctl("enable", unit)
     _systemctl("start", "--no-block", unit)
 
     def obstacles():
@@ -627,33 +705,12 @@ def _until_empty(look, timeout):
     return left
 
 
-def _find_peers(hosts):
-    """Map each host to its peer, to None if it has none; this node counts as a ready peer."""
-    if isinstance(hosts, str):
-        raise CommandExecutionError(f"hosts must be a list of names, not the text {hosts!r}")
-    known = peers()
-    here = {"ready": True}
+def _own_addresses():
     own = set(salt.utils.network.ip_addrs(include_loopback=True))
     own.update(salt.utils.network.ip_addrs6(include_loopback=True))
-    found = {}
-    for host in hosts:
-        __utils__["gluster.host_name"](host)
-        found[host] = next((peer for peer in known if host in peer["names"]), None)
-        if found[host] is not None:
-            continue
-        addresses = _addresses(host)
-        if not addresses:
-            raise CommandExecutionError(
-                f"{host} does not resolve on this node: put it into DNS or /etc/hosts"
-            )
-        if addresses & own or any(ipaddress.ip_address(item).is_loopback for item in addresses):
-            found[host] = here
-            continue
-        found[host] = next(
-            (peer for peer in known if any(addresses & _addresses(name) for name in peer["names"])),
-            None,
-        )
-    return found
+    # Debian resolves a machine's own name to 127.0.1.1, which no interface lists.
+    own.add("127.0.1.1")
+    return own
 
 
 def _addresses(host):
@@ -664,11 +721,7 @@ def _addresses(host):
 
 
 def _peer_words(peer):
-    if peer is None:
-        return "not a peer"
-    if not peer["connected"]:
-        return "disconnected"
-    return f"in state {peer['state']!r}"
+    return peer["state"] if peer["connected"] else "disconnected"
 
 
 def _mount_process(path):

@@ -45,27 +45,27 @@ def peered(name, peers, timeout=60):
     """
     Have these hosts in one pool with the node that this runs on, all connected.
 
-    Hosts that lack are probed, then each is waited for: a probed peer cannot be used at once. Peers
-    that are not named here are left alone. A host of another pool is refused by glusterd.
+    Hosts that lack are probed, then each is waited for: a probed peer cannot be used at once. May
+    run on several of the hosts at the same time. Peers that are not named here are left alone.
 
     name
         A label, for the state's ID only.
     peers
         List of host names or addresses; this node itself may be among them.
     timeout
-        Seconds to wait for all to be connected.
+        Seconds to go on probing and waiting until all are connected.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     try:
-        missing = __salt__["gluster.missing_peers"](peers)
+        found = __salt__["gluster.find_peers"](peers)
+        missing = [host for host, seen in found.items() if not seen["member"]]
         if __opts__["test"] and missing:
-            ret["result"] = None
-            ret["changes"] = {"probed": missing}
+            ret["result"], ret["changes"] = None, {"probed": missing}
             ret["comment"] = f"{', '.join(missing)} would be probed"
             return ret
-        for host in missing:
-            if __salt__["gluster.probe"](host)["added"]:
-                ret["changes"].setdefault("probed", []).append(host)
+        if missing:
+            added = __salt__["gluster.gather"](peers, timeout=timeout)
+            ret["changes"] = {"probed": added} if added else {}
         __salt__["gluster.wait_peers"](peers, timeout=0 if __opts__["test"] else timeout)
     except CommandExecutionError as error:
         return _failed(ret, error)
@@ -104,42 +104,38 @@ def volume_present(
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     try:
-        wanted = __utils__["gluster.layout"](bricks, replica, arbiter)
-        values = __utils__["gluster.option_values"](options)
-        before = __salt__["gluster.info"](name) if name in __salt__["gluster.volumes"]() else None
-        if before:
-            _refuse_other_layout(before, wanted, replica, arbiter)
-        plan = _volume_plan(name, before, wanted, values, started)
+        declared = {
+            "bricks": __utils__["gluster.layout"](bricks, replica, arbiter),
+            "replica": replica,
+            "arbiter": arbiter,
+            "options": __utils__["gluster.option_values"](options),
+            "started": started,
+        }
+        plan = _volume_plan(name, declared)
         if __opts__["test"]:
-            if plan:
-                ret["result"], ret["changes"] = None, plan
-                verb = "changed" if before else "created"
-                ret["comment"] = f"Volume {name} would be {verb}"
-            else:
-                ret["comment"] = f"Volume {name} is as declared"
+            ret["result"], ret["changes"] = None if plan else True, plan
+            verb = "would be created" if "volume" in plan else "would be changed"
+            ret["comment"] = f"Volume {name} {verb if plan else 'is as declared'}"
             return ret
-        if "volume" in plan:
-            __salt__["gluster.create"](name, wanted, replica, arbiter=arbiter, force=force)
-            ret["changes"]["volume"] = plan["volume"]
-        if "options" in plan:
-            changed = {key: values[key] for key in plan["options"]}
-            __salt__["gluster.set_options"](name, changed)
-            ret["changes"]["options"] = plan["options"]
-        if "status" in plan:
-            __salt__["gluster.start" if started else "gluster.stop"](name)
-            ret["changes"]["status"] = plan["status"]
-        if "bricks" in plan:
-            __salt__["gluster.start"](name, force=True)
+        while plan:
+            step, change = next(iter(plan.items()))
+            try:
+                _volume_step(name, declared, step, change, force, timeout)
+                ret["changes"][step] = change
+            except CommandExecutionError:
+                # The same state on another node may have done this very step meanwhile.
+                if step in _volume_plan(name, declared):
+                    raise
+            plan = _volume_plan(name, declared)
+            if step in plan:
+                raise CommandExecutionError(f"volume {name} still differs: {plan}")
         if started:
             __salt__["gluster.wait_online"](name, timeout=timeout)
-        if "bricks" in plan:
-            ret["changes"]["bricks"] = plan["bricks"]
-        after = __salt__["gluster.info"](name)
-        if left := _volume_plan(name, after, wanted, values, started):
-            raise CommandExecutionError(f"volume {name} still differs after the change: {left}")
     except CommandExecutionError as error:
         return _failed(ret, error)
-    verb = "is as declared" if not plan else "was changed" if before else "was created"
+    verb = "was created" if "volume" in ret["changes"] else "was changed"
+    if not ret["changes"]:
+        verb = "is as declared"
     ret["comment"] = f"Volume {name} {verb}"
     return ret
 
@@ -173,36 +169,34 @@ def mounted(name, volume, servers, options=None, remount=False, timeout=90):
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     try:
-        units = __salt__["gluster.mount_units"](name, volume, servers, options, test=True)
+        plan = __salt__["gluster.mount_units"](name, volume, servers, options, test=True)
         before = __salt__["gluster.mount_status"](name)
-        wrong = _other_mount(before, volume, servers)
-        if wrong and (before["fstype"] != "fuse.glusterfs" or before["count"] > 1 or not remount):
-            raise CommandExecutionError(f"{name} was left as it is: {wrong}")
-        anew = before["mounted"] and (not before["alive"] or (remount and bool(wrong or units)))
-        plan = {"units": units} if units else {}
-        if not before["enabled"]:
-            plan["enabled"] = {"old": False, "new": True}
+        other = _other_mount(before, volume, servers)
+        if other and not (remount and other["replaceable"]):
+            raise CommandExecutionError(f"{name} was left as it is: {other['words']}")
+        dead = before["mounted"] and not before["alive"]
+        anew = dead or (before["mounted"] and remount and bool(other or "units" in plan))
         if anew or not before["mounted"]:
-            dead = before["mounted"] and not before["alive"]
             old = f"{before['source']}, without a process" if dead else before["source"]
             plan["mounted"] = {"old": old, "new": f"{servers[0]}:/{volume}"}
         if __opts__["test"]:
             ret["result"], ret["changes"] = None if plan else True, plan
             ret["comment"] = _mount_words(name, plan, "would be")
             return ret
-        if units:
-            __salt__["gluster.mount_units"](name, volume, servers, options)
-            ret["changes"]["units"] = units
-        if anew:
-            __salt__["gluster.unmount"](name)
-        if "enabled" in plan or "mounted" in plan:
+        if "units" in plan or "enabled" in plan:
+            ret["changes"] = __salt__["gluster.mount_units"](name, volume, servers, options)
+        if "mounted" in plan:
+            if anew:
+                __salt__["gluster.unmount"](name)
             __salt__["gluster.mount"](name, timeout=timeout)
+            ret["changes"]["mounted"] = plan["mounted"]
         after = __salt__["gluster.mount_status"](name)
-        if wrong := _other_mount(after, volume, servers) or _not_kept(after):
-            raise CommandExecutionError(f"{name} after the change: {wrong}")
+        if other := _other_mount(after, volume, servers):
+            raise CommandExecutionError(f"{name} after the change: {other['words']}")
+        if not (after["alive"] and after["enabled"]):
+            raise CommandExecutionError(f"{name} does not last after the change: {after}")
     except CommandExecutionError as error:
         return _failed(ret, error)
-    ret["changes"].update(plan)
     ret["comment"] = _mount_words(name, plan, "was")
     return ret
 
@@ -218,35 +212,35 @@ def _failed(ret, error):
     return ret
 
 
-def _refuse_other_layout(volume, wanted, replica, arbiter):
-    difference = __utils__["gluster.layout_difference"](volume, wanted, replica, arbiter)
-    if difference:
-        raise CommandExecutionError(
-            f"volume {volume['name']} exists and was left as it is: {difference}. This state does "
-            "not change a volume's layout yet: declare what is there, or change it by hand with "
-            "gluster volume add-brick, remove-brick or replace-brick"
-        )
-
-
-def _volume_plan(name, volume, wanted, values, started):
-    """Return what has to change on ``volume`` (None: it is missing), in the order of doing."""
+def _volume_plan(name, declared):
+    """Return what has to change on a volume, as the state's changes, in the order of doing."""
     plan = {}
+    volume = __salt__["gluster.info"](name) if name in __salt__["gluster.volumes"]() else None
     if volume is None:
-        plan["volume"] = {"old": None, "new": {"name": name, "bricks": wanted}}
+        plan["volume"] = {"old": None, "new": {"name": name, "bricks": declared["bricks"]}}
+    elif words := __utils__["gluster.layout_difference"](
+        volume, declared["bricks"], declared["replica"], declared["arbiter"]
+    ):
+        raise CommandExecutionError(
+            f"volume {name} exists and was left as it is: {words}. This state does not change a "
+            "volume's layout yet: declare what is there, or change it by hand with gluster volume "
+            "add-brick, remove-brick or replace-brick"
+        )
     now = volume["options"] if volume else {}
     differing = {
         key: {"old": now.get(key), "new": value}
-        for key, value in values.items()
+        for key, value in declared["options"].items()
         if now.get(key) != value
     }
+    # Before the start, so that no client ever sees the volume without its access rules.
     if differing:
         plan["options"] = differing
-    if started != bool(volume and volume["started"]):
-        plan["status"] = {
-            "old": volume["status"] if volume else None,
-            "new": "Started" if started else "Stopped",
-        }
-    elif started:
+    running = bool(volume and volume["started"])
+    if declared["started"] and not running:
+        plan["status"] = {"old": volume["status"] if volume else None, "new": "Started"}
+    elif running and not declared["started"]:
+        plan["status"] = {"old": "Started", "new": "Stopped"}
+    elif running:
         state = __salt__["gluster.status"](name)
         offline = [item["name"] for item in state["bricks"] if not item["online"]]
         if offline:
@@ -254,30 +248,40 @@ def _volume_plan(name, volume, wanted, values, started):
     return plan
 
 
+def _volume_step(name, declared, step, change, force, timeout):
+    if step == "volume":
+        __salt__["gluster.create"](
+            name,
+            declared["bricks"],
+            replica=declared["replica"],
+            arbiter=declared["arbiter"],
+            force=force,
+        )
+    elif step == "options":
+        values = {key: declared["options"][key] for key in change}
+        __salt__["gluster.set_options"](name, values)
+    elif step == "status" and not declared["started"]:
+        __salt__["gluster.stop"](name)
+    else:
+        # With force a started volume's missing brick processes are started.
+        __salt__["gluster.start"](name, force=step == "bricks")
+        __salt__["gluster.wait_online"](name, timeout=timeout)
+
+
 def _other_mount(status, volume, servers):
-    """Return in words what else is mounted, None if nothing is or the declared volume."""
+    """Return what is mounted instead of the volume, and whether remounting would mend it."""
     if not status["mounted"]:
         return None
     if status["count"] > 1:
-        return f"{status['count']} mounts lie on top of each other; unmount all but one by hand"
+        words = f"{status['count']} mounts lie on top of each other; unmount all but one by hand"
+        return {"words": words, "replaceable": False}
     if status["fstype"] != "fuse.glusterfs":
-        return f"{status['source']} of type {status['fstype']} is mounted there"
+        words = f"{status['source']} of type {status['fstype']} is mounted there"
+        return {"words": words, "replaceable": False}
     host, _, mounted_volume = status["source"].partition(":")
     if mounted_volume.strip("/") != volume or host not in servers:
-        return (
-            f"{status['source']} is mounted there, not {volume} from {', '.join(servers)}; "
-            "say remount: True to replace it"
-        )
-    return None
-
-
-def _not_kept(status):
-    if not status["mounted"]:
-        return "it is not mounted"
-    if not status["alive"]:
-        return "its glusterfs process has died"
-    if not status["enabled"]:
-        return f"{status['unit']} is not enabled"
+        words = f"{status['source']} is mounted there, not {volume} from {', '.join(servers)}"
+        return {"words": f"{words}; say remount: True to replace it", "replaceable": True}
     return None
 
 
