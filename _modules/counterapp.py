@@ -33,6 +33,7 @@ import pathlib
 import re
 import secrets
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -46,8 +47,8 @@ DEFAULT_PYTHON = "/usr/bin/python3"
 _POLL = 0.2
 _BUILDING = ".new-"
 _DISCARDED = ".gone-"
-#: What a virtual environment with pip takes before anything is installed into it, and some air.
-_VENV_BYTES = 48 * 2**20
+#: What the disk must have beyond the files themselves.
+_SPARE_BYTES = 32 * 2**20
 _COUNTER = re.compile(r"[A-Za-z0-9_.-]{3,64}\Z")
 
 
@@ -110,7 +111,7 @@ def _run(what, argv):
         umask="022",
         cwd="/",
         # The machine's own pip settings could bring an index back in.
-        env={"PIP_CONFIG_FILE": os.devnull},
+        env={"PIP_CONFIG_FILE": os.devnull, "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"},
     )
     if outcome["retcode"]:
         words = (outcome["stderr"].strip() or outcome["stdout"].strip()).splitlines()[-8:]
@@ -278,7 +279,7 @@ def install(archive, version=None, root=None, python=None):
                 " build the release for it"
             )
         # Twice: the wheels' real size is known only once they are unpacked.
-        _release("require_space", final.parent, found["size"] + _VENV_BYTES)
+        _release("require_space", final.parent, found["size"] + _SPARE_BYTES)
         build = final.with_name(f"{_BUILDING}{manifest['version']}-{secrets.token_hex(4)}")
         build.mkdir(mode=0o755)
         build.chmod(0o755)
@@ -287,17 +288,31 @@ def install(archive, version=None, root=None, python=None):
                 raise CommandExecutionError(f"{archive} was exchanged while it was being read")
             # Bytecode is about as large again as the source that it is made of.
             code = 2 * _release("installed_size", build / "wheels", minor)
-            _release("require_space", build, code + _VENV_BYTES)
+            _release("require_space", build, code + _SPARE_BYTES)
             _make_venv(build, final, python, manifest)
             shutil.rmtree(build / "wheels")
             os.utime(build / "manifest.json")
             # A power cut must not leave a release whose files were never written.
             _run("writing the release to disk", ["sync", "-f", str(build)])
             build.rename(final)
-        except BaseException:
+        except BaseException as error:
+            full = _is_full(build)
             _discard(build)
+            if full and isinstance(error, CommandExecutionError):
+                raise CommandExecutionError(
+                    f"no space left on the disk of {root} while installing release"
+                    f" {manifest['version']}; remove old releases ({error})"
+                ) from error
             raise
+        # What a killed installation had started may have gone on writing for a while.
+        _clean(root)
     return {**result, "installed": True}
+
+
+def _is_full(path):
+    """Say whether a disk has run out of room or of inodes; programs seldom say so themselves."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize < 2**20 or (status.f_files and not status.f_favail)
 
 
 def _python_version(python):
@@ -309,13 +324,14 @@ def _python_version(python):
 
 def _make_venv(build, final, python, manifest):
     venv = build / "venv"
-    _run(
-        f"making a virtual environment with {python} (is its venv module installed? on Debian it"
-        " is the package python3-venv)",
-        [python, "-I", "-m", "venv", str(venv)],
-    )
     inside = str(venv / "bin" / "python")
-    pip = [inside, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check"]
+    _run(
+        f"making a virtual environment with {python}",
+        [python, "-I", "-m", "venv", "--without-pip", str(venv)],
+    )
+    # Salt's own pip, working for the other environment: the app's needs none, and gets none.
+    pip = [sys.executable, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check"]
+    pip += ["--python", inside]
     _run(
         f"installing the wheels of release {manifest['version']}",
         [
