@@ -1,0 +1,645 @@
+"""
+The fleet from the operator's side: look at it, check it, publish a release, verify it counts.
+
+Each function ends with exit code 0 only when what it says is true of every node. A failure is a
+dictionary with ``retcode`` 1 and ``failed``: a list of sentences that name node and reason.
+
+Settings, in the master's configuration: ``counterapp_state`` (folder of lock, journal and history,
+default ``/var/lib/counterapp``), ``counterapp_dist`` (where built releases lie, default
+``/srv/counterapp-dist``), ``counterapp_config`` (default ``/etc/salt/counterapp``).
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+
+from salt.exceptions import CommandExecutionError, SaltException
+
+log = logging.getLogger(__name__)
+
+#: A node is fresh in a role when both are pending: then nothing of the role runs there yet.
+_FRESH = {
+    "db": {"mongodb.install", "mongodb.service"},
+    "web": {"web.install", "web.config"},
+    "lb": {"lb.install", "lb.haproxy"},
+}
+_VERSION = re.compile(r"counterapp-(?P<version>[A-Za-z0-9][A-Za-z0-9.+_-]*)\.tar\.gz\Z")
+#: The counter that checks whether hits are counted exactly; nobody else uses it.
+_VERIFY_COUNTER = "rollout-verify"
+
+
+def _fail(*reasons):
+    __context__["retcode"] = 1
+    return {"retcode": 1, "failed": list(reasons)}
+
+
+def _fleet(function, *args, **kwargs):
+    return __utils__[f"fleet.{function}"](*args, **kwargs)
+
+
+def _ledger(function, *args, **kwargs):
+    return __utils__[f"ledger.{function}"](
+        __opts__.get("counterapp_state", "/var/lib/counterapp"), *args, **kwargs
+    )
+
+
+def _config_dir():
+    return pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp"))
+
+
+def _dist_dir():
+    return pathlib.Path(__opts__.get("counterapp_dist", "/srv/counterapp-dist"))
+
+
+def topology():
+    """
+    Return the fleet's topology, checked: ``name``, ``network``, ``vip``, ``nodes`` by ID.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.topology
+    """
+    document = _fleet("topology_document")
+    name = _fleet("topology_name")
+    if problems := __utils__["topology.problems"](document, name):
+        raise CommandExecutionError("; ".join(problems))
+    return __utils__["topology.select"](document, name)
+
+
+def with_role(role):
+    """
+    Return the IDs of the nodes with a role, in the order of the topology.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.with_role web
+    """
+    return __utils__["topology.with_role"](topology(), role)
+
+
+def settings():
+    """
+    Return the fleet's settings: the pillar of the master's own minion, which holds no secret.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.settings
+    """
+    found = topology()
+    masters = __utils__["topology.with_role"](found, "master")
+    return _fleet("settings", masters[0])
+
+
+# The lock
+
+
+def lock():
+    """
+    Take the rollout lock for the process that runs this, and begin a new journal.
+
+    A lock whose process has died is taken over; that is logged.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.lock
+    """
+    try:
+        taken = _ledger("take", jid=globals().get("__jid__"))
+    except CommandExecutionError as error:
+        return _fail(str(error))
+    stale = taken["taken_from"]
+    if stale:
+        log.warning(
+            "The rollout lock of %s since %s was taken over: its process %s is dead",
+            stale["owner"],
+            stale["since"],
+            stale["pid"],
+        )
+    _ledger("open_journal", owner=taken["owner"], started=taken["since"], jid=taken["jid"])
+    return {"owner": taken["owner"], "since": taken["since"], "taken_from": stale}
+
+
+def unlock(confirm=None):
+    """
+    Break the rollout lock, whoever has it. A rollout that runs is not stopped by this.
+
+    confirm
+        The lock's owner, as ``counterapp.status`` and a refused rollout show it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.unlock confirm=root@master
+    """
+    try:
+        broken = _ledger("break_lock", confirm)
+    except CommandExecutionError as error:
+        return _fail(str(error))
+    log.warning("The rollout lock of %s was broken on purpose", broken["owner"])
+    return {"broken": broken}
+
+
+def history(limit=20):
+    """
+    Return the last rollouts, newest first: who, when, which release, how it ended and why.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.history limit=5
+    """
+    return _ledger("history", limit)
+
+
+# Releases
+
+
+def current_release():
+    """
+    Return the release that the last successful rollout left the fleet on; None before the first.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.current_release
+    """
+    return settings().get("release")
+
+
+def releases():
+    """
+    Return the releases that can be rolled out, oldest first: ``version`` and ``path`` of each.
+
+    They lie in the builder's output folder, or on the volume where an earlier rollout put them.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.releases
+    """
+    found = {}
+    for folder in (_volume_dir(), _dist_dir()):
+        if folder.is_dir():
+            for path in folder.iterdir():
+                if match := _VERSION.search(path.name):
+                    found[match["version"]] = path
+    ordered = sorted(found.items(), key=lambda item: item[1].stat().st_mtime)
+    return [{"version": version, "path": str(path)} for version, path in ordered]
+
+
+def _volume_dir():
+    return pathlib.Path(settings().get("gluster", {}).get("mount", "/srv/shared")) / "releases"
+
+
+def _find_release(release):
+    """Return version and archive of the release to roll out; see :py:func:`preflight`."""
+    known = {each["version"]: each["path"] for each in releases()}
+    version = release or current_release() or next(reversed(known), None)
+    where = f"{_dist_dir()} or {_volume_dir()}"
+    if version is None:
+        raise CommandExecutionError(f"there is no release in {where}: build one with `make dist`")
+    version = str(version)
+    if version not in known:
+        raise CommandExecutionError(
+            f"release {version} is not in {where} (there are: {', '.join(known) or 'none'}): "
+            f"build it with `make dist VERSION={version}`"
+        )
+    return version, known[version]
+
+
+def _inspect(path):
+    try:
+        return __utils__["release.inspect"](path)["manifest"]
+    except (OSError, ValueError) as error:
+        raise CommandExecutionError(f"{path}: {error}") from error
+
+
+def publish(version, source=None):
+    """
+    Put a release on the shared volume, where the web nodes take it from.
+
+    Its checksums are checked first. A release that lies there already with the same content is
+    left alone; with other content it is refused, since a release never changes.
+
+    version
+        Which release.
+    source
+        Path of the archive on the master; the default is that of the version in the builder's
+        output folder.
+
+    Returns ``version``, ``path`` and ``changed``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.publish 1.4.0
+    """
+    version = str(version)
+    try:
+        archive = pathlib.Path(source) if source else pathlib.Path(_find_release(version)[1])
+        manifest = _inspect(archive)
+        if manifest["version"] != version:
+            raise CommandExecutionError(
+                f"{archive} holds release {manifest['version']}, not {version}"
+            )
+        mount = pathlib.Path(settings()["gluster"]["mount"])
+        if not mount.is_mount():
+            raise CommandExecutionError(
+                f"the shared volume is not mounted on {mount} of the master: apply the state "
+                "`gluster` there first"
+            )
+        return _publish(version, archive, mount / "releases")
+    except (SaltException, OSError) as error:
+        return _fail(f"release {version} cannot be published: {error}")
+
+
+def _publish(version, archive, folder):
+    target = folder / f"counterapp-{version}.tar.gz"
+    digest = _sha256(archive)
+    if target.exists():
+        if _sha256(target) == digest:
+            return {"version": version, "path": str(target), "changed": False}
+        raise CommandExecutionError(
+            f"{target} is there with other content: give the new build a version of its own"
+        )
+    folder.mkdir(mode=0o755, exist_ok=True)
+    sidecar = folder / f"{target.name}.sha256"
+    partial = folder / f".{target.name}.{os.getpid()}"
+    try:
+        shutil.copyfile(archive, partial)
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        if _sha256(partial) != digest:
+            raise CommandExecutionError(f"{partial} differs from {archive} after copying")
+        partial.chmod(0o644)
+        sidecar.write_text(f"{digest}  {target.name}\n", encoding="ascii")
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return {"version": version, "path": str(target), "changed": True}
+
+
+def _sha256(path):
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# Before a rollout
+
+
+def preflight(release=None):
+    """
+    Check everything that a rollout needs, and find out what it would change; touch nothing.
+
+    Every node of the topology answers, by name; roles agree; modules are in step; every SLS
+    renders on every node; the release is there and whole; what runs already is healthy.
+
+    release
+        Which release to roll out. Default: the one that the fleet is on; before the first
+        rollout the newest built.
+
+    Returns the plan, as :py:func:`plan` does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.preflight release=1.4.0
+    """
+    try:
+        found = topology()
+        nodes = found["nodes"]
+        _fleet("tell", "preflight", f"asking {len(nodes)} nodes by name")
+        if problems := _unreachable(nodes):
+            return _failed_preflight(problems)
+        _fleet("tell", "preflight", "bringing the modules of every node in step")
+        _sync(nodes)
+        version, archive = _find_release(release)
+        _inspect(archive)
+        if problems := _unhealthy(nodes):
+            return _failed_preflight(problems)
+        _fleet("tell", "preflight", "rendering every state on every node to see what would change")
+        made, problems = _make_plan(nodes, version)
+        if problems:
+            return _failed_preflight(problems)
+        if _ledger("holder") and _ledger("holder")["mine"]:
+            _ledger("note", release=version, previous=current_release(), plan=made)
+        return made
+    except SaltException as error:
+        return _failed_preflight([str(error)])
+
+
+def _failed_preflight(problems):
+    holder = _ledger("holder")
+    if holder and holder["mine"]:
+        failure = {"stage": "preflight", "node": None, "step": "preflight", "reason": problems}
+        _ledger("note", failed=failure)
+    return _fail(*problems)
+
+
+def plan(release=None):
+    """
+    Return what a rollout would change, without the checks and without touching anything.
+
+    release
+        As for :py:func:`preflight`.
+
+    Returns ``release``; ``nodes``, each with ``roles``, ``pending`` (changes by SLS, with the IDs
+    of the states), ``fresh`` (nothing of its role is installed).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.plan release=1.4.0
+    """
+    try:
+        made, problems = _make_plan(topology()["nodes"], _find_release(release)[0])
+    except SaltException as error:
+        return _fail(str(error))
+    return _fail(*problems) if problems else made
+
+
+def _make_plan(nodes, version):
+    reports = _fleet("apply", nodes, pillar={"release": version}, test=True, timeout=20)
+    problems = [
+        f"{node}: {report['error']}" for node, report in reports.items() if report["error"]
+    ]
+    made = {"release": version, "nodes": {}}
+    for node, report in reports.items():
+        pending = {}
+        # A state that fails in a dry run wants something that an earlier one would have made.
+        for each in report["changed"] + report["failed"]:
+            pending.setdefault(each["sls"], []).append(each["id"])
+        roles = nodes[node]["roles"]
+        made["nodes"][node] = {
+            "roles": roles,
+            "pending": pending,
+            "fresh": any(_FRESH[role] <= pending.keys() for role in roles if role in _FRESH),
+        }
+    return made, problems
+
+
+def _unreachable(nodes):
+    found = _fleet("everyone", nodes, "grains.item", ["roles"], None, 10, 5)
+    problems = [
+        f"{node}: {reason}; look at `salt-key -l all` on the master and at "
+        f"`systemctl status salt-minion` on the node"
+        for node, reason in found["failed"].items()
+    ]
+    for node, answer in found["answers"].items():
+        claimed, given = sorted(answer.get("roles") or []), sorted(nodes[node]["roles"])
+        if claimed != given:
+            problems.append(
+                f"{node}: its roles grain is {claimed}, but the topology gives it {given}; correct "
+                "/etc/salt/grains on the node or pillar/topology.sls"
+            )
+    return problems
+
+
+def _sync(nodes):
+    synced = _fleet("ask", nodes, "saltutil.sync_all", timeout=30)
+    moved = [node for node, kinds in synced.items() if any(kinds.values())]
+    if moved:
+        _fleet("ask", moved, "saltutil.refresh_modules", kwarg={"async": False}, timeout=30)
+    _fleet("ask", nodes, "saltutil.refresh_pillar", kwarg={"wait": True}, timeout=30)
+
+
+def _unhealthy(nodes):
+    return _database_problems(nodes) + _volume_problems(nodes) + _balancer_problems(nodes)
+
+
+def _database_problems(nodes):
+    members = [node for node in nodes if "db" in nodes[node]["roles"]]
+    answers = _fleet("everyone", members, "mongodb.status")["answers"]
+    serving = [
+        node for node, seen in answers.items() if isinstance(seen, dict) and seen["initialized"]
+    ]
+    if not serving:
+        return []
+    healthy = _fleet("ask", serving[:1], "mongodb.healthy")[serving[0]]
+    return [f"{serving[0]}: the replica set is not healthy: {why}" for why in healthy["reasons"]]
+
+
+def _volume_problems(nodes):
+    keepers = [node for node in nodes if "storage" in nodes[node]["roles"]]
+    volume = settings()["gluster"]["volume"]
+    answers = _fleet("everyone", keepers, "gluster.volumes")["answers"]
+    holders = [
+        node for node, found in answers.items() if isinstance(found, list) and volume in found
+    ]
+    if not holders:
+        return []
+    # What a node missed while it was down is healed in the background within seconds.
+    deadline = time.monotonic() + 30
+    while True:
+        healthy = _fleet("ask", holders[:1], "gluster.healthy", [volume])[holders[0]]
+        if healthy["healthy"] or time.monotonic() > deadline:
+            return [f"{holders[0]}: volume {volume}: {why}" for why in healthy["reasons"]]
+        time.sleep(1)
+
+
+def _balancer_problems(nodes):
+    balancers = [node for node in nodes if "lb" in nodes[node]["roles"]]
+    backend = settings()["lb"]["backend"]
+    deadline = time.monotonic() + 15
+    while True:
+        # One that does not run or has no such backend yet is brought up by the rollout.
+        answers = _fleet("everyone", balancers, "haproxy.servers", [backend])["answers"]
+        views = {
+            node: sorted(each["name"] for each in servers if each["up"])
+            for node, servers in answers.items()
+            if isinstance(servers, list)
+        }
+        if len({tuple(up) for up in views.values()}) <= 1:
+            return []
+        if time.monotonic() > deadline:
+            seen = "; ".join(f"{node} sees {', '.join(up) or 'none'}" for node, up in views.items())
+            return [f"the balancers do not agree on which web servers are up: {seen}"]
+        time.sleep(1)
+
+
+# After a rollout
+
+
+def verify(hits=20, release=None, timeout=30):
+    """
+    Count hits through the VIP and see that exactly these were counted.
+
+    hits
+        How many hits to send to the counter ``rollout-verify``.
+    release
+        The release that every web node must answer with. Default: the fleet's.
+    timeout
+        Seconds until the VIP must answer at all.
+
+    Returns ``url``, ``hits``, ``by_node`` (who counted how many) and ``release``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.verify hits=100
+    """
+    try:
+        expected = release or current_release()
+        webs = with_role("web")
+        url = _url()
+        _await_answer(url, timeout)
+        before = _request("GET", f"{url}api/hits/{_VERIFY_COUNTER}")["count"]
+        by_node = {}
+        for number in range(1, hits + 1):
+            answer = _request("POST", f"{url}api/hits/{_VERIFY_COUNTER}")
+            by_node[answer["node"]] = by_node.get(answer["node"], 0) + 1
+            if answer["count"] != before + number:
+                return _fail(
+                    f"hit {number} through {url} made the count {answer['count']}, not "
+                    f"{before + number}"
+                )
+        after = _request("GET", f"{url}api/hits/{_VERIFY_COUNTER}")["count"]
+        if after != before + hits:
+            return _fail(f"{hits} hits through {url} moved the count from {before} to {after}")
+        problems = []
+        for node, health in _fleet("ask", webs, "counterapp.health").items():
+            if not health["ready"]:
+                problems.append(f"{node}: it is not ready: {health['reason']}")
+            elif expected and health["release"] != expected:
+                problems.append(f"{node}: it answers with {health['release']}, not {expected}")
+        if problems:
+            return _fail(*problems)
+        return {"url": url, "hits": hits, "by_node": by_node, "release": expected}
+    except (SaltException, OSError, ValueError, KeyError) as error:
+        return _fail(f"hits through the VIP could not be verified: {error}")
+
+
+def _url():
+    port = settings()["lb"]["frontend_port"]
+    return f"http://{topology()['vip']}{'' if port == 80 else f':{port}'}/"
+
+
+def _await_answer(url, timeout):
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            _request("GET", f"{url}readyz")
+        except (OSError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise CommandExecutionError(
+                    f"{url} does not answer within {timeout} s: {error}"
+                ) from error
+            time.sleep(0.3)
+        else:
+            return
+
+
+def _request(method, url):
+    request = urllib.request.Request(url, method=method, data=b"" if method == "POST" else None)
+    # Straight to the VIP: a proxy of the environment has no way there.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=15) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            raise OSError(f"{method} {url} was answered with {error.code}") from error
+
+
+# The whole at a glance
+
+
+def status():
+    """
+    Return how the fleet is: ``url``, ``release``, ``lock`` and ``nodes``.
+
+    Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a
+    web node, what it serves) and ``state`` (a few words on what it does). The exit code is 1 when
+    a node does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.status
+    """
+    try:
+        found = topology()
+        nodes = found["nodes"]
+        chosen = settings()
+        facts = _fleet("everyone", nodes, "grains.item", ["osfinger"], None, 6, 4)["answers"]
+        words = _words(nodes, [node for node in nodes if node in facts], chosen, found["vip"])
+    except SaltException as error:
+        return _fail(str(error))
+    overview = {
+        node: {
+            "roles": entry["roles"],
+            "address": entry["address"],
+            "os": facts.get(node, {}).get("osfinger"),
+            "up": node in facts,
+            "release": words.get(node, {}).get("release"),
+            "state": ", ".join(words.get(node, {}).get("state", [])) or None,
+        }
+        for node, entry in nodes.items()
+    }
+    result = {
+        "url": _url(),
+        "topology": found["name"],
+        "release": chosen.get("release"),
+        "lock": _ledger("holder"),
+        "nodes": overview,
+    }
+    silent = [node for node in nodes if node not in facts]
+    if silent:
+        __context__["retcode"] = 1
+        result.update(retcode=1, failed=[f"{node}: the minion does not answer" for node in silent])
+    return result
+
+
+def _words(nodes, up, chosen, vip):
+    """Ask each role what it does, and put it in a few words a node."""
+    words = {node: {"state": []} for node in up}
+
+    def ask(role, function, arg, say):
+        having = [node for node in up if role in nodes[node]["roles"]]
+        found = _fleet("everyone", having, function, arg, None, 8, 4)
+        for node, answer in found["answers"].items():
+            words[node]["state"].append(say(node, answer))
+        for node in found["failed"]:
+            words[node]["state"].append(f"{role} does not answer")
+
+    def web(node, health):
+        words[node]["release"] = health["release"]
+        return "ready" if health["ready"] else f"not ready: {health['reason']}"
+
+    def balancer(_node, servers):
+        return f"{sum(each['in_service'] for each in servers)}/{len(servers)} servers up"
+
+    ask("web", "counterapp.health", [], web)
+    ask("db", "mongodb.status", [], lambda _node, seen: seen["state"] or "no replica set")
+    ask("storage", "gluster.healthy", [chosen["gluster"]["volume"]], _volume_words)
+    ask("lb", "haproxy.servers", [chosen["lb"]["backend"]], balancer)
+    ask("lb", "network.ip_addrs", [], lambda _n, has: "has the VIP" if vip in has else "standby")
+    return words
+
+
+def _volume_words(_node, healthy):
+    return "volume healthy" if healthy["healthy"] else f"volume: {'; '.join(healthy['reasons'])}"

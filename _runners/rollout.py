@@ -1,0 +1,679 @@
+"""
+The steps of a rollout, as ``salt/orch/`` calls them. Each is also of use by hand.
+
+A step does one thing to one node, waits until it is so, and says what it did. When it cannot, it
+ends with ``retcode`` 1, and the journal names stage, node, step and reason for the summary.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+
+from salt.exceptions import CommandExecutionError, SaltException
+
+#: Stages in their order, for the progress that is told.
+STAGES = ("preflight", "prepare", "storage", "db", "web", "lb", "verify")
+
+
+def _fleet(function, *args, **kwargs):
+    return __utils__[f"fleet.{function}"](*args, **kwargs)
+
+
+def _ledger(function, *args, **kwargs):
+    return __utils__[f"ledger.{function}"](
+        __opts__.get("counterapp_state", "/var/lib/counterapp"), *args, **kwargs
+    )
+
+
+def _settings():
+    return __salt__["counterapp.settings"]()
+
+
+def _step(stage, node, step, action):
+    """Run one step: tell it, do it, and write down who failed at what when it fails."""
+    number = STAGES.index(stage) + 1
+    _fleet("tell", stage, f"stage {number} of {len(STAGES)}, {stage}: {step}", node)
+    try:
+        return {"node": node, "step": step, "did": action()}
+    except SaltException as error:
+        reason = str(error)
+    if _mine() and not (_ledger("journal") or {}).get("failed"):
+        _ledger("note", failed={"stage": stage, "node": node, "step": step, "reason": [reason]})
+    __context__["retcode"] = 1
+    return {"retcode": 1, "node": node, "step": step, "failed": [reason]}
+
+
+def _mine():
+    holder = _ledger("holder")
+    return bool(holder and holder["mine"])
+
+
+# What there is to do
+
+
+def planned(stage=None):
+    """
+    Return the plan of the rollout that runs, with what is true now of a stage.
+
+    stage
+        ``prepare``, ``storage``, ``db``, ``web`` or ``lb``.
+
+    Returns the plan of ``counterapp.preflight``, for a stage with ``todo``: the nodes in the order
+    in which they are to be touched, and
+
+    * ``prepare``: ``fresh``, the nodes on which nothing of their role runs;
+    * ``storage``: ``clients``, nodes that only mount;
+    * ``db``: ``initialized``, ``members``;
+    * ``web``: ``serving``, the balancers that send traffic;
+    * ``lb``: ``serving``.
+
+    Raises CommandExecutionError when no rollout runs.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.planned web
+    """
+    journal = _ledger("journal")
+    if not journal or "plan" not in journal:
+        raise CommandExecutionError(
+            "no rollout has passed its preflight: run salt-run state.orchestrate orch.rollout"
+        )
+    plan = {**journal["plan"], "previous": journal.get("previous")}
+    if stage is None:
+        return plan
+    return {**plan, **globals()[f"_plan_{stage}"](plan["nodes"])}
+
+
+def _pending(nodes, prefixes, role=None):
+    """Return the nodes that have something to do in an SLS of these names."""
+    return [
+        node
+        for node, entry in nodes.items()
+        if (role is None or role in entry["roles"])
+        and any(
+            sls == prefix or sls.startswith(f"{prefix}.")
+            for sls in entry["pending"]
+            for prefix in prefixes
+        )
+    ]
+
+
+def _plan_prepare(nodes):
+    todo = _pending(nodes, ["base", "gluster.install", "storage.install", "storage.service"])
+    fresh = [node for node, entry in nodes.items() if entry["fresh"]]
+    return {"todo": [node for node in nodes if node in {*todo, *fresh}], "fresh": fresh}
+
+
+def _plan_storage(nodes):
+    keepers = _pending(nodes, ["storage", "gluster"], "storage")
+    clients = [node for node in _pending(nodes, ["gluster"]) if node not in keepers]
+    return {"todo": keepers, "clients": clients}
+
+
+def _plan_db(nodes):
+    members = [node for node, entry in nodes.items() if "db" in entry["roles"]]
+    states = _fleet("everyone", members, "mongodb.status")["answers"]
+    seen = {node: state for node, state in states.items() if isinstance(state, dict)}
+    # A member that is down is brought up before one that serves is touched, the primary is last.
+    rank = {"PRIMARY": 2, "SECONDARY": 1}
+    todo = sorted(
+        _pending(nodes, ["mongodb"], "db"),
+        key=lambda node: rank.get(seen.get(node, {}).get("state"), 0),
+    )
+    return {
+        "todo": todo,
+        "members": members,
+        "initialized": any(state["initialized"] for state in seen.values()),
+    }
+
+
+def _plan_web(nodes):
+    return {"todo": _pending(nodes, ["web"], "web"), "serving": _serving(nodes)}
+
+
+def _plan_lb(nodes):
+    vip = __salt__["counterapp.topology"]()["vip"]
+    holders = _holders(nodes, vip)
+    # The one that holds the VIP is last.
+    todo = sorted(_pending(nodes, ["lb"], "lb"), key=lambda node: node in holders)
+    return {"todo": todo, "serving": _serving(nodes)}
+
+
+def _balancers(nodes=None):
+    nodes = nodes or __salt__["counterapp.topology"]()["nodes"]
+    return [node for node, entry in nodes.items() if "lb" in entry["roles"]]
+
+
+def _serving(nodes=None):
+    """Return the balancers that have the backend and so may send it traffic."""
+    backend = _settings()["lb"]["backend"]
+    found = _fleet("everyone", _balancers(nodes), "haproxy.servers", [backend])["answers"]
+    return [node for node, servers in found.items() if isinstance(servers, list)]
+
+
+def _holders(nodes, vip):
+    found = _fleet("ask", _balancers(nodes), "network.ip_addrs")
+    return [node for node, addresses in found.items() if vip in addresses]
+
+
+# Applying states
+
+
+def apply(stage, nodes, sls, pillar=None):
+    """
+    Apply SLS on nodes, at once, and succeed only when every state of every node did.
+
+    stage
+        The rollout's stage, for progress and summary.
+    nodes
+        A minion ID, or a list of them.
+    sls
+        An SLS name, or a list of them.
+    pillar
+        Pillar on top of the nodes' own.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.apply web web-1 web pillar='{"release": "1.4.0"}'
+    """
+    nodes = [nodes] if isinstance(nodes, str) else list(nodes)
+    sls = [sls] if isinstance(sls, str) else list(sls)
+
+    def act():
+        reports = _fleet("apply", nodes, sls=sls, pillar=pillar)
+        bad = [f"{node}: {_fleet('why', report)}" for node, report in reports.items()
+               if not report["result"]]  # fmt: skip
+        _count_changes(reports)
+        if bad:
+            raise CommandExecutionError("; ".join(bad))
+        return {
+            node: {"states": report["states"], "changed": [each["id"] for each in report["changed"]]}
+            for node, report in reports.items()
+        }
+
+    return _step(stage, ", ".join(nodes), f"applying {', '.join(sls)}", act)
+
+
+def _count_changes(reports):
+    if not _mine():
+        return
+    changes = (_ledger("journal") or {}).get("changes", {})
+    for node, report in reports.items():
+        changes[node] = changes.get(node, 0) + len(report["changed"])
+    _ledger("note", changes=changes)
+
+
+# Storage
+
+
+def volume_healthy(timeout=120):
+    """
+    Wait until the shared volume has all its bricks and nothing left to heal.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.volume_healthy timeout=30
+    """
+    keeper = __salt__["counterapp.with_role"]("storage")[0]
+    volume = _settings()["gluster"]["volume"]
+
+    def act():
+        def look():
+            seen = _fleet("ask", [keeper], "gluster.healthy", [volume])[keeper]
+            return seen["healthy"], "; ".join(seen["reasons"])
+
+        _until(look, timeout, f"the volume {volume} is healthy")
+        return "healthy"
+
+    return _step("storage", keeper, f"waiting for the volume {volume}", act)
+
+
+def publish(release):
+    """
+    Put the release on the shared volume; see ``counterapp.publish``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.publish 1.4.0
+    """
+
+    def act():
+        done = __salt__["counterapp.publish"](release)
+        if "failed" in done:
+            raise CommandExecutionError("; ".join(done["failed"]))
+        return done
+
+    master = __salt__["counterapp.with_role"]("master")[0]
+    return _step("storage", master, f"publishing release {release}", act)
+
+
+# The database
+
+
+def step_aside(node):
+    """
+    Make sure that a member of the replica set can be touched: the others are a healthy majority
+    without it, and it is not the primary.
+
+    A set of one member has nobody to hand over to: its member is touched as it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.step_aside db-1
+    """
+
+    def act():
+        members = __salt__["counterapp.with_role"]("db")
+        if len(members) == 1:
+            return "the only member: there is nobody to hand over to"
+        topology = __salt__["counterapp.topology"]()
+        others = [each for each in members if each != node]
+
+        def look():
+            seen = _member_view(others)
+            own = f"{topology['nodes'][node]['address']}:{_settings()['mongodb']['port']}"
+            up = [each for each in seen["members"] if each["health"] == 1 and each["name"] != own]
+            serving = [each for each in up if each["state"] in ("PRIMARY", "SECONDARY")]
+            enough = len(serving) > len(members) // 2
+            return enough, f"{len(serving)} of {len(others)} other members serve"
+
+        _until(look, 120, f"the others are a majority without {node}")
+        own_state = _fleet("everyone", [node], "mongodb.is_primary")["answers"].get(node)
+        if own_state is not True:
+            return "is not the primary"
+        successor = _fleet("ask", [node], "mongodb.step_down", kwarg={"timeout": 60}, timeout=90)
+        return f"handed over to {successor[node]}"
+
+    return _step("db", node, "making sure that it can be touched", act)
+
+
+def _member_view(nodes):
+    """Return the replica set as the first of these nodes that answers sees it."""
+    for node in nodes:
+        seen = _fleet("everyone", [node], "mongodb.status")["answers"].get(node)
+        if isinstance(seen, dict) and seen["members"]:
+            return seen
+    raise CommandExecutionError(f"none of {', '.join(nodes)} answers for the replica set")
+
+
+def member_back(node, timeout=120):
+    """
+    Wait until a member serves again and has caught up, and the set has a primary.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.member_back db-2
+    """
+
+    def act():
+        kwarg = {"timeout": timeout}
+        seen = _fleet("ask", [node], "mongodb.wait_member", kwarg=kwarg, timeout=timeout)[node]
+        return f"{seen['state']}, {seen['lag_s']} s behind"
+
+    return _step("db", node, "waiting until it serves and has caught up", act)
+
+
+def replica_set_healthy(timeout=60):
+    """
+    Wait until every member of the replica set is up and there is a primary.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.replica_set_healthy
+    """
+
+    def act():
+        kwarg = {"require": "all", "timeout": timeout}
+        _fleet("ask", [first], "mongodb.wait_healthy", kwarg=kwarg, timeout=timeout)
+        return "healthy"
+
+    first = __salt__["counterapp.with_role"]("db")[0]
+    return _step("db", first, "waiting for the replica set", act)
+
+
+# The web nodes
+
+
+def drain(node):
+    """
+    Take a web node out of rotation in every balancer and wait until its last session has ended.
+
+    Refused, and undone, when fewer than ``web:min_in_service`` would stay in a balancer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.drain web-1
+    """
+
+    def act():
+        chosen = _settings()
+        kwarg = {
+            "timeout": chosen["web"]["drain_timeout"],
+            "min_in_service": chosen["web"]["min_in_service"],
+        }
+        balancers = _serving()
+        found = _fleet(
+            "everyone", balancers, "haproxy.drain", [chosen["lb"]["backend"], node], kwarg,
+            timeout=kwarg["timeout"],
+        )  # fmt: skip
+        if found["failed"]:
+            back = [each for each in balancers if each not in found["failed"]]
+            _fleet("everyone", back, "haproxy.ready", [chosen["lb"]["backend"], node])
+            raise CommandExecutionError(
+                "; ".join(f"{each}: {reason}" for each, reason in found["failed"].items())
+            )
+        return f"drained in {', '.join(balancers) or 'no balancer, as none runs'}"
+
+    return _step("web", node, "draining it in every balancer", act)
+
+
+def web_ready(node, release):
+    """
+    Wait until a web node is ready with a release, and stays so for ``web:min_healthy_time``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.web_ready web-1 1.4.0
+    """
+
+    def act():
+        web = _settings()["web"]
+        kwarg = {
+            "timeout": web["ready_timeout"],
+            "release": str(release),
+            "hold": web["min_healthy_time"],
+        }
+        patience = web["ready_timeout"] + web["min_healthy_time"]
+        seen = _fleet("ask", [node], "counterapp.wait_ready", kwarg=kwarg, timeout=patience)[node]
+        return f"ready with {seen['release']} after {seen['waited']} s"
+
+    return _step("web", node, f"waiting until it is ready with release {release}", act)
+
+
+def rejoin(node):
+    """
+    Put a web node back into rotation in every balancer, and wait until each calls it up.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.rejoin web-1
+    """
+
+    def act():
+        balancers = _serving()
+        backend = _settings()["lb"]["backend"]
+        _fleet("ask", balancers, "haproxy.ready", [backend, node])
+        _fleet("ask", balancers, "haproxy.wait_up", [backend, node], timeout=40)
+        if _mine():
+            done = (_ledger("journal") or {}).get("web_done", [])
+            _ledger("note", web_done=[*done, node])
+        return f"in rotation in {', '.join(balancers) or 'no balancer, as none runs'}"
+
+    return _step("web", node, "putting it back into rotation", act)
+
+
+def undo_web():
+    """
+    Put the web nodes that this rollout has moved back to the release that the fleet was on.
+
+    The node whose gate failed went back by itself when its state failed; here it gets its place in
+    the balancers again, whose checks decide on it, and the nodes done before it follow it. On a
+    first rollout there is nothing to go back to.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.undo_web
+    """
+
+    def act():
+        journal = _ledger("journal") or {}
+        chosen = _settings()
+        webs = __salt__["counterapp.with_role"]("web")
+        balancers = _serving()
+        previous, release = journal.get("previous"), journal.get("release")
+        undone = []
+        if previous and previous != release:
+            for node in journal.get("web_done", []):
+                for result in (
+                    drain(node),
+                    apply("web", node, "web", {"release": previous}),
+                    web_ready(node, previous),
+                    rejoin(node),
+                ):
+                    if "failed" in result:
+                        raise CommandExecutionError(f"{node}: {'; '.join(result['failed'])}")
+                undone.append(node)
+        for node in webs:
+            _fleet("ask", balancers, "haproxy.ready", [chosen["lb"]["backend"], node])
+        return {"release": previous, "nodes": undone}
+
+    return _step("web", None, "putting back what was done", act)
+
+
+# The balancers
+
+
+def hand_over_vip(node):
+    """
+    Make sure that a balancer does not hold the VIP while another one could.
+
+    Stops its keepalived, which says goodbye to the others; the state that follows starts it again.
+    The only balancer of a fleet keeps the VIP.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.hand_over_vip lb-1
+    """
+
+    def act():
+        topology = __salt__["counterapp.topology"]()
+        nodes, vip = topology["nodes"], topology["vip"]
+        others = [each for each in _balancers(nodes) if each != node]
+        if node not in _holders(nodes, vip):
+            return "does not hold the VIP"
+        if not others:
+            return "the only balancer: it keeps the VIP"
+        _fleet("ask", [node], "service.stop", ["keepalived"])
+
+        def look():
+            taken = [each for each in _holders(nodes, vip) if each != node]
+            return bool(taken), ", ".join(taken) or "nobody has it"
+
+        try:
+            return f"handed the VIP over to {_until(look, 20, 'another balancer holds the VIP')}"
+        except CommandExecutionError:
+            _fleet("ask", [node], "service.start", ["keepalived"])
+            raise
+
+    return _step("lb", node, "handing over the VIP", act)
+
+
+def balancer_ready(node):
+    """
+    Wait until a balancer calls every web server up.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.balancer_ready lb-2
+    """
+
+    def act():
+        backend = _settings()["lb"]["backend"]
+        webs = __salt__["counterapp.with_role"]("web")
+        for web in webs:
+            _fleet("ask", [node], "haproxy.wait_up", [backend, web], timeout=40)
+        return f"{', '.join(webs)} up"
+
+    return _step("lb", node, "waiting until it sees the web servers", act)
+
+
+def vip_held(timeout=20):
+    """
+    Wait until exactly one balancer holds the VIP.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.vip_held
+    """
+
+    def act():
+        topology = __salt__["counterapp.topology"]()
+
+        def look():
+            holders = _holders(topology["nodes"], topology["vip"])
+            return len(holders) == 1, f"held by {', '.join(holders) or 'nobody'}"
+
+        return _until(look, timeout, f"one balancer holds {topology['vip']}")
+
+    return _step("lb", None, "waiting for the VIP", act)
+
+
+# The end
+
+
+def verify(release):
+    """
+    Verify the fleet as a step of a rollout; see ``counterapp.verify``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.verify 1.4.0
+    """
+
+    def act():
+        done = __salt__["counterapp.verify"](release=release)
+        if "failed" in done:
+            raise CommandExecutionError("; ".join(done["failed"]))
+        return done
+
+    return _step("verify", None, "counting hits through the VIP", act)
+
+
+def finish():
+    """
+    End a rollout that succeeded: note its release as the fleet's, write history, unlock.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.finish
+    """
+    journal = _ledger("journal") or {}
+    release = journal.get("release")
+    _record_release(release)
+    summary = _close(journal, "succeeded")
+    changed = sum(summary["changes"].values())
+    _fleet("tell", "verify", f"release {release} is out, {changed} changes")
+    return summary
+
+
+def abandon():
+    """
+    End a rollout that failed: write history, unlock, and say which node, which step and why.
+
+    Always ends with ``retcode`` 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run rollout.abandon
+    """
+    __context__["retcode"] = 1
+    if not _mine():
+        return {"retcode": 1, "failed": ["another rollout has the lock; see the step before"]}
+    journal = _ledger("journal") or {}
+    failed = journal.get("failed") or {
+        "stage": None,
+        "node": None,
+        "step": None,
+        "reason": ["a step could not be rendered or run: see the output of the steps above"],
+    }
+    summary = _close(journal, "failed", failed)
+    where = " ".join(filter(None, (failed["stage"], failed["node"], failed["step"])))
+    sentence = f"rollout failed: {where}: {'; '.join(failed['reason'])}"
+    _fleet("tell", failed["stage"] or "preflight", sentence, failed["node"])
+    return {"retcode": 1, "failed": [sentence], **failed, "release": summary["release"]}
+
+
+def _close(journal, outcome, failed=None):
+    entry = {
+        "jid": journal.get("jid"),
+        "owner": journal.get("owner"),
+        "started": journal.get("started"),
+        "ended": __utils__["ledger.now"](),
+        "release": journal.get("release"),
+        "previous": journal.get("previous"),
+        "outcome": outcome,
+        "changes": {node: n for node, n in journal.get("changes", {}).items() if n},
+        "failed": failed,
+    }
+    _ledger("record", entry)
+    _ledger("release")
+    return entry
+
+
+def _record_release(release):
+    """Leave the fleet's release where the pillar of every node has it from."""
+    folder = pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp")) / "pillar"
+    target = folder / "release.sls"
+    text = (
+        "# Written by the last successful rollout: what a node converges to on its own.\n"
+        f"release: {json.dumps(release)}\n"
+    )
+    with contextlib.suppress(FileNotFoundError):
+        if target.read_text(encoding="utf-8") == text:
+            return
+    partial = folder / f".release.sls.{os.getpid()}"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.chmod(0o600)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CommandExecutionError(f"the fleet's release cannot be noted: {error}") from error
+
+
+def _until(look, timeout, what):
+    """Ask ``look`` for ``(done, seen)`` until done, and return what it saw."""
+    deadline = time.monotonic() + timeout
+    while True:
+        done, seen = look()
+        if done:
+            return seen
+        if time.monotonic() > deadline:
+            raise CommandExecutionError(f"not within {timeout} s: {what}; last seen: {seen}")
+        time.sleep(0.5)

@@ -1,0 +1,215 @@
+"""
+Ask minions by name and hear from every one of them, or say who was silent and who failed.
+
+For runners. Salt's own targeting leaves out who does not answer; here a node that was asked and
+does not return is a failure with its name.
+"""
+
+import datetime
+import pathlib
+
+import salt.client
+import salt.pillar
+import salt.utils.event
+import salt.utils.yaml
+from salt.exceptions import CommandExecutionError
+
+#: Progress of a rollout, for whoever listens on the master's event bus.
+PROGRESS_TAG = "counterapp/rollout/progress"
+#: A state of this comment only tells that another one failed.
+_CONSEQUENCE = "One or more requisite failed"
+
+
+def topology_document():
+    """
+    Return the parsed ``topology.sls`` of the first pillar root that has one.
+
+    Raises CommandExecutionError when none has.
+    """
+    roots = __opts__["pillar_roots"].get("base", [])
+    for root in roots:
+        path = pathlib.Path(root) / "topology.sls"
+        if path.is_file():
+            return salt.utils.yaml.safe_load(path.read_text(encoding="utf-8"))
+    raise CommandExecutionError(
+        f"no topology.sls in the pillar roots ({', '.join(map(str, roots))}): point pillar_roots "
+        "of the master at the pillar folder of the repository"
+    )
+
+
+def topology_name():
+    """Return the name of the fleet's topology, from the master's configuration."""
+    return __opts__.get("counterapp_topology", "default")
+
+
+def settings(node):
+    """
+    Return the pillar of a node as the master would send it now.
+
+    Pass a node that gets no secrets, the master, to learn the fleet's settings.
+
+    Raises CommandExecutionError when the pillar does not render.
+    """
+    grains = {"id": node}
+    pillar = salt.pillar.Pillar(__opts__, grains, node, "base").compile_pillar()
+    if problems := pillar.get("_errors"):
+        raise CommandExecutionError("the pillar does not render: " + "; ".join(problems))
+    return pillar
+
+
+def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
+    """
+    Run a function on each of these nodes, at once, and wait for all of them.
+
+    nodes
+        Minion IDs.
+    function, arg, kwarg
+        The execution function and its arguments.
+    timeout
+        Seconds until those who have not returned are asked whether they are still at it. A job
+        may take as long as it needs while its minion says so.
+    patience
+        Seconds in which they must answer that question.
+
+    Returns ``{"answers": {node: return}, "failed": {node: reason}}``; each node is in one of them.
+    A return with a non-zero code is a failure, except that a dictionary or list is an answer all
+    the same: functions that report a bad state do so with both.
+
+    Raises CommandExecutionError when the master cannot be reached.
+    """
+    nodes = list(nodes)
+    found = {"answers": {}, "failed": {}}
+    if not nodes:
+        return found
+    with salt.client.get_local_client(mopts=dict(__opts__)) as client:
+        returned = client.cmd(
+            nodes,
+            function,
+            list(arg),
+            kwarg=dict(kwarg or {}),
+            tgt_type="list",
+            timeout=timeout,
+            gather_job_timeout=patience,
+            full_return=True,
+        )
+    for node in nodes:
+        data = returned.get(node)
+        if not isinstance(data, dict) or data.get("out") == "no_return" or "ret" not in data:
+            found["failed"][node] = "the minion does not answer"
+        elif data.get("retcode") and not isinstance(data["ret"], dict | list):
+            found["failed"][node] = last_words(data["ret"])
+        else:
+            found["answers"][node] = data["ret"]
+    return found
+
+
+def ask(nodes, function, arg=(), kwarg=None, timeout=15):
+    """
+    Like :py:func:`everyone`, but return the answers and raise when one is missing.
+
+    Raises CommandExecutionError naming each node that was silent or failed, and why.
+    """
+    found = everyone(nodes, function, arg, kwarg, timeout)
+    if found["failed"]:
+        raise CommandExecutionError(
+            f"{function} failed on "
+            + "; ".join(f"{node}: {reason}" for node, reason in found["failed"].items())
+        )
+    return found["answers"]
+
+
+def apply(nodes, sls=None, pillar=None, test=False, timeout=30):
+    """
+    Apply states on nodes, all at once: some SLS, or the whole highstate.
+
+    nodes
+        Minion IDs.
+    sls
+        List of SLS names; none means the highstate.
+    pillar
+        Pillar on top, the same for each.
+    test
+        True to only say what would change.
+    timeout
+        As for :py:func:`everyone`.
+
+    Returns a dictionary by node: ``result`` (bool), ``error`` (why nothing could be run, or None),
+    ``changed`` and ``failed`` (lists of ``{"id", "sls", "comment"}``; with ``test`` the changes
+    are those that would be made), ``states`` (how many there are).
+    """
+    kwarg = {"test": test, **({"pillar": pillar} if pillar else {})}
+    if sls:
+        found = everyone(nodes, "state.sls", [",".join(sls)], kwarg, timeout)
+    else:
+        found = everyone(nodes, "state.highstate", [], kwarg, timeout)
+    done = {node: _digest(answer) for node, answer in found["answers"].items()}
+    for node, reason in found["failed"].items():
+        done[node] = _unrun(reason)
+    return done
+
+
+def why(report):
+    """Return in one line why a report of :py:func:`apply` is not a success."""
+    if report["error"]:
+        return report["error"]
+    causes = [each for each in report["failed"] if not each["comment"].startswith(_CONSEQUENCE)]
+    return "; ".join(f"{each['id']}: {each['comment']}" for each in causes or report["failed"])
+
+
+def last_words(answer):
+    """Return the last line of an error, which is what a traceback is about."""
+    lines = [line.strip() for line in str(answer).splitlines() if line.strip()]
+    return lines[-1].removeprefix("salt.exceptions.") if lines else "no reason was given"
+
+
+def tell(stage, text, node=None):
+    """
+    Tell the master's event bus what a rollout is doing now.
+
+    Fires ``counterapp/rollout/progress`` with ``stage``, ``node`` (or None), ``text``, ``time``.
+    """
+    event = {
+        "stage": stage,
+        "node": node,
+        "text": text,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    with salt.utils.event.get_event(
+        "master", sock_dir=__opts__["sock_dir"], opts=__opts__, listen=False
+    ) as bus:
+        bus.fire_event(event, PROGRESS_TAG)
+
+
+def _unrun(reason):
+    return {"result": False, "error": reason, "changed": [], "failed": [], "states": 0}
+
+
+def _digest(answer):
+    if not isinstance(answer, dict):
+        problems = answer if isinstance(answer, list) else [answer]
+        return _unrun("; ".join(" ".join(str(each).split()) for each in problems))
+    states = sorted(
+        (each for each in answer.values() if isinstance(each, dict)),
+        key=lambda each: each.get("__run_num__", 0),
+    )
+    failed = [_entry(each) for each in states if each.get("result") is False]
+    changed = [
+        _entry(each)
+        for each in states
+        if each.get("result") is None or (each.get("changes") and each.get("result"))
+    ]
+    return {
+        "result": not failed and bool(states),
+        "error": None if states else "no state was run",
+        "changed": changed,
+        "failed": failed,
+        "states": len(states),
+    }
+
+
+def _entry(state):
+    return {
+        "id": state.get("__id__", "?"),
+        "sls": state.get("__sls__", "?"),
+        "comment": " ".join(str(state.get("comment", "")).split()),
+    }

@@ -1,0 +1,47 @@
+# Storage nodes one after the other: the first one makes the volume. Then everybody mounts it.
+{%- set plan = salt['saltutil.runner']('rollout.planned', arg=['storage']) %}
+{%- set previous = namespace(step=none) %}
+
+{%- for node in plan.todo %}
+
+{{ node }} keeps its share of the volume:
+  salt.runner:
+    - name: rollout.apply
+    - stage: storage
+    - nodes: {{ node }}
+    - sls: [storage, gluster]
+{%-   if previous.step %}
+    - require:
+      - salt: {{ previous.step }}
+{%-   endif %}
+{%-   set previous.step = node ~ ' keeps its share of the volume' %}
+{%- endfor %}
+
+The volume is healthy:
+  salt.runner:
+    - name: rollout.volume_healthy
+{%- if previous.step %}
+    - require:
+      - salt: {{ previous.step }}
+{%- endif %}
+{%- set previous.step = 'The volume is healthy' %}
+
+{%- if plan.clients %}
+
+The other nodes mount the volume:
+  salt.runner:
+    - name: rollout.apply
+    - stage: storage
+    - nodes: {{ plan.clients | json }}
+    - sls: gluster
+    - require:
+      - salt: {{ previous.step }}
+{%-   set previous.step = 'The other nodes mount the volume' %}
+{%- endif %}
+
+The release lies on the volume:
+  salt.runner:
+    - name: rollout.publish
+    - release: {{ plan.release | json }}
+    - require:
+      - salt: {{ previous.step }}
