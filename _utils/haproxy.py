@@ -204,9 +204,9 @@ def servers(address, backend):
         up = int(state["srv_op_state"]) != _OP_STOPPED
         has_checks = bool(int(state["srv_check_state"]) & _CHECK_CONFIGURED)
         weight = int(state["srv_uweight"])
-        check = " ".join(
-            str(row[key]) for key in ("check_status", "check_code", "last_chk") if row.get(key)
-        )
+        # A star before the word says that the next check is under way.
+        words = (str(row.get(key) or "") for key in ("check_status", "check_code", "last_chk"))
+        check = " ".join(word.removeprefix("* ") for word in words if word)
         found.append(
             {
                 "name": state["srv_name"],

@@ -1,0 +1,239 @@
+"""A real HAProxy on loopback, in front of real HTTP servers that a test can slow down or fail."""
+
+import contextlib
+import http.client
+import http.server
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.support.loading import minion_loader
+
+
+def wait_for(condition, what, seconds=10):
+    """Poll until a condition holds; fail the test when it does not."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)
+    return found
+
+
+class Backend(http.server.ThreadingHTTPServer):
+    """One web server. ``/hold`` answers only when ``let_go`` is set, ``/readyz`` by ``ready``."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        self.ready = True
+        self.held = 0
+        self.let_go = threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                backend = self.server
+                if self.path == "/hold":
+                    backend.held += 1
+                    backend.let_go.wait(30)
+                    backend.held -= 1
+                status = 503 if self.path == "/readyz" and not backend.ready else 200
+                body = name.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Keep a test's output readable."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of HAProxy's checks, which hang up as soon as they have the status."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+CONFIG = """
+global
+    stats socket {folder}/admin.sock mode 600 level admin
+    stats socket {folder}/user.sock mode 600 level user
+    stats socket ipv4@127.0.0.1:{stats_port} level admin
+    server-state-file {folder}/server-state
+
+defaults
+    mode http
+    option redispatch 1
+    retry-on conn-failure
+    timeout connect 1s
+    timeout client 40s
+    timeout server 40s
+    load-server-state-from-file global
+
+frontend front
+    bind 127.0.0.1:{port}
+    default_backend web
+
+backend web
+    balance roundrobin
+    option httpchk GET /readyz
+    default-server check inter 100ms fall 2 rise 2
+{servers}
+
+backend other
+    server alone 127.0.0.1:{port}
+"""
+
+
+class Balancer:
+    """HAProxy with its backends, and Salt's loaders configured for its socket."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.port, self.stats_port = free_port(), free_port()
+        self.servers = {name: Backend(name) for name in ("web-1", "web-2")}
+        self.config = folder / "haproxy.cfg"
+        lines = [
+            f"    server {name} 127.0.0.1:{backend.port}" for name, backend in self.servers.items()
+        ]
+        self.config.write_text(
+            CONFIG.format(
+                folder=folder,
+                port=self.port,
+                stats_port=self.stats_port,
+                servers="\n".join(lines),
+            )
+        )
+        self.socket = str(folder / "admin.sock")
+        self.process: subprocess.Popen | None = None
+        overrides = {"haproxy.socket": self.socket}
+        self.loaders = minion_loader(folder / "salt", **overrides)
+        self.dry = minion_loader(folder / "salt", test=True, **overrides)
+        self.start()
+
+    def start(self) -> None:
+        """Start HAProxy, or replace the running one as a reload does."""
+        old = self.process
+        replace = ["-sf", str(old.pid)] if old else []
+        with (self.folder / "haproxy.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["/usr/sbin/haproxy", "-db", "-f", str(self.config), *replace],
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(self._answers, "HAProxy answers")
+        if old:
+            old.wait(10)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        log = (self.folder / "haproxy.log").read_text()
+        assert self.process.poll() is None, f"HAProxy did not start: {log}"
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.socket)
+            probe.sendall(b"show info\n")
+            return f"Pid: {self.process.pid}\n" in probe.recv(65536).decode()
+        return False
+
+    def call(self, function: str, *args, **kwargs):
+        """Call a function of the execution module."""
+        return self.loaders.modules[f"haproxy.{function}"](*args, **kwargs)
+
+    def state(self, name: str, *args, **kwargs) -> dict:
+        """Run a state for real."""
+        return self.loaders.states[f"haproxy.{name}"](*args, **kwargs)
+
+    def dry_state(self, name: str, *args, **kwargs) -> dict:
+        """Run a state with test=True."""
+        return self.dry.states[f"haproxy.{name}"](*args, **kwargs)
+
+    def get(self, path: str = "/") -> str:
+        """Ask through HAProxy and return the name of the server that answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=35)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            return answer.read().decode()
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def held_session(self, name: str):
+        """Hold one session of a server open; yields its backend, whose ``let_go`` ends it."""
+        backend = self.servers[name]
+        answers = []
+        # Round robin: the request is sent until it reaches the server that is meant.
+        others = [each for each in self.servers.values() if each is not backend]
+        for other in others:
+            other.let_go.set()
+
+        def hold() -> None:
+            while name not in answers:
+                answers.append(self.get("/hold"))
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        wait_for(lambda: backend.held, f"a session held on {name}")
+        try:
+            yield backend
+        finally:
+            backend.let_go.set()
+            thread.join(10)
+            for each in self.servers.values():
+                each.let_go.clear()
+        # The client of a session that was waited for got its answer.
+        assert answers[-1] == name
+
+    def reset(self) -> None:
+        """Put every server back up and in rotation."""
+        for name, backend in self.servers.items():
+            backend.ready = True
+            self.call("ready", "web", name)
+        for name in self.servers:
+            self.call("wait_up", "web", name)
+
+    def stop(self) -> None:
+        """Stop HAProxy and its backends."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(10)
+        for backend in self.servers.values():
+            backend.let_go.set()
+            backend.shutdown()
+            backend.server_close()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """One HAProxy for all tests of this folder."""
+    if not os.access("/usr/sbin/haproxy", os.X_OK):
+        pytest.fail("haproxy is not installed: apt-get install haproxy")
+    # Paths of unix sockets are short.
+    balancer = Balancer(tmp_path_factory.mktemp("lb"))
+    yield balancer
+    balancer.stop()
+
+
+@pytest.fixture
+def balancer(running):
+    """HAProxy with both servers up and in rotation."""
+    (running.folder / "server-state").unlink(missing_ok=True)
+    running.reset()
+    return running

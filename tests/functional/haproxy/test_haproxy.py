@@ -1,0 +1,342 @@
+"""The haproxy module and states against a real HAProxy with real servers and sessions."""
+
+import http.client
+import threading
+import time
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+
+def _admin(balancer, name="web-1"):
+    return balancer.call("server_state", "web", name)["admin"]
+
+
+def _down(balancer, name):
+    balancer.servers[name].ready = False
+    deadline = time.monotonic() + 10
+    while balancer.call("server_state", "web", name)["up"]:
+        assert time.monotonic() < deadline, f"{name} is still up"
+        time.sleep(0.02)
+
+
+def test_info_and_stat_are_typed(balancer):
+    info = balancer.call("info")
+    assert info["Name"] == "HAProxy"
+    assert info["Pid"] == balancer.process.pid
+    rows = {(row["pxname"], row["svname"]): row for row in balancer.call("stat")}
+    assert rows["web", "web-1"]["scur"] == 0
+    assert rows["web", "web-1"]["status"] == "UP"
+    assert ("front", "FRONTEND") in rows
+
+
+def test_servers_are_described(balancer):
+    found = balancer.call("servers", "web")
+    assert [entry["name"] for entry in found] == ["web-1", "web-2"]
+    entry = found[0]
+    assert 0 <= entry.pop("since") < 600
+    assert entry.pop("check").startswith("L7OK")
+    assert entry == {
+        "name": "web-1",
+        "backend": "web",
+        "address": f"127.0.0.1:{balancer.servers['web-1'].port}",
+        "admin": "ready",
+        "status": "UP",
+        "up": True,
+        "checked": True,
+        "in_service": True,
+        "sessions": 0,
+        "queued": 0,
+        "weight": 1,
+    }
+
+
+def test_server_without_checks_counts_as_up(balancer):
+    entry = balancer.call("server_state", "other", "alone")
+    assert (entry["status"], entry["up"], entry["checked"]) == ("no check", True, True)
+    assert balancer.call("wait_up", "other", "alone", timeout=0)["waited"] == 0
+
+
+@pytest.mark.parametrize("form", ["{}", "unix@{}"])
+def test_socket_as_a_path(balancer, form):
+    address = form.format(balancer.socket)
+    assert balancer.call("info", socket=address)["Pid"] == balancer.process.pid
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ipv4@127.0.0.1:{}", "tcp@127.0.0.1:{}"])
+def test_socket_on_tcp(balancer, form):
+    address = form.format(balancer.stats_port)
+    assert balancer.call("info", socket=address)["Pid"] == balancer.process.pid
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("servers", ["nope"], "Can't find backend"),
+        ("drain", ["web", "nope"], "No such server: backend 'web' has no 'nope'.*web-1, web-2"),
+        ("set_state", ["web", "nope", "drain"], "No such server"),
+        ("set_state", ["nope", "web-1", "drain"], "No such backend"),
+        ("set_state", ["web", "web-1", "gone"], "ready, drain, maint"),
+        ("set_state", ["web", "web-1; shutdown", "drain"], "cannot be the name of a server"),
+        ("servers", ["web\nshow info"], "cannot be the name of a backend"),
+        ("drain", ["web", "web-1", -1], "timeout must be a number of seconds"),
+        ("may_drain", ["web", "web-1", "one"], "min_in_service must be a whole number"),
+    ],
+)
+def test_bad_input_is_named(balancer, function, arguments, message):
+    with pytest.raises(CommandExecutionError, match=message):
+        balancer.call(function, *arguments)
+    assert _admin(balancer) == "ready"
+
+
+def test_socket_without_the_right_to_change_anything(balancer):
+    address = str(balancer.folder / "user.sock")
+    assert balancer.call("servers", "web", socket=address)
+    with pytest.raises(CommandExecutionError, match="Permission denied.*level admin"):
+        balancer.call("drain", "web", "web-1", socket=address)
+
+
+@pytest.mark.parametrize("address", ["/nowhere/admin.sock", "127.0.0.1:1", "nonsense", "a@b:1"])
+def test_socket_that_is_none(balancer, address):
+    with pytest.raises(CommandExecutionError, match=address):
+        balancer.call("info", socket=address)
+
+
+def test_drain_without_sessions_is_immediate(balancer):
+    entry = balancer.call("drain", "web", "web-1", timeout=20)
+    assert (entry["admin"], entry["in_service"], entry["changed"]) == ("drain", False, True)
+    assert entry["waited"] < 2
+    assert {balancer.get() for _ in range(4)} == {"web-2"}
+    assert balancer.call("drain", "web", "web-1")["changed"] is False
+
+
+def test_drain_waits_for_the_sessions_that_are_there(balancer):
+    with balancer.held_session("web-1") as backend:
+        assert balancer.call("sessions", "web", "web-1") == 1
+        timer = threading.Timer(0.8, backend.let_go.set)
+        timer.start()
+        entry = balancer.call("drain", "web", "web-1", timeout=20)
+    assert entry["waited"] >= 0.6
+    assert entry["sessions"] == 0
+
+
+def test_drain_that_takes_too_long_is_taken_back(balancer):
+    with balancer.held_session("web-1"):
+        with pytest.raises(
+            CommandExecutionError,
+            match="web/web-1 still has 1 session 0.5 s after.*put back to 'ready'",
+        ):
+            balancer.call("drain", "web", "web-1", timeout=0.5)
+        assert _admin(balancer) == "ready"
+
+
+def test_drain_that_was_there_before_is_not_taken_back(balancer):
+    with balancer.held_session("web-1"):
+        balancer.call("set_state", "web", "web-1", "drain")
+        with pytest.raises(CommandExecutionError, match="still has 1 session"):
+            balancer.call("drain", "web", "web-1", timeout=0.2)
+        assert _admin(balancer) == "drain"
+
+
+def test_server_that_is_down_is_not_waited_for(balancer):
+    with balancer.held_session("web-1"):
+        _down(balancer, "web-1")
+        start = time.monotonic()
+        entry = balancer.call("drain", "web", "web-1", timeout=20)
+        assert time.monotonic() - start < 3
+        assert (entry["admin"], entry["sessions"]) == ("drain", 1)
+
+
+def test_server_that_goes_down_while_it_drains_is_not_waited_for(balancer):
+    with balancer.held_session("web-1") as backend:
+        timer = threading.Timer(0.4, setattr, (backend, "ready", False))
+        timer.start()
+        start = time.monotonic()
+        balancer.call("drain", "web", "web-1", timeout=20)
+        assert time.monotonic() - start < 5
+
+
+def test_the_last_one_is_never_drained(balancer):
+    balancer.call("drain", "web", "web-1")
+    with pytest.raises(
+        CommandExecutionError, match="0 servers would be left in backend 'web', at least 1 must"
+    ):
+        balancer.call("drain", "web", "web-2")
+    assert _admin(balancer, "web-2") == "ready"
+    assert balancer.get() == "web-2"
+
+
+def test_a_server_that_is_down_does_not_count_as_left(balancer):
+    _down(balancer, "web-2")
+    assert balancer.call("may_drain", "web", "web-1")["allowed"] is False
+    # Nothing is lost with one that serves nobody.
+    assert balancer.call("may_drain", "web", "web-2")["allowed"] is True
+
+
+@pytest.mark.parametrize(("minimum", "allowed"), [(0, True), (1, True), (2, False)])
+def test_how_many_must_stay_is_the_callers_choice(balancer, minimum, allowed):
+    verdict = balancer.call("may_drain", "web", "web-1", min_in_service=minimum)
+    assert verdict["allowed"] is allowed
+    assert verdict["others"] == ["web-2"]
+    assert bool(verdict["reason"]) is not allowed
+
+
+def test_wait_drained_wants_a_drained_server(balancer):
+    with pytest.raises(CommandExecutionError, match="drain it first"):
+        balancer.call("wait_drained", "web", "web-1")
+
+
+def test_ready_and_up_again(balancer):
+    balancer.call("drain", "web", "web-1")
+    _down(balancer, "web-1")
+    with pytest.raises(CommandExecutionError, match="DOWN after 0.3 s.*L7STS"):
+        balancer.call("wait_up", "web", "web-1", timeout=0.3)
+    balancer.servers["web-1"].ready = True
+    # Checks go on in drain: it is known to be up before it gets a session.
+    entry = balancer.call("wait_up", "web", "web-1", timeout=10)
+    assert (entry["admin"], entry["in_service"]) == ("drain", False)
+    assert balancer.call("ready", "web", "web-1")["in_service"] is True
+    assert {balancer.get() for _ in range(4)} == {"web-1", "web-2"}
+
+
+def test_wait_up_does_not_wait_in_maint(balancer):
+    balancer.call("set_state", "web", "web-1", "maint")
+    with pytest.raises(CommandExecutionError, match="is in maint"):
+        balancer.call("wait_up", "web", "web-1", timeout=20)
+
+
+def test_clients_notice_nothing_of_drains(balancer):
+    """Requests that run all the time are all answered while servers go in and out of rotation."""
+    stop, answers, failures = threading.Event(), [], []
+
+    def ask():
+        while not stop.is_set():
+            try:
+                answers.append(balancer.get())
+            except (OSError, AssertionError, http.client.HTTPException) as error:
+                failures.append(repr(error))
+
+    clients = [threading.Thread(target=ask) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(3):
+            for name in balancer.servers:
+                balancer.call("drain", "web", name, timeout=10)
+                balancer.call("ready", "web", name)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert failures == []
+    assert set(answers) == {"web-1", "web-2"}
+
+
+def test_reload_forgets_a_drain_unless_the_state_was_saved(balancer):
+    path = balancer.folder / "server-state"
+    balancer.call("drain", "web", "web-1")
+    assert balancer.call("save_state", str(path)) == {"path": str(path), "servers": 3}
+    assert path.stat().st_mode & 0o777 == 0o600
+    balancer.start()
+    assert _admin(balancer) == "drain"
+    assert {balancer.get() for _ in range(4)} == {"web-2"}
+
+    path.unlink()
+    balancer.start()
+    assert _admin(balancer) == "ready"
+
+
+def test_state_that_cannot_be_saved(balancer):
+    with pytest.raises(CommandExecutionError, match="cannot be saved to /nowhere/state: No such"):
+        balancer.call("save_state", "/nowhere/state")
+    with pytest.raises(CommandExecutionError, match="cannot be saved"):
+        balancer.call("save_state", str(balancer.folder))
+    name = f".{balancer.folder.name}."
+    assert [each for each in balancer.folder.parent.iterdir() if each.name.startswith(name)] == []
+
+
+def test_configuration_is_checked_in_haproxys_words(balancer, tmp_path):
+    found = balancer.call("check_config", str(balancer.config))
+    assert found["valid"] is True
+    assert any("server-state" in warning for warning in found["warnings"])
+
+    bad = tmp_path / "bad.cfg"
+    bad.write_text("frontend x\n  bind :1\n  optionn httplog\n")
+    with pytest.raises(CommandExecutionError, match=f"does not accept {bad}.*'optionn'"):
+        balancer.call("check_config", str(bad))
+    with pytest.raises(CommandExecutionError, match="/nowhere.cfg"):
+        balancer.call("check_config", "/nowhere.cfg")
+
+
+def test_states_take_out_and_put_back(balancer):
+    out = {"admin": {"old": "ready", "new": "drain"}}
+    dry = balancer.dry_state("server_drained", "web-1", backend="web")
+    assert (dry["result"], dry["changes"]) == (None, out)
+    assert _admin(balancer) == "ready"
+    ret = balancer.state("server_drained", "web-1", backend="web")
+    assert (ret["result"], ret["changes"]) == (True, out), ret["comment"]
+    for run in (balancer.state, balancer.dry_state):
+        again = run("server_drained", "web-1", backend="web")
+        assert (again["result"], again["changes"]) == (True, {})
+
+    back = {"admin": {"old": "drain", "new": "ready"}}
+    dry = balancer.dry_state("server_ready", "web-1", backend="web")
+    assert (dry["result"], dry["changes"]) == (None, back)
+    assert _admin(balancer) == "drain"
+    ret = balancer.state("server_ready", "web-1", backend="web")
+    assert (ret["result"], ret["changes"]) == (True, back), ret["comment"]
+    for run in (balancer.state, balancer.dry_state):
+        again = run("server_ready", "web-1", backend="web")
+        assert (again["result"], again["changes"]) == (True, {})
+
+
+def test_state_refuses_to_drain_the_last_one_in_a_dry_run_too(balancer):
+    balancer.call("drain", "web", "web-1")
+    for run in (balancer.dry_state, balancer.state):
+        ret = run("server_drained", "web-2", backend="web")
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "at least 1 must be" in ret["comment"]
+
+
+def test_state_that_cannot_drain_reports_no_change(balancer):
+    with balancer.held_session("web-1"):
+        ret = balancer.state("server_drained", "web-1", backend="web", timeout=0.3)
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert "put back to 'ready'" in ret["comment"]
+    assert _admin(balancer) == "ready"
+
+
+def test_state_waits_for_a_drain_that_is_under_way(balancer):
+    with balancer.held_session("web-1") as backend:
+        balancer.call("set_state", "web", "web-1", "drain")
+        timer = threading.Timer(0.5, backend.let_go.set)
+        timer.start()
+        ret = balancer.state("server_drained", "web-1", backend="web", timeout=20)
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert balancer.call("sessions", "web", "web-1") == 0
+
+
+def test_state_leaves_a_server_in_maint_where_it_is(balancer):
+    balancer.call("set_state", "web", "web-1", "maint")
+    ret = balancer.state("server_drained", "web-1", backend="web")
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert _admin(balancer) == "maint"
+
+
+def test_state_of_a_server_that_does_not_come_up(balancer):
+    balancer.call("drain", "web", "web-1")
+    _down(balancer, "web-1")
+    ret = balancer.state("server_ready", "web-1", backend="web", timeout=0.3)
+    assert ret["result"] is False
+    assert ret["changes"] == {"admin": {"old": "drain", "new": "ready"}}
+    assert "L7STS" in ret["comment"]
+    ret = balancer.state("server_ready", "web-1", backend="web", timeout=0.3)
+    assert (ret["result"], ret["changes"]) == (False, {})
+
+
+@pytest.mark.parametrize("state", ["server_ready", "server_drained"])
+def test_states_name_what_they_cannot_find(balancer, state):
+    for run in (balancer.state, balancer.dry_state):
+        ret = run(state, "nope", backend="web")
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "No such server" in ret["comment"]

@@ -1,0 +1,122 @@
+"""The protocol code alone: addresses, answers, refusals."""
+
+import socket
+import threading
+
+import pytest
+
+from tests.support.loading import load
+
+haproxy = load("_utils/haproxy.py")
+
+# As HAProxy 2.6 printed it: web-1 ready, web-2 drained and down, web-3 in maint.
+SERVERS_STATE = """1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state \
+srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
+srv_check_port srv_check_addr srv_agent_addr srv_agent_port
+3 web 1 web-1 127.0.0.1 2 0 1 1 1 15 3 3 6 0 0 0 - 18081 - 0 0 - - 0
+3 web 2 web-2 127.0.0.1 0 8 1 1 0 8 2 0 6 0 0 0 - 18082 - 0 0 - - 0
+3 web 3 web-3 127.0.0.1 0 1 1 1 0 8 2 0 6 0 0 0 - 18083 - 0 0 - - 0
+"""
+
+
+@pytest.fixture
+def answering():
+    """Return a function that serves one fixed answer to one client; None means silence."""
+    cleanup = []
+
+    def serve(answer, host="127.0.0.1", form="{}:{}"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, 0), family=family)
+        held = []
+
+        def run():
+            client, _ = listener.accept()
+            held.append(client)
+            client.recv(1024)
+            if answer is not None:
+                client.sendall(answer.encode())
+                client.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        cleanup.append((listener, held, thread))
+        return form.format(host, listener.getsockname()[1])
+
+    yield serve
+    for listener, held, thread in cleanup:
+        thread.join(5)
+        for client in held:
+            client.close()
+        listener.close()
+
+
+def test_rows_of_the_server_state_are_keyed_as_haproxy_keys_them():
+    rows = haproxy.parse_servers_state(SERVERS_STATE)
+    assert [row["srv_name"] for row in rows] == ["web-1", "web-2", "web-3"]
+    assert [row["srv_admin_state"] for row in rows] == ["0", "8", "1"]
+    assert rows[0]["srv_port"] == "18081"
+
+
+@pytest.mark.parametrize("text", ["", "2\n# be_id\n", "1\nno header\n"])
+def test_unknown_format_of_the_server_state_is_refused(text):
+    with pytest.raises(ValueError, match="unknown format"):
+        haproxy.parse_servers_state(text)
+
+
+@pytest.mark.parametrize("line", ["show info; quit", "show info\nquit", "show\\ info", "a\rb"])
+def test_more_than_one_command_is_refused(line):
+    with pytest.raises(ValueError, match="not one HAProxy command"):
+        haproxy.command("/nowhere", line)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("localhost", "the port is missing"),
+        (":9999", "the port is missing"),
+        ("host:http", "the port is missing"),
+        ("abns@name", "is no HAProxy socket"),
+    ],
+)
+def test_address_that_is_none(address, message):
+    with pytest.raises(ValueError, match=message):
+        haproxy.command(address, "show info")
+
+
+def test_silence_ends_with_a_timeout(answering):
+    with pytest.raises(TimeoutError, match="gave no answer within 0.2 s"):
+        haproxy.command(answering(None), "show info", timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        ("No such server.\n\n", LookupError, "No such server"),
+        ("No such backend.\n\n", LookupError, "No such backend"),
+        ("Permission denied\n\n", PermissionError, "level admin"),
+        ("Something new.\nMore of it.\n", ValueError, "refused 'set server web/web-1.*new.$"),
+    ],
+)
+def test_refusals_are_told_apart(answering, answer, error, message):
+    with pytest.raises(error, match=message):
+        haproxy.set_server_state(answering(answer), "web", "web-1", "drain")
+
+
+def test_an_empty_answer_is_agreement(answering):
+    assert haproxy.set_server_state(answering("\n"), "web", "web-1", "drain") is None
+
+
+def test_no_answer_where_one_is_due_is_an_error(answering):
+    with pytest.raises(ValueError, match="no answer"):
+        haproxy.info(answering(""))
+
+
+@pytest.mark.parametrize("form", ["[{}]:{}", "ipv6@{}:{}", "ipv6@[{}]:{}"])
+def test_address_of_ipv6(answering, form):
+    try:
+        address = answering("Name: HAProxy\n", host="::1", form=form)
+    except OSError as error:
+        pytest.skip(f"no IPv6 on this machine: {error}")
+    assert haproxy.command(address, "show info") == "Name: HAProxy"
