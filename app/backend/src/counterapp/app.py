@@ -4,6 +4,8 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
@@ -12,6 +14,9 @@ from counterapp.logs import elapsed_ms
 from counterapp.readiness import Readiness
 from counterapp.settings import Settings
 from counterapp.store import CounterStore, MongoStore
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID = re.compile("[A-Za-z0-9._:-]{1,128}")
 
@@ -33,12 +38,23 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     app = Flask("counterapp", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api.MAX_BODY
     app.url_map.merge_slashes = False
+    app.wsgi_app = _never_without_path(app.wsgi_app)  # type: ignore[assignment,method-assign]
     problems.register(app)
     _register_request_frame(app, settings)
     app.register_blueprint(api.blueprint(settings, store))
     app.register_blueprint(health.blueprint(settings, Readiness(store, settings.node)))
     app.register_blueprint(frontend.blueprint(settings.static))
     return app
+
+
+def _never_without_path(wsgi_app: "WSGIApplication") -> "WSGIApplication":
+    """Take ``GET http://host`` for what it means, ``/``; routing would answer with a redirect."""
+
+    def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        environ["PATH_INFO"] = environ.get("PATH_INFO") or "/"
+        return wsgi_app(environ, start_response)
+
+    return call
 
 
 def _register_request_frame(app: Flask, settings: Settings) -> None:

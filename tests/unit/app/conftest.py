@@ -1,0 +1,89 @@
+"""The Flask application with its store replaced at the store's own seam."""
+
+import sys
+from collections import Counter as Tally
+
+import pytest
+import salt._logging
+
+from tests.support.loading import ROOT
+
+# Salt keeps warnings for its own set-up, which never comes here, and prints them at exit.
+salt._logging.shutdown_temp_handler()
+
+sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
+
+from counterapp.app import create_app  # noqa: E402
+from counterapp.settings import Settings  # noqa: E402
+from counterapp.store import Counter, StoreUnavailable  # noqa: E402
+
+
+class MemoryStore:
+    """Keeps counters in memory; ``broken`` makes every call fail as a lost database does."""
+
+    def __init__(self):
+        self.broken = None
+        self.bug = None
+        self.probes = 0
+        self.counters = {}
+
+    def _check(self):
+        if self.bug:
+            raise self.bug
+        if self.broken:
+            raise StoreUnavailable(self.broken)
+
+    def hit(self, name, node):
+        self._check()
+        tally = self.counters.setdefault(name, Tally())
+        tally[node] += 1
+        return tally.total()
+
+    def read(self, name):
+        self._check()
+        tally = self.counters.get(name)
+        return tally and Counter(name=name, count=tally.total(), nodes=dict(tally))
+
+    def probe(self, node):
+        self.probes += 1
+        self._check()
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def static(tmp_path):
+    """A front end as Vite leaves it, with something outside that nobody must get."""
+    folder = tmp_path / "static"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>counterapp</title>")
+    (folder / "favicon.svg").write_text("<svg/>")
+    (folder / "assets" / "index-abc123.js").write_text("export {}")
+    (tmp_path / "secret.txt").write_text("not for you")
+    return folder
+
+
+@pytest.fixture
+def settings(static):
+    return Settings(
+        mongodb_uri="mongodb://user:pw@127.0.0.1/?replicaSet=rs0",
+        node="web-1",
+        static=static,
+        release="1.2.3",
+    )
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def app(settings, store):
+    return create_app(settings, store)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()

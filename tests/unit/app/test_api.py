@@ -1,0 +1,201 @@
+"""What HTTP clients see."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+
+def assert_problem(response, status, part=""):
+    assert response.status_code == status
+    assert response.mimetype == "application/problem+json"
+    body = response.get_json()
+    assert body["status"] == status
+    assert body["title"]
+    assert part in body["detail"]
+    assert response.headers["X-Served-By"] == "web-1"
+    assert response.headers["X-Release"] == "1.2.3"
+    assert response.headers["X-Request-ID"]
+
+
+def test_a_hit_on_the_shared_counter(client):
+    response = client.post("/api/hits")
+    assert response.status_code == 200
+    assert response.get_json() == {
+        "counter": "shared",
+        "count": 1,
+        "node": "web-1",
+        "release": "1.2.3",
+    }
+    assert client.post("/api/hits").get_json()["count"] == 2
+
+
+def test_reading_counts_nothing_and_tells_the_nodes(client):
+    client.post("/api/hits")
+    for _ in range(2):
+        body = client.get("/api/hits").get_json()
+        assert body["count"] == 1
+        assert body["nodes"] == {"web-1": 1}
+
+
+def test_the_shared_counter_is_there_from_the_start(client):
+    body = client.get("/api/hits").get_json()
+    assert (body["count"], body["nodes"]) == (0, {})
+
+
+def test_counters_are_apart(client):
+    client.post("/api/hits/one.x")
+    assert client.post("/api/hits/two_x").get_json()["count"] == 1
+    assert client.get("/api/hits/one.x").get_json()["counter"] == "one.x"
+    assert client.get("/api/hits").get_json()["count"] == 0
+
+
+def test_the_shared_counter_also_goes_by_its_name(client):
+    client.post("/api/hits/shared")
+    assert client.get("/api/hits").get_json()["count"] == 1
+
+
+def test_an_unknown_counter_is_not_found(client):
+    assert_problem(client.get("/api/hits/nobody"), 404, "No hit was ever counted on nobody")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(
+    "name", ["ab", "x" * 65, "with space", "ünïcode", "%00abc", "%ff%fe%fd", "a%0Ab", "$inc", "٣٣٣"]
+)
+def test_a_bad_name_is_refused(client, method, name):
+    assert_problem(getattr(client, method)(f"/api/hits/{name}"), 400, "3 to 64")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/hits/", "/api/hits/a/b", "/api/hits/abc%2Fdef", "/api", "/x"]
+)
+def test_an_unknown_path_is_not_found(client, path):
+    assert_problem(client.get(path), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "/api/hits"), ("PUT", "/api/hits/abc"), ("POST", "/readyz"), ("POST", "/")],
+)
+def test_a_wrong_method_is_refused_and_the_right_ones_named(client, method, path):
+    response = client.open(path, method=method)
+    assert_problem(response, 405)
+    assert "GET" in response.headers["Allow"]
+
+
+def test_a_body_is_refused_and_not_counted(client):
+    assert_problem(client.post("/api/hits", json={"amount": 5}), 400, "takes no body")
+    assert client.get("/api/hits").get_json()["count"] == 0
+
+
+def test_a_large_body_is_refused_unread(client):
+    assert_problem(client.post("/api/hits", data=b"x" * 20_000), 413)
+    announced = client.post("/api/hits", environ_overrides={"CONTENT_LENGTH": "99999999999"})
+    assert_problem(announced, 413)
+
+
+def test_an_unusable_store_is_a_503_that_says_when_to_come_back(client, store):
+    store.broken = "The database has no primary that can be reached"
+    for response in (client.post("/api/hits"), client.get("/api/hits")):
+        assert_problem(response, 503, "no primary")
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+def test_a_bug_is_a_500_that_tells_nothing(client, store, caplog):
+    store.bug = ZeroDivisionError("mongodb://user:pw@db-1")
+    response = client.post("/api/hits")
+    assert_problem(response, 500)
+    assert b"pw" not in response.data
+    assert "unexpected error" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/api/hits", "/livez", "/readyz", "/nowhere"])
+def test_every_response_says_who_and_which(client, path):
+    headers = client.get(path).headers
+    assert headers["X-Served-By"] == "web-1"
+    assert headers["X-Release"] == "1.2.3"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert len(headers["X-Request-ID"]) == 32
+
+
+def test_a_request_id_is_echoed(client):
+    asked = {"X-Request-ID": "abc-123_x.y:z"}
+    assert client.get("/livez", headers=asked).headers["X-Request-ID"] == "abc-123_x.y:z"
+
+
+@pytest.mark.parametrize("asked", ["x" * 129, "with space", 'quote"', "<b>", ""])
+def test_an_unfit_request_id_is_replaced(client, asked):
+    given_back = client.get("/livez", headers={"X-Request-ID": asked}).headers["X-Request-ID"]
+    assert given_back != asked
+    assert len(given_back) == 32
+
+
+def test_counts_are_not_cached(client):
+    assert client.get("/api/hits").headers["Cache-Control"] == "no-store"
+
+
+def test_alive_even_without_a_database(client, store):
+    store.broken = "gone"
+    response = client.get("/livez")
+    assert response.status_code == 200
+    assert response.get_json() == {"live": True, "node": "web-1", "release": "1.2.3"}
+
+
+def test_ready(client):
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json() == {"ready": True, "node": "web-1", "release": "1.2.3"}
+
+
+def test_not_ready_says_why(client, store):
+    store.broken = "No majority of the database acknowledged in time"
+    response = client.get("/readyz")
+    assert_problem(response, 503, "No majority")
+    body = response.get_json()
+    assert body["ready"] is False
+    assert body["reason"] == store.broken
+
+
+def wire_path(text):
+    """A path as a WSGI server hands it over: its bytes, each as one Latin-1 character."""
+    return ("/" + text).encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+prefixes = st.sampled_from(["", "/", "api", "api/hits", "api/hits/", "assets/", "readyz"])
+paths = st.builds(lambda prefix, rest: prefix + rest, prefixes, st.text(max_size=80))
+
+
+@hypothesis_settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"]),
+    path=paths.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text)),
+    query=st.text(st.characters(codec="latin-1"), max_size=40),
+    request_id=st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=140),
+    body=st.binary(max_size=50),
+)
+def test_no_input_gives_a_500(client, method, path, query, request_id, body):
+    response = client.open(
+        "/",
+        method=method,
+        data=body,
+        environ_overrides={
+            "PATH_INFO": wire_path(path),
+            "QUERY_STRING": query,
+            "HTTP_X_REQUEST_ID": request_id,
+        },
+    )
+    assert response.status_code in {200, 304, 400, 404, 405}
+    assert response.headers["X-Served-By"] == "web-1"
+    if response.status_code >= 400 and method != "HEAD":
+        assert json.loads(response.data)["status"] == response.status_code
+
+
+def test_an_absolute_request_line_without_a_path_is_the_page(client):
+    response = client.get("/", environ_overrides={"PATH_INFO": "", "QUERY_STRING": "\r"})
+    assert response.status_code == 200
+    assert response.mimetype == "text/html"
