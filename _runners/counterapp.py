@@ -382,9 +382,7 @@ def plan(release=None):
 
 def _make_plan(nodes, version):
     reports = _fleet("apply", nodes, pillar={"release": version}, test=True, timeout=20)
-    problems = [
-        f"{node}: {report['error']}" for node, report in reports.items() if report["error"]
-    ]
+    problems = [f"{node}: {report['error']}" for node, report in reports.items() if report["error"]]
     made = {"release": version, "nodes": {}}
     for node, report in reports.items():
         pending = {}

@@ -132,8 +132,8 @@ def authenticate(id):  # pylint: disable=redefined-builtin
             return {"id": id, "state": "absent", "reason": "it is expected and has not knocked yet"}
         if offered != known:
             reason = (
-                f"the key of '{id}' is left out: its fingerprint is {offered}, expected is {known}; "
-                "if the node was made anew, note its new fingerprint with `salt-run enroll.expect`"
+                f"the key of '{id}' is left out: its fingerprint is {offered}, expected is {known}"
+                "; if the node was made anew, note its new one with `salt-run enroll.expect`"
             )
             log.warning(reason)
             return _fail(reason, id=id, state="pending")

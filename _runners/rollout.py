@@ -187,13 +187,19 @@ def apply(stage, nodes, sls, pillar=None):
 
     def act():
         reports = _fleet("apply", nodes, sls=sls, pillar=pillar)
-        bad = [f"{node}: {_fleet('why', report)}" for node, report in reports.items()
-               if not report["result"]]  # fmt: skip
+        bad = [
+            f"{node}: {_fleet('why', report)}"
+            for node, report in reports.items()
+            if not report["result"]
+        ]
         _count_changes(reports)
         if bad:
             raise CommandExecutionError("; ".join(bad))
         return {
-            node: {"states": report["states"], "changed": [each["id"] for each in report["changed"]]}
+            node: {
+                "states": report["states"],
+                "changed": [each["id"] for each in report["changed"]],
+            }
             for node, report in reports.items()
         }
 
@@ -371,9 +377,13 @@ def drain(node):
         }
         balancers = _serving()
         found = _fleet(
-            "everyone", balancers, "haproxy.drain", [chosen["lb"]["backend"], node], kwarg,
+            "everyone",
+            balancers,
+            "haproxy.drain",
+            [chosen["lb"]["backend"], node],
+            kwarg,
             timeout=kwarg["timeout"],
-        )  # fmt: skip
+        )
         if found["failed"]:
             back = [each for each in balancers if each not in found["failed"]]
             _fleet("everyone", back, "haproxy.ready", [chosen["lb"]["backend"], node])

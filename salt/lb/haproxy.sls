@@ -1,4 +1,5 @@
-{%- from 'lb/map.jinja' import lb, web, nodes, by_role, server_state with context %}
+{%- from 'lib/cluster.jinja' import nodes, by_role with context %}
+{%- from 'lb/map.jinja' import lb, web, server_state with context %}
 
 include:
   - lb.install

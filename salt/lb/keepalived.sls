@@ -1,6 +1,6 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
-{%- from 'lb/map.jinja' import lb, topology, nodes, me, by_role, interface, prefix, priority
-    with context %}
+{%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
+{%- from 'lb/map.jinja' import lb, interface, prefix, priority with context %}
 {{- require_secrets(['vrrp']) }}
 
 include:

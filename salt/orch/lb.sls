@@ -1,4 +1,6 @@
+{%- from 'orch/plan.jinja' import checked with context %}
 {%- set plan = salt['saltutil.runner']('rollout.planned', arg=['lb']) %}
+{{- checked(plan) }}
 {%- set previous = namespace(step=none) %}
 
 {%- if plan.todo and not plan.serving %}

@@ -1,6 +1,8 @@
 # What nothing that runs depends on yet goes to all nodes at once; that is most of the time that a
 # bare fleet takes.
+{%- from 'orch/plan.jinja' import checked with context %}
 {%- set plan = salt['saltutil.runner']('rollout.planned', arg=['prepare']) %}
+{{- checked(plan) }}
 
 {%- if plan.todo %}
 

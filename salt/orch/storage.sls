@@ -1,5 +1,7 @@
 # Storage nodes one after the other: the first one makes the volume. Then everybody mounts it.
+{%- from 'orch/plan.jinja' import checked with context %}
 {%- set plan = salt['saltutil.runner']('rollout.planned', arg=['storage']) %}
+{{- checked(plan) }}
 {%- set previous = namespace(step=none) %}
 
 {%- for node in plan.todo %}

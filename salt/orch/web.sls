@@ -1,4 +1,6 @@
+{%- from 'orch/plan.jinja' import checked with context %}
 {%- set plan = salt['saltutil.runner']('rollout.planned', arg=['web']) %}
+{{- checked(plan) }}
 {%- set previous = namespace(step=none) %}
 {%- set steps = [] %}
 

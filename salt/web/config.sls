@@ -1,5 +1,6 @@
 {%- from 'lib/require.jinja' import require, require_secrets with context %}
-{%- from 'web/map.jinja' import web, me, service, environment with context %}
+{%- from 'lib/cluster.jinja' import me with context %}
+{%- from 'web/map.jinja' import web, service, environment with context %}
 {{- require(['mongodb:replica_set', 'mongodb:port', 'mongodb:app_user', 'mongodb:app_database'],
             'set it in pillar/mongodb.sls') }}
 {{- require_secrets(['mongodb_app']) }}
