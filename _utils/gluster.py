@@ -14,6 +14,8 @@ import salt.exceptions
 # glusterd's own error numbers (its EG_* range): another command holds the lock, no such volume.
 ERRNO_LOCKED = 30802
 ERRNO_NO_VOLUME = 30806
+# The shell's exit code for a command that is not there.
+NO_COMMAND = 127
 # `peer probe` succeeds with these in opErrno when there was nothing to do.
 PROBE_OF_SELF = 1
 PROBE_OF_PEER = 2
@@ -25,19 +27,19 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)+")
 _MOUNT_OPTION = re.compile(r"[A-Za-z0-9_.-]+(=[^\s,]+)?")
-_CHARACTER_REFERENCE = re.compile(r"&#(x[0-9a-fA-F]+|[0-9]+);")
 
 
 class GlusterError(salt.exceptions.CommandExecutionError):
     """A refusal in glusterd's own words.
 
-    :ivar errno: glusterd's number (its ``opErrno``), or the exit code if it did not answer.
+    :ivar errno: glusterd's number (its ``opErrno``), or the exit code if it did not answer; 0 for
+        refusals that the command line makes on its own.
     :ivar errstr: its words without our prefix.
     :ivar answered: False if glusterd was not reached at all: not installed, or not running.
     """
 
     def __init__(self, command, errno, errstr, answered=True):
-        super().__init__(f"{command}: {errstr} ({errno})")
+        super().__init__(f"{command}: {errstr}" + (f" ({errno})" if errno else ""))
         self.errno = errno
         self.errstr = errstr
         self.answered = answered
@@ -59,13 +61,14 @@ def reply(words, result):
     """
     label = " ".join(["gluster", *words])
     try:
-        root = ElementTree.fromstring(_wellformed(result["stdout"]))
+        root = ElementTree.fromstring(result["stdout"])
     except ElementTree.ParseError:
-        text = result["stderr"].strip() or result["stdout"].strip() or "no answer"
-        raise GlusterError(label, result["retcode"], " ".join(text.split()), False) from None
+        text = " ".join((result["stderr"] or result["stdout"] or "no answer").split())
+        answered = result["retcode"] != NO_COMMAND and not text.startswith("Connection failed")
+        raise GlusterError(label, result["retcode"], text, answered) from None
     if _number(root.findtext("opRet")) != 0:
         errstr = root.findtext("opErrstr") or root.findtext("output") or "refused without a reason"
-        raise GlusterError(label, _number(root.findtext("opErrno")), errstr.strip())
+        raise GlusterError(label, _number(root.findtext("opErrno")), " ".join(errstr.split()))
     return root
 
 
@@ -508,19 +511,6 @@ def _sets(names, size, arbiter):
 
 def _number(text):
     return int(text) if text and re.fullmatch(r"-?\d+", text.strip()) else None
-
-
-def _wellformed(text):
-    # A heal list may hold file names with control characters, which XML cannot carry even as
-    # references; the parser would refuse the whole answer for one such file.
-    def replace(match):
-        digits = match.group(1)
-        code = int(digits[1:], 16) if digits.startswith("x") else int(digits)
-        return match.group(0) if code in (9, 10, 13) or code >= 32 else "\ufffd"
-
-    return re.sub(
-        r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "\ufffd", _CHARACTER_REFERENCE.sub(replace, text)
-    )
 
 
 def _quoted(unit):
