@@ -9,6 +9,7 @@ import pathlib
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 
 def sha256(content: bytes) -> str:
@@ -79,7 +80,7 @@ def archive(
     pythons: tuple[str, ...] = ("3.11", "3.12", "3.13"),
     commit: str = "0" * 40,
     extra: list[tuple[tarfile.TarInfo, bytes]] | None = None,
-    **manifest: object,
+    manifest: Mapping[str, object] | None = None,
 ) -> pathlib.Path:
     """Write ``counterapp-<version>.tar.gz`` and its checksum into a folder; return its path.
 
@@ -94,7 +95,7 @@ def archive(
         "commit": commit,
         "pythons": list(pythons),
         "files": {path: sha256(data) for path, data in files.items()},
-        **manifest,
+        **(manifest or {}),
     }
     top = f"counterapp-{version}"
     members = [regular(f"{top}/manifest.json", json.dumps(content).encode())]
@@ -118,7 +119,7 @@ def installable(
     packages: tuple[str, ...] = (),
     wheel_version: str | None = None,
     files: Mapping[str, bytes] | None = None,
-    **options: object,
+    **options: Any,
 ) -> pathlib.Path:
     """Write an archive that really installs: a ``counterapp`` wheel and its dependencies.
 
@@ -140,4 +141,4 @@ def installable(
         **{f"wheels/{name}": content for name, content in wheels.values()},
         **(files or {}),
     }
-    return archive(folder, version, every, **options)  # type: ignore[arg-type]
+    return archive(folder, version, every, **options)
