@@ -20,7 +20,7 @@ def configuration():
 def test_defaults(environ):
     conf = configuration()
     assert conf["bind"] == "127.0.0.1:8000"
-    assert conf["worker_class"] == "gthread"
+    assert conf["worker_class"] == "counterapp.gunicorn_worker.Worker"
     assert conf["workers"] == 1
     assert conf["preload_app"] is False
 

@@ -1,9 +1,11 @@
 """``/api/hits``: count a hit, look at a counter."""
 
+import logging
 import re
 from typing import Any
 
 from flask import Blueprint, abort, request
+from werkzeug.exceptions import HTTPException
 
 from counterapp.settings import Settings
 from counterapp.store import CounterStore
@@ -13,6 +15,8 @@ SHARED = "shared"
 
 NAME = re.compile("[A-Za-z0-9_.-]{3,64}")
 MAX_BODY = 16 * 1024
+
+log = logging.getLogger(__name__)
 
 
 def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
@@ -53,5 +57,13 @@ def _check_no_body() -> None:
     if request.content_length is not None and request.content_length > MAX_BODY:
         abort(413, f"A hit takes no body, and none above {MAX_BODY} bytes is even read.")
     # Reading also covers chunked bodies, which announce no length; Flask's limit ends it.
-    if request.get_data(cache=False):
+    try:
+        body = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:
+        # Each WSGI server has its own errors for bytes that are no body by the rules of HTTP.
+        log.info("unreadable body", extra={"cause": repr(error)[:500]})
+        abort(400, "The request's body cannot be read.")
+    if body:
         abort(400, "A hit takes no body: send the request without one.")

@@ -34,7 +34,7 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-worker_class = "gthread"
+worker_class = "counterapp.gunicorn_worker.Worker"
 # Each worker imports the application for itself, so the driver's threads live where they work.
 preload_app = False
 # Longer than a balancer keeps an idle connection: it never sends into one that we are closing.

@@ -1,0 +1,161 @@
+"""The app as it runs on nodes: real gunicorn processes in front of a real replica set."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import uuid
+
+import pytest
+import requests
+
+from tests.support.loading import ROOT
+from tests.support.mongod import free_port, replica_set, wait_for
+
+COMMAND = ["-c", "python:counterapp.gunicorn_conf", "counterapp.wsgi:app"]
+
+
+class Node:
+    """One web node: a gunicorn process, started with the environment that a node has."""
+
+    def __init__(self, name, folder, environ, gunicorn=(sys.executable, "-m", "gunicorn")):
+        self.name = name
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / f"{name}.log"
+        self._command = [*gunicorn, *COMMAND]
+        self._environ = environ | {
+            "COUNTERAPP_NODE": name,
+            "COUNTERAPP_BIND": f"127.0.0.1:{self.port}",
+        }
+        self._process = None
+
+    def start(self, ready=True):
+        """Start the process and wait until it answers, or even is ready for traffic."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *self._command],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
+        wait_for(self.ready if ready else self.alive, 20, f"{self.name} answering\n{self.log}")
+        return self
+
+    @property
+    def log(self):
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def log_lines(self):
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    def get(self, path, **options):
+        return requests.get(self.url + path, **{"timeout": 30, **options})
+
+    def post(self, path="/api/hits", **options):
+        return requests.post(self.url + path, **{"timeout": 30, **options})
+
+    def alive(self):
+        with contextlib.suppress(requests.ConnectionError):
+            return self.get("/livez").ok
+        return False
+
+    def ready(self):
+        with contextlib.suppress(requests.ConnectionError):
+            return self.get("/readyz").ok
+        return False
+
+    def terminate(self):
+        """Ask the process to stop, as the service manager does; do not wait."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout=40):
+        """Wait for the end of the process and return its exit code."""
+        return self._process.wait(timeout)
+
+    def kill(self):
+        """Crash the process and its workers."""
+        if self._process is not None:
+            # The group outlives its leader when a worker does.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def replicas():
+    """A replica set of three. Who breaks it heals it (`rs.heal()`)."""
+    with replica_set(members=3) as rs:
+        yield rs
+
+
+@pytest.fixture
+def rs(replicas):
+    yield replicas
+    replicas.heal()
+
+
+@pytest.fixture(scope="session")
+def single():
+    """A replica set of one, for what needs no majority to lose."""
+    with replica_set(members=1) as rs:
+        yield rs
+
+
+@pytest.fixture
+def static(tmp_path):
+    folder = tmp_path / "static"
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html><title>counterapp</title>")
+    return folder
+
+
+@pytest.fixture
+def environ(static):
+    """What every node of a test has in common: a database of its own, the source tree."""
+    inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    return inherited | {
+        "PYTHONPATH": str(ROOT / "app" / "backend" / "src"),
+        "COUNTERAPP_STATIC": str(static),
+        "COUNTERAPP_DATABASE": f"test-{uuid.uuid4().hex[:12]}",
+    }
+
+
+@pytest.fixture
+def make_node(tmp_path, environ):
+    """Return a function that makes a node, not yet started, on a given replica set."""
+    made = []
+
+    def make(rs, name="web-1", **more):
+        node = Node(name, tmp_path, environ | {"COUNTERAPP_MONGODB_URI": rs.uri} | more)
+        made.append(node)
+        return node
+
+    yield make
+    for node in made:
+        node.kill()
+
+
+@pytest.fixture
+def run_gunicorn(environ, tmp_path):
+    """Return a function that runs gunicorn to its end with changes to the environment."""
+
+    def run(changes, cwd=tmp_path):
+        changed = {key: value for key, value in (environ | changes).items() if value is not None}
+        return subprocess.run(
+            [sys.executable, "-m", "gunicorn", *COMMAND],
+            env=changed,
+            cwd=pathlib.Path(cwd),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return run

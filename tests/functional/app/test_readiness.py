@@ -1,0 +1,50 @@
+"""Ready means: the majority can journal a write now."""
+
+from tests.support.mongod import wait_for
+
+
+def test_not_ready_without_a_majority_and_back_by_itself(rs, make_node):
+    node = make_node(rs).start()
+    body = node.get("/readyz").json()
+    assert body == {"ready": True, "node": "web-1", "release": body["release"]}
+
+    for member in rs.secondaries():
+        member.kill()
+    wait_for(lambda: node.get("/readyz").status_code == 503, 10, "503 from /readyz")
+    refused = node.get("/readyz")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert refused.headers["Retry-After"]
+    assert refused.json()["ready"] is False
+    assert refused.json()["reason"]
+    assert node.get("/livez").status_code == 200
+
+    rs.heal()
+    wait_for(node.ready, 10, "ready again")
+
+
+def test_an_answer_takes_no_longer_than_the_probe_may(rs, make_node):
+    node = make_node(rs, COUNTERAPP_READY_TIMEOUT="0.5").start()
+    # Frozen members are worse than dead ones: connections stay open and nothing comes back.
+    for member in rs.members:
+        member.pause()
+    wait_for(lambda: node.get("/readyz").status_code == 503, 10, "503 from /readyz")
+    for _ in range(3):
+        assert node.get("/readyz").elapsed.total_seconds() < 1.5
+
+
+def test_a_hit_without_a_majority_is_refused_in_time(rs, make_node):
+    node = make_node(rs, COUNTERAPP_DATABASE_TIMEOUT="1").start()
+    for member in rs.secondaries():
+        member.kill()
+    refused = node.post()
+    assert refused.status_code == 503
+    assert refused.json()["status"] == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert refused.elapsed.total_seconds() < 8
+
+
+def test_alive_but_not_ready_when_the_database_was_never_there(rs, make_node):
+    node = make_node(rs, COUNTERAPP_MONGODB_URI="mongodb://127.0.0.1:1/?replicaSet=rs0")
+    node.start(ready=False)
+    assert node.get("/livez").status_code == 200
+    assert node.get("/readyz").status_code == 503
