@@ -6,6 +6,12 @@
 include:
   - lb.haproxy
 
+What keepalived would refuse can be told:
+  file.managed:
+    - name: /usr/local/sbin/check-keepalived-config
+    - source: salt://lb/files/check-keepalived-config
+    - mode: '0755'
+
 keepalived is configured:
   file.managed:
     - name: /etc/keepalived/keepalived.conf
@@ -27,8 +33,9 @@ keepalived is configured:
     - group: root
     - mode: '0600'
     - show_changes: False
-    - check_cmd: /usr/sbin/keepalived -t -f
+    - check_cmd: /usr/local/sbin/check-keepalived-config
     - require:
+      - file: What keepalived would refuse can be told
       - pkg: Balancer and VRRP daemon are installed
 
 keepalived runs:
