@@ -93,7 +93,7 @@ def await_minions(lab: Lab, progress: Progress) -> None:
     """Wait until every node of the topology answers the master, by name."""
     wanted = {node.id for node in lab.nodes}
     deadline = Deadline(ANSWER_SECONDS)
-    missing = wanted
+    missing: set[str] = set()
     while not deadline.passed():
         text = machines.on_node(
             lab,
@@ -102,13 +102,16 @@ def await_minions(lab: Lab, progress: Progress) -> None:
             check=False,
         )
         answers = _json(text)
-        missing = {node for node in wanted if answers.get(node) is not True}
-        if not missing:
+        silent = {node for node in wanted if answers.get(node) is not True}
+        if not silent:
             return
+        if silent == missing:
+            continue
+        missing = silent
         progress.say(f"no answer yet from {', '.join(sorted(missing))}")
     raise LabError(
         f"No answer from {', '.join(sorted(missing))} within {ANSWER_SECONDS} s: look at "
-        f"'make salt-key ARGS=-L' and, on the node, 'journalctl -u salt-minion'."
+        f"'make key ARGS=-L' and, on the node, 'journalctl -u salt-minion'."
     )
 
 
