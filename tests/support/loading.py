@@ -12,10 +12,6 @@ import salt.loader
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
-# has no find_spec, and pytest's importlib mode asks every hook for one.
-sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")]
-
 
 def load(relative: str) -> types.ModuleType:
     """Import one of our Salt modules from its file, e.g. ``load("_modules/gluster.py")``.

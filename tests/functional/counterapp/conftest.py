@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import salt._logging
 
 from tests.support import release_archive
 from tests.support.loading import ROOT, minion_loader
@@ -96,6 +97,12 @@ def restart(name):
     )
     return True
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_late_logging():
+    """Keep Salt from printing at exit what it stored before any logging was set up."""
+    salt._logging.shutdown_temp_handler()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,21 @@ def _down(balancer, name):
         time.sleep(0.02)
 
 
+def _once_drained(balancer, name, seconds, act):
+    """Act so many seconds after a server was seen in drain; return the thread that does it."""
+
+    def run():
+        deadline = time.monotonic() + 10
+        while _admin(balancer, name) != "drain" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(seconds)
+        act()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
 def test_info_and_stat_are_typed(balancer):
     info = balancer.call("info")
     assert info["Name"] == "HAProxy"
@@ -113,10 +128,10 @@ def test_drain_without_sessions_is_immediate(balancer):
 def test_drain_waits_for_the_sessions_that_are_there(balancer):
     with balancer.held_session("web-1") as backend:
         assert balancer.call("sessions", "web", "web-1") == 1
-        timer = threading.Timer(0.8, backend.let_go.set)
-        timer.start()
+        letting_go = _once_drained(balancer, "web-1", 0.6, backend.let_go.set)
         entry = balancer.call("drain", "web", "web-1", timeout=20)
-    assert entry["waited"] >= 0.6
+        letting_go.join()
+    assert entry["waited"] >= 0.5
     assert entry["sessions"] == 0
 
 
@@ -149,11 +164,10 @@ def test_server_that_is_down_is_not_waited_for(balancer):
 
 def test_server_that_goes_down_while_it_drains_is_not_waited_for(balancer):
     with balancer.held_session("web-1") as backend:
-        timer = threading.Timer(0.4, setattr, (backend, "ready", False))
-        timer.start()
-        start = time.monotonic()
-        balancer.call("drain", "web", "web-1", timeout=20)
-        assert time.monotonic() - start < 5
+        failing = _once_drained(balancer, "web-1", 0.3, lambda: setattr(backend, "ready", False))
+        entry = balancer.call("drain", "web", "web-1", timeout=20)
+        failing.join()
+    assert (entry["up"], entry["sessions"]) == (False, 1)
 
 
 def test_the_last_one_is_never_drained(balancer):
