@@ -15,13 +15,14 @@ import requests
 from tests.support.loading import ROOT
 from tests.support.mongod import free_port, replica_set, wait_for
 
+FROM_SOURCE = (sys.executable, "-m", "gunicorn")
 COMMAND = ["-c", "python:counterapp.gunicorn_conf", "counterapp.wsgi:app"]
 
 
 class Node:
     """One web node: a gunicorn process, started with the environment that a node has."""
 
-    def __init__(self, name, folder, environ, gunicorn=(sys.executable, "-m", "gunicorn")):
+    def __init__(self, name, folder, environ, gunicorn):
         self.name = name
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -132,8 +133,9 @@ def make_node(tmp_path, environ):
     """Return a function that makes a node, not yet started, on a given replica set."""
     made = []
 
-    def make(rs, name="web-1", **more):
-        node = Node(name, tmp_path, environ | {"COUNTERAPP_MONGODB_URI": rs.uri} | more)
+    def make(rs, name="web-1", gunicorn=FROM_SOURCE, **more):
+        environment = environ | {"COUNTERAPP_MONGODB_URI": rs.uri} | more
+        node = Node(name, tmp_path, environment, gunicorn)
         made.append(node)
         return node
 
@@ -149,7 +151,7 @@ def run_gunicorn(environ, tmp_path):
     def run(changes, cwd=tmp_path):
         changed = {key: value for key, value in (environ | changes).items() if value is not None}
         return subprocess.run(
-            [sys.executable, "-m", "gunicorn", *COMMAND],
+            [*FROM_SOURCE, *COMMAND],
             env=changed,
             cwd=pathlib.Path(cwd),
             capture_output=True,

@@ -62,6 +62,27 @@ def accepts(port):
     return False
 
 
+def test_a_stopping_node_answers_or_refuses_and_cuts_nobody_off(single, make_node):
+    node = make_node(single).start()
+    outcomes = []
+
+    def hit_until_refused():
+        while True:
+            try:
+                outcomes.append(node.post().status_code)
+            except requests.ConnectionError as error:
+                outcomes.append("refused" if "refused" in str(error) else repr(error))
+                return
+
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        for _ in range(10):
+            pool.submit(hit_until_refused)
+        wait_for(lambda: outcomes.count(200) >= 100, 20, "100 hits")
+        node.terminate()
+        assert node.wait() == 0
+    assert set(outcomes) == {200, "refused"}
+
+
 def test_logs_are_json_and_without_secrets(make_node):
     with replica_set(auth=True) as rs:
         node = make_node(rs).start()
