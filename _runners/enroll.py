@@ -9,6 +9,7 @@ first: the reactor for ``salt/auth`` asks here each time that a minion knocks.
 """
 
 import contextlib
+import hashlib
 import logging
 import os
 import pathlib
@@ -185,6 +186,15 @@ def _record(id, fingerprint):  # pylint: disable=redefined-builtin
 
 
 def _fingerprint(keys, state, id):  # pylint: disable=redefined-builtin
-    """Return the fingerprint of the key of an ID in a state, compared without any globbing."""
-    found = keys.finger(_plain(id), hash_type="sha256").get(state, {})
-    return found.get(id)
+    """
+    Return the fingerprint of the key that an ID has in a state, or None.
+
+    It is the one that a minion prints of itself: of what is between the key's first and last line.
+    `salt-key --finger` of 3008 hashes these two along and so shows another one for the same key.
+    """
+    text = keys.key_str(_plain(id)).get(state, {}).get(id)
+    if text is None:
+        return None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    digest = hashlib.sha256("".join(f"{line}\n" for line in lines[1:-1]).encode()).hexdigest()
+    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
