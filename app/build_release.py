@@ -63,7 +63,13 @@ def run(command: Sequence[str | pathlib.Path], **options: object) -> None:
         started = time.monotonic()
         try:
             process = subprocess.Popen(  # type: ignore[call-overload]
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Wheels record modes; they must not depend on who builds.
+                umask=0o022,
+                **options,
             )
         except OSError as error:
             raise ReleaseError(f"cannot run {command[0]}: {error.strerror}") from error
@@ -176,7 +182,7 @@ def build_backend(version: str, stamp: int, into: pathlib.Path) -> pathlib.Path:
         source = pathlib.Path(folder, "source")
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "*.pyc")
         shutil.copytree(BACKEND, source, ignore=ignored)
-        # The wheel records modes, which depend on the umask of whoever cloned.
+        # Nor on who cloned.
         for path in source.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         project = source / "pyproject.toml"
