@@ -182,7 +182,7 @@ def build_backend(version: str, stamp: int, into: pathlib.Path) -> pathlib.Path:
         source = pathlib.Path(folder, "source")
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "*.pyc")
         shutil.copytree(BACKEND, source, ignore=ignored)
-        # Nor on who cloned.
+        # The modes of a clone depend on the umask, and end up in the wheel.
         for path in source.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         project = source / "pyproject.toml"
