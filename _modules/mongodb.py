@@ -30,7 +30,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 from salt.utils.data import traverse_dict_and_list
 
 try:
-    from pymongo.errors import OperationFailure, PyMongoError
+    from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
     HAS_PYMONGO = True
 except ImportError:
@@ -52,6 +52,7 @@ DEFAULTS = {
 PATIENCE = 30
 UNAUTHORIZED = 13
 POLL_INTERVAL = 0.2
+NO_REPLICATION = 76
 NOT_YET_INITIALIZED = 94
 NOT_IN_CONFIG = 93
 MAJORITY = {"w": "majority", "wtimeout": 20_000}
@@ -79,6 +80,11 @@ def _settings():
     port, tls = settings["port"], settings["tls"] or {}
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
         raise CommandExecutionError(f"mongodb:port must be a number from 1 to 65535, not {port!r}")
+    timeout = settings["timeout"]
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+        raise CommandExecutionError(
+            f"mongodb:timeout must be a number of seconds above 0, not {timeout!r}"
+        )
     if not isinstance(tls, dict) or not all(key.startswith("tls") for key in tls):
         raise CommandExecutionError("mongodb:tls must map PyMongo's options, e.g. tlsCAFile")
     if "tlsCertificateKeyFilePassword" in tls:
@@ -146,7 +152,7 @@ def _session(doing, connect, address=None, patience=None):
         ):
             yield client
     except CommandExecutionError as err:
-        if accepted:
+        if accepted or getattr(err.__cause__, "code", None) != UNAUTHORIZED:
             raise
         raise CommandExecutionError(
             f"{err}; the server refuses the login of {settings['user']} with the password at"
@@ -159,9 +165,9 @@ def _member(doing, address=None, patience=None):
     return _session(doing, "connect", address, patience)
 
 
-def _primary(doing):
-    """Yield a client of the set's primary."""
-    return _session(doing, "connect_primary", patience=PATIENCE)
+def _primary(doing, address=None):
+    """Yield a client of the primary of this node's set (or the one that ``address`` is in)."""
+    return _session(doing, "connect_primary", address, PATIENCE)
 
 
 def _hello(address=None):
@@ -175,18 +181,24 @@ def _view(address):
     """Return ``hello`` of ``address``, or None when nobody answers there."""
     try:
         return _hello(address)
-    except PyMongoError:
+    except ConnectionFailure:
         return None
 
 
 def _poll(probe, timeout):
     """Call ``probe`` until it returns ``(True, …)`` or time is over; return its last answer.
 
+    A server that goes away while it is asked is waited for like one that was never there.
     Not in ``_utils``: what is called from there sees the dunders of another loader.
     """
     deadline = time.monotonic() + timeout
     while True:
-        done, seen = probe()
+        try:
+            done, seen = probe()
+        except CommandExecutionError as err:
+            if not isinstance(err.__cause__, ConnectionFailure):
+                raise
+            done, seen = False, str(err)
         left = deadline - time.monotonic()
         if done or left <= 0:
             return done, seen
@@ -279,7 +291,7 @@ def status(address=None):
     }
     try:
         here = _hello(address)
-    except PyMongoError as err:
+    except ConnectionFailure as err:
         return {**result, "reason": __utils__["mongodb.explain"](err)}
     except ValueError as err:
         raise SaltInvocationError(str(err)) from err
@@ -288,7 +300,7 @@ def status(address=None):
         try:
             members = __utils__["mongodb.members_of"](client)
         except OperationFailure as err:
-            if err.code not in (NOT_YET_INITIALIZED, NOT_IN_CONFIG):
+            if err.code not in (NO_REPLICATION, NOT_IN_CONFIG, NOT_YET_INITIALIZED):
                 raise
             # A member that was removed has its old configuration, yet tells anybody it has none.
             removed = err.code == NOT_IN_CONFIG
@@ -490,10 +502,8 @@ def wait_reachable(timeout=30):
     """
 
     def probe():
-        try:
+        with _errors("wait_reachable"):
             _hello()
-        except PyMongoError as err:
-            return False, __utils__["mongodb.explain"](err)
         return True, True
 
     return _await(probe, timeout, "this node's mongod answers")
@@ -639,9 +649,11 @@ def initiate(name, members, timeout=60):
         found = survey(name, members)
         return not found["silent"] or bool(found["conflicts"]), found
 
-    _, found = _poll(probe, timeout)
+    found = _poll(probe, timeout)[1]
+    if isinstance(found, str):
+        raise CommandExecutionError(found)
     refusal = found["conflicts"]
-    if found["exists"] and not (found["unfinished"] and found["state"]):
+    if found["exists"] and not found["unfinished"]:
         refusal = refusal or [f"{name} exists already, with {', '.join(found['members'])}"]
     if not found["exists"] and found["silent"]:
         # Any of them may hold a set with data in it.
@@ -658,19 +670,22 @@ def initiate(name, members, timeout=60):
     return {"set": name, "members": list(members), "primary": hello()["primary"]}
 
 
-def add_member(member, timeout=120):
+def add_member(member, address=None, timeout=120):
     """
     Add a server to the set that this node belongs to, wait until it has all data.
 
     member
         ``host:port`` of the new member, as the other members reach it.
 
+    address
+        ``host:port`` of any member of the set; this node's own unless given.
+
     timeout
         Seconds for the whole of it.
 
-    The new server must answer and belong to no set: MongoDB drops what data it has. Returns
-    the new member's entry of ``mongodb.status``; for one that is a member already, nothing is
-    done but the waiting.
+    The new server must answer in that time and belong to no set: MongoDB drops what data it
+    has. Returns the new member's entry of ``mongodb.status``; for one that is a member already,
+    nothing is done but the waiting.
 
     CLI Example:
 
@@ -680,9 +695,13 @@ def add_member(member, timeout=120):
     """
     deadline = time.monotonic() + timeout
     doing = f"add {member}"
-    with _errors(doing):
-        fresh = _hello(member)
-    with _primary(doing) as client:
+
+    def answers():
+        with _errors(doing):
+            return True, _hello(member)
+
+    fresh = _await(answers, timeout, f"{member} answers")
+    with _primary(doing, address) as client:
         ours = client.admin.command("hello")
         if fresh["initialized"] and member not in __utils__["mongodb.describe"]("", ours)["hosts"]:
             raise CommandExecutionError(
@@ -702,18 +721,20 @@ def add_member(member, timeout=120):
             number = max(entry["_id"] for entry in present) + 1
             return {**config, "members": [*present, {"_id": number, "host": member}]}
 
-        __utils__["mongodb.reconfigure"](client, change, timeout)
+        left = max(1, deadline - time.monotonic())
+        __utils__["mongodb.reconfigure"](client, change, left)
 
     def probe():
-        entry = next((m for m in _set_members(doing) if m["name"] == member), None)
+        present = _set_members(doing, address)
+        entry = next((m for m in present if m["name"] == member), None)
         return bool(entry) and entry["state"] in ("PRIMARY", "SECONDARY"), entry
 
     return _await(probe, max(0, deadline - time.monotonic()), f"{member} has all data")
 
 
-def _set_members(doing):
+def _set_members(doing, address=None):
     """Return the members as the primary sees them."""
-    with _primary(doing) as client:
+    with _primary(doing, address) as client:
         members = __utils__["mongodb.members_of"](client)
     if members is None:
         raise CommandExecutionError(f"{doing}: the server does not let us look at the members")
@@ -853,7 +874,7 @@ def access():
         ) as (client, accepted):
             if accepted:
                 return {**result, "level": "granted"}
-            if here["writable"] and __utils__["mongodb.members_of"](client) is not None:
+            if here["writable"] and __utils__["mongodb.lets_strangers_in"](client):
                 return {**result, "level": "open", "reason": "there is no user yet"}
     except PyMongoError as err:
         return {**result, "reason": __utils__["mongodb.explain"](err)}
@@ -864,16 +885,13 @@ def access():
     return {**result, "level": "refused", "reason": reason}
 
 
-def wait_access(first_user=False, timeout=60):
+def wait_access(timeout=60):
     """
     Wait until users can be looked at and changed; return ``mongodb.access``, whatever it is.
 
-    first_user
-        Level ``open`` is enough.
-
     timeout
         Seconds to wait for a primary and, on other nodes than the primary, for the first user.
-        A primary that refuses the login is not waited for.
+        On the primary nothing is waited for that does not come by itself.
 
     CLI Example:
 
@@ -884,10 +902,10 @@ def wait_access(first_user=False, timeout=60):
 
     def probe():
         found = access()
-        level = found["level"]
-        enough = level == "granted" or (level == "open" and first_user)
-        hopeless = level == "refused" and is_primary()
-        return enough or hopeless, found
+        may_come = found["level"] == "unavailable" or (
+            found["level"] == "refused" and not is_primary()
+        )
+        return not may_come, found
 
     return _poll(probe, timeout)[1]
 

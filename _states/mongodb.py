@@ -65,6 +65,7 @@ def replica_set_present(name, members, initiator=None, timeout=120):
     listed is left alone and reported: ``mongodb.remove_member`` takes one out.
     """
     ret = {"name": name, "result": True, "comment": "", "changes": {}}
+    changes = ret["changes"]
     deadline = time.monotonic() + timeout
     try:
         found = _survey(name, members)
@@ -78,24 +79,30 @@ def replica_set_present(name, members, initiator=None, timeout=120):
             return {**ret, "comment": f"{name} has its {len(members)} members, this node serves"}
         may_initiate = _is_initiator(initiator, found)
         if __opts__["test"]:
-            ret["changes"] = _set_changes(found, members, IN_SERVICE[1])
+            changes.update(_planned(found, members, may_initiate))
             return {**ret, "result": None, "comment": _plan(name, found, may_initiate, initiator)}
 
-        if may_initiate and (not found["exists"] or found["unfinished"]):
+        # What was done is reported even when a later step fails.
+        if found["unfinished"] or (may_initiate and not found["exists"]):
             __salt__["mongodb.initiate"](name, members, timeout=_left(deadline))
+            changes.update(_difference(found, members, found["state"]))
             __salt__["mongodb.wait_healthy"](members, timeout=_left(deadline))
-        elif not found["exists"]:
-            __salt__["mongodb.wait_member"](max_lag=None, timeout=_left(deadline))
-        for member in found["missing"] if found["exists"] else ():
-            __salt__["mongodb.add_member"](member, timeout=_left(deadline))
+        elif found["exists"]:
+            present = found["members"]
+            for member in found["missing"]:
+                __salt__["mongodb.add_member"](member, found["contact"], timeout=_left(deadline))
+                present = [*present, member]
+                changes.update(_difference(found, present, found["state"]))
         __salt__["mongodb.wait_member"](max_lag=None, timeout=_left(deadline))
 
         after = __salt__["mongodb.survey"](name, members)
-        ret["changes"] = _set_changes(found, after["members"], after["state"])
+        changes.update(_difference(found, after["members"], after["state"]))
         refusal = _refusal(after)
         if refusal or not _converged(after):
-            missing = ", ".join(after["missing"]) or "nobody"
-            reason = refusal or f"missing: {missing}; this node is {after['state']}"
+            reason = refusal or (
+                f"missing: {', '.join(after['missing']) or 'nobody'}; this node is"
+                f" {after['own'] or 'none of the declared members that answer'}, {after['state']}"
+            )
             return {**ret, "result": False, "comment": f"{name} is not as declared: {reason}"}
         ret["comment"] = f"{name} now has its {len(members)} members, this node serves"
     except (CommandExecutionError, SaltInvocationError) as err:
@@ -106,6 +113,10 @@ def replica_set_present(name, members, initiator=None, timeout=120):
 
 def _survey(name, members):
     """Return ``mongodb.survey``, or None while this node's mongod does not answer."""
+    try:
+        __utils__["mongodb.check_members"](members)
+    except ValueError as err:
+        raise SaltInvocationError(str(err)) from err
     if not __salt__["mongodb.ping"]():
         return None
     return __salt__["mongodb.survey"](name, members)
@@ -145,14 +156,22 @@ def _is_initiator(initiator, found):
     return initiator == __opts__["id"] or bool(found and initiator == found["own"])
 
 
-def _set_changes(found, members, state):
+def _difference(found, members, state):
+    """Return Salt's ``changes`` from what was ``found`` to these members and this state."""
     changes = {}
-    old = (found or {}).get("members") or []
-    if set(old) != set(members):
-        changes["members"] = {"old": old, "new": list(members)}
-    if (found or {}).get("state") != state:
-        changes["state"] = {"old": (found or {}).get("state"), "new": state}
+    old = found or {"members": [], "state": None}
+    if set(old["members"]) != set(members):
+        changes["members"] = {"old": old["members"], "new": list(members)}
+    if old["state"] != state:
+        changes["state"] = {"old": old["state"], "new": state}
     return changes
+
+
+def _planned(found, members, may_initiate):
+    state = found["state"] if found else None
+    if state not in IN_SERVICE:
+        state = "PRIMARY" if may_initiate and not (found and found["exists"]) else "SECONDARY"
+    return _difference(found, members, state)
 
 
 def _plan(name, found, may_initiate, initiator):
@@ -199,16 +218,19 @@ def user_present(name, password_pillar, database="admin", roles=(), admin=False,
     """
     ret = {"name": name, "result": True, "comment": "", "changes": {}}
     try:
+        wanted = _wanted_roles(roles, database)
         patience = 0 if __opts__["test"] else timeout
-        access = __salt__["mongodb.wait_access"](first_user=admin, timeout=patience)
+        access = __salt__["mongodb.wait_access"](timeout=patience)
         _check_admin(name, database, admin, access)
         if access["level"] != "granted" and not (access["level"] == "open" and admin):
             result = None if __opts__["test"] and _may_come(access) else False
             comment = f"cannot look at user {name}: {access['reason']}"
+            if access["level"] == "open":
+                comment += "; the one that Salt logs in as comes first (admin: true)"
             return {**ret, "result": result, "comment": comment}
 
         current = _user(access, name, database)
-        changes = _user_changes(current, name, password_pillar, database, roles)
+        changes = _user_changes(current, name, password_pillar, database, wanted)
         if not changes:
             return {**ret, "comment": f"user {name} of {database} is as declared"}
         if __opts__["test"]:
@@ -218,18 +240,19 @@ def user_present(name, password_pillar, database="admin", roles=(), admin=False,
 
         if current is None:
             __salt__["mongodb.user_create"](name, password_pillar, database, list(roles))
-        else:
-            if "roles" in changes:
-                __salt__["mongodb.user_update_roles"](name, list(roles), database)
-            if "password" in changes:
-                __salt__["mongodb.user_update_password"](name, password_pillar, database)
+            ret["changes"] = changes
+        if current and "roles" in changes:
+            __salt__["mongodb.user_update_roles"](name, list(roles), database)
+            ret["changes"]["roles"] = changes["roles"]
+        if current and "password" in changes:
+            __salt__["mongodb.user_update_password"](name, password_pillar, database)
+            ret["changes"]["password"] = changes["password"]
 
         after = __salt__["mongodb.user_info"](name, database)
-        left = _user_changes(after, name, password_pillar, database, roles)
+        left = _user_changes(after, name, password_pillar, database, wanted)
         if left:
             comment = f"user {name} of {database} still differs in {', '.join(sorted(left))}"
             return {**ret, "result": False, "comment": comment}
-        ret["changes"] = changes
         ret["comment"] = f"user {name} of {database} was {'changed' if current else 'created'}"
     except (CommandExecutionError, SaltInvocationError) as err:
         ret["result"] = False
@@ -257,8 +280,14 @@ def _user(access, name, database):
     return __salt__["mongodb.user_info"](name, database)
 
 
-def _user_changes(current, name, password_pillar, database, roles):
-    wanted = __utils__["mongodb.role_names"](__utils__["mongodb.normal_roles"](roles), database)
+def _wanted_roles(roles, database):
+    try:
+        return __utils__["mongodb.role_names"](__utils__["mongodb.normal_roles"](roles), database)
+    except ValueError as err:
+        raise SaltInvocationError(str(err)) from err
+
+
+def _user_changes(current, name, password_pillar, database, wanted):
     if current is None:
         return {"user": {"old": None, "new": name}, "roles": {"old": [], "new": wanted}}
     changes = {}

@@ -92,7 +92,7 @@ def role_names(roles, database):
     named = (
         (role, database) if isinstance(role, str) else (role["role"], role["db"]) for role in roles
     )
-    return sorted(f"{name}@{db}" for name, db in named)
+    return sorted({f"{name}@{db}" for name, db in named})
 
 
 def code_of(error):
@@ -136,6 +136,8 @@ def _options(timeout, patience, login, tls):
         "connectTimeoutMS": int(timeout * 1000),
         "socketTimeoutMS": int((patience or timeout) * 1000),
         "appname": "salt",
+        # A streaming monitor outlives its closed client by up to ten seconds.
+        "serverMonitoringMode": "poll",
         **(tls or {}),
     }
     if login:
@@ -303,6 +305,15 @@ def members_of(opened):
     ]
 
 
+def lets_strangers_in(opened):
+    """Return whether the localhost exception holds on an anonymous connection."""
+    try:
+        opened.admin.command("replSetGetStatus")
+    except OperationFailure as err:
+        return err.code != UNAUTHORIZED
+    return True
+
+
 def read_config(opened):
     """Return the set's configuration document, or None when it may not be read."""
     try:
@@ -441,8 +452,8 @@ def survey(name, members, here, views, known=None):
         list that anybody may see leaves out hidden members.
     :return: dict of ``conflicts`` (sentences: why nothing may be done), ``exists``, ``members``
         (of the existing set), ``missing``, ``surplus``, ``silent``, ``own`` (this node's name
-        among the declared, or None), ``state`` (of this node), ``unfinished``, ``contact``
-        (address of a member that can tell about the existing set).
+        among the declared, or None), ``state`` (of this node), ``unfinished`` (the initiation
+        by this node was interrupted), ``contact`` (address of a member of the existing set).
     """
     answers = [view for view in (here, *views.values()) if view]
     initialized = [view for view in answers if view["initialized"]]
@@ -479,7 +490,7 @@ def survey(name, members, here, views, known=None):
         "silent": silent,
         "own": own,
         "state": here["state"],
-        "unfinished": any(view["unfinished"] for view in ours),
+        "unfinished": here["unfinished"],
         "contact": contact["address"] if contact else None,
     }
 

@@ -1,0 +1,128 @@
+"""Minions over real mongods: each node has Salt's own loaders and one member on loopback."""
+
+import contextlib
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import salt.config
+import salt.loader
+
+from tests.support.loading import ROOT
+from tests.support.mongod import Member, ReplicaSet, replica_set
+
+APP_PASSWORD = "app-pa55-word-4711"
+NAMES = itertools.count(1)
+
+
+class Node:
+    """One minion whose mongod is ``member``."""
+
+    def __init__(self, minion_id: str, folder: pathlib.Path, pillar: dict[str, Any], port: int):
+        opts = salt.config.minion_config(None)
+        opts.update(
+            id=minion_id,
+            cachedir=str(folder / "cache"),
+            extension_modules=str(folder / "extmods"),
+            file_client="local",
+            grains={"id": minion_id},
+            utils_dirs=[str(ROOT / "_utils")],
+            module_dirs=[str(ROOT / "_modules")],
+            states_dirs=[str(ROOT / "_states")],
+            pillar=pillar,
+            mongodb={"port": port},
+        )
+        # Loaders with one base name share their module objects, and so their options.
+        base = f"salt.loaded.mongodb{next(NAMES)}"
+        utils = salt.loader.utils(opts, loaded_base_name=base)
+        self._modules = salt.loader.minion_mods(opts, utils=utils, loaded_base_name=base)
+        self._states = salt.loader.states(opts, self._modules, utils, None, loaded_base_name=base)
+
+    def call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        """Call an execution function, e.g. ``call("status")``."""
+        return self._modules[f"mongodb.{function}"](*args, **kwargs)
+
+    def state(self, function: str, *args: Any, test: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """Apply a state and check that its return keeps Salt's rules."""
+        self._states.opts["test"] = test
+        ret = self._states[f"mongodb.{function}"](*args, **kwargs)
+        assert set(ret) == {"name", "result", "comment", "changes"}
+        assert isinstance(ret["comment"], str)
+        assert ret["comment"]
+        assert isinstance(ret["changes"], dict)
+        assert ret["result"] in (True, False, None)
+        assert (ret["result"] is None) <= test
+        if test and ret["result"] is True:
+            assert ret["changes"] == {}
+        return ret
+
+
+class Cluster:
+    """A replica set and the minion of each member, named db-1, db-2 and so on."""
+
+    def __init__(self, rs: ReplicaSet, folder: pathlib.Path) -> None:
+        self.rs = rs
+        self.folder = folder
+        self.admin_password = rs.admin_password or "admin-pa55-word-0815"
+        self.nodes = [self.node(member) for member in rs.members]
+
+    @property
+    def names(self) -> list[str]:
+        return [member.address for member in self.rs.members]
+
+    def node(
+        self,
+        member: Member,
+        minion_id: str | None = None,
+        admin_password: str | None = None,
+        **settings: Any,
+    ) -> Node:
+        """Return a minion whose own mongod is ``member``."""
+        minion_id = minion_id or f"db-{self.rs.members.index(member) + 1}"
+        secrets = {
+            "mongodb_admin": admin_password or self.admin_password,
+            "mongodb_app": APP_PASSWORD,
+        }
+        pillar = {"mongodb": {"admin_user": "admin", **settings}, "secrets": secrets}
+        folder = self.folder / minion_id
+        folder.mkdir(exist_ok=True)
+        return Node(minion_id, folder, pillar, member.port)
+
+    def of(self, member: Member) -> Node:
+        return self.nodes[self.rs.members.index(member)]
+
+    @property
+    def primary(self) -> Node:
+        return self.of(self.rs.wait_primary())
+
+    @property
+    def secondaries(self) -> list[Node]:
+        self.rs.wait_secondaries(len(self.rs.members) - 1)
+        return [self.of(member) for member in self.rs.secondaries()]
+
+
+@pytest.fixture
+def bare_cluster(tmp_path: pathlib.Path) -> Callable[[int], contextlib.AbstractContextManager]:
+    """Return a maker of clusters whose servers run and know nothing of each other."""
+
+    @contextlib.contextmanager
+    def make(members: int) -> Iterator[Cluster]:
+        with replica_set(members, auth=True, initiate=False) as rs:
+            yield Cluster(rs, tmp_path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with replica_set(3, auth=True) as rs:
+        yield Cluster(rs, tmp_path_factory.mktemp("minions"))
+
+
+@pytest.fixture
+def cluster(_running_cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster of three with its admin; made whole again after each test."""
+    yield _running_cluster
+    _running_cluster.rs.heal()
