@@ -1,0 +1,102 @@
+"""Where the execution module gets its settings from, and that secrets stay where they are."""
+
+import inspect
+import re
+
+import pytest
+from salt.exceptions import CommandExecutionError
+from salt.utils.secret import hide
+
+from tests.support.loading import load
+
+mongodb = load("_modules/mongodb.py")
+state = load("_states/mongodb.py")
+
+
+@pytest.fixture
+def configure_loader_modules():
+    return {mongodb: {"__opts__": {}, "__pillar__": {}, "__utils__": {}}}
+
+
+def settings(pillar=None, **opts):
+    mongodb.__pillar__ = hide(pillar or {})
+    mongodb.__opts__ = opts
+    return mongodb._settings()
+
+
+def test_defaults_need_no_configuration():
+    found = settings()
+    assert found["address"] == "127.0.0.1:27017"
+    assert found["user"] is None
+    assert mongodb._login(found) is None
+
+
+def test_the_minions_configuration_wins_key_by_key():
+    pillar = {
+        "mongodb": {"host": "10.0.0.1", "port": 27018, "admin_user": "admin"},
+        "secrets": {"mongodb_admin": "s3cret", "other": "0ther"},
+    }
+    found = settings(pillar, mongodb={"port": 27019}, **{"mongodb.timeout": 9})
+    assert found["address"] == "10.0.0.1:27019"
+    assert (found["user"], found["timeout"]) == ("admin", 9)
+    assert mongodb._login(found) == {
+        "user": "admin",
+        "password": "s3cret",
+        "database": "admin",
+    }
+    found = settings(pillar, mongodb={"password_pillar": "secrets:other", "user": "root"})
+    assert mongodb._login(found)["password"] == "0ther"
+    assert mongodb._login(found)["user"] == "root"
+    found = settings({"db": {"who": "me"}}, **{"mongodb.user_pillar": "db:who"})
+    assert found["user"] == "me"
+
+
+def test_ipv6_hosts_get_brackets():
+    assert settings(mongodb={"host": "::1"})["address"] == "[::1]:27017"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"port": "27017"}, "mongodb:port must be a number"),
+        ({"port": 0}, "mongodb:port must be a number"),
+        ({"port": True}, "mongodb:port must be a number"),
+        ({"timeout": 0}, "mongodb:timeout must be"),
+        ({"timeout": "3"}, "mongodb:timeout must be"),
+        ({"tls": {"ca": "x"}}, "mongodb:tls must map"),
+        ({"tls": True}, "mongodb:tls must map"),
+        ({"tls": {"tlsCertificateKeyFilePassword": "p4ss"}}, "must hold no password"),
+        ("db-1", "must be a mapping"),
+    ],
+)
+def test_bad_settings_are_named(config, words):
+    with pytest.raises(CommandExecutionError, match=words) as refused:
+        settings(mongodb=config)
+    assert "p4ss" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [None, "", 12345, ["x"]])
+def test_a_missing_password_is_named_by_its_path(value):
+    mongodb.__pillar__ = hide({"secrets": {"mongodb_app": value}})
+    with pytest.raises(CommandExecutionError, match="no text at secrets:mongodb_app") as refused:
+        mongodb._secret("secrets:mongodb_app")
+    assert "12345" not in str(refused.value)
+
+
+def public(module):
+    return [
+        function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if not name.startswith("_") and function.__module__ == module.__name__
+    ]
+
+
+@pytest.mark.parametrize("function", public(mongodb) + public(state), ids=lambda f: f.__name__)
+def test_every_function_is_documented_and_takes_no_password(function):
+    text = inspect.getdoc(function)
+    assert text
+    for parameter in inspect.signature(function).parameters:
+        assert not re.fullmatch(r".*(password|secret|pwd)", parameter)
+        assert parameter in text
+    if function.__module__ == mongodb.__name__:
+        assert f"mongodb.{function.__name__}" in text.split("CLI Example:")[1]

@@ -1,0 +1,154 @@
+"""What the states do when the world changes between their look and their deed."""
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.support.loading import load
+
+state = load("_states/mongodb.py")
+utils = load("_utils/mongodb.py")
+
+MEMBERS = ["db-1:1", "db-2:1", "db-3:1"]
+WHOLE = {
+    "conflicts": [],
+    "exists": True,
+    "members": MEMBERS,
+    "missing": [],
+    "surplus": [],
+    "silent": [],
+    "own": MEMBERS[0],
+    "state": "SECONDARY",
+    "unfinished": False,
+    "contact": MEMBERS[0],
+}
+SMALL = {**WHOLE, "members": MEMBERS[:1], "missing": MEMBERS[1:]}
+
+
+@pytest.fixture
+def salt_functions():
+    """The functions a state calls; a test puts in those that it is about."""
+    return {
+        "mongodb.ping": lambda: True,
+        "mongodb.wait_member": lambda **_: {},
+        "mongodb.is_primary": lambda: True,
+    }
+
+
+@pytest.fixture
+def configure_loader_modules(salt_functions):
+    return {
+        state: {
+            "__opts__": {"id": "db-1", "test": False},
+            "__salt__": salt_functions,
+            "__utils__": {
+                f"mongodb.{name}": getattr(utils, name)
+                for name in ("check_members", "normal_roles", "role_names")
+            },
+        }
+    }
+
+
+def in_turn(*answers):
+    left = list(answers)
+    return lambda *_, **__: left.pop(0) if len(left) > 1 else left[0]
+
+
+def failing(*_, **__):
+    raise CommandExecutionError("the server said no")
+
+
+def test_members_added_before_a_failure_are_reported(salt_functions):
+    salt_functions["mongodb.survey"] = in_turn(SMALL)
+    asked = []
+
+    def add_member(member, _contact, **_):
+        asked.append(member)
+        if member == MEMBERS[2]:
+            failing()
+
+    salt_functions["mongodb.add_member"] = add_member
+    ret = state.replica_set_present("rs0", MEMBERS)
+    assert ret["result"] is False
+    assert ret["comment"] == "the server said no"
+    assert ret["changes"] == {"members": {"old": MEMBERS[:1], "new": MEMBERS[:2]}}
+    assert asked == MEMBERS[1:]
+
+
+def test_a_set_that_is_not_as_declared_afterwards_fails(salt_functions):
+    salt_functions["mongodb.survey"] = in_turn(SMALL)
+    salt_functions["mongodb.add_member"] = lambda *_, **__: {}
+    ret = state.replica_set_present("rs0", MEMBERS)
+    assert ret["result"] is False
+    assert "is not as declared: missing: db-2:1, db-3:1" in ret["comment"]
+
+
+def test_a_set_that_got_a_surplus_meanwhile_fails(salt_functions):
+    surplus = {**WHOLE, "surplus": ["db-9:1"]}
+    salt_functions["mongodb.survey"] = in_turn(SMALL, surplus)
+    salt_functions["mongodb.add_member"] = lambda *_, **__: {}
+    ret = state.replica_set_present("rs0", MEMBERS)
+    assert ret["result"] is False
+    assert "not declared: db-9:1" in ret["comment"]
+
+
+GRANTED = {"level": "granted", "user": "admin", "primary": "db-1:1", "reason": None}
+
+
+def user_of(roles):
+    return {"name": "app", "database": "app", "roles": roles}
+
+
+def test_a_user_that_differs_after_its_change_fails(salt_functions):
+    salt_functions.update(
+        {
+            "mongodb.wait_access": lambda **_: GRANTED,
+            "mongodb.user_info": in_turn(user_of(["read@app"])),
+            "mongodb.user_login": lambda *_: True,
+            "mongodb.user_update_roles": lambda *_: True,
+        }
+    )
+    ret = state.user_present("app", "secrets:app", "app", ["readWrite"])
+    assert ret["result"] is False
+    assert "still differs in roles" in ret["comment"]
+
+
+def test_a_role_changed_before_a_failing_password_is_reported(salt_functions):
+    salt_functions.update(
+        {
+            "mongodb.wait_access": lambda **_: GRANTED,
+            "mongodb.user_info": in_turn(user_of(["read@app"])),
+            "mongodb.user_login": lambda *_: False,
+            "mongodb.user_update_roles": lambda *_: True,
+            "mongodb.user_update_password": failing,
+        }
+    )
+    ret = state.user_present("app", "secrets:app", "app", ["readWrite"])
+    assert ret["result"] is False
+    assert ret["changes"] == {"roles": {"old": ["read@app"], "new": ["readWrite@app"]}}
+
+
+@pytest.mark.parametrize(
+    ("level", "primary_here", "result"),
+    [
+        ("unavailable", False, None),
+        ("open", True, None),
+        ("refused", False, None),
+        ("refused", True, False),
+    ],
+)
+def test_a_test_run_says_false_only_to_what_would_fail(salt_functions, level, primary_here, result):
+    state.__opts__["test"] = True
+    access = {**GRANTED, "level": level, "reason": "because"}
+    salt_functions["mongodb.wait_access"] = lambda **_: access
+    salt_functions["mongodb.is_primary"] = lambda: primary_here
+    ret = state.user_present("app", "secrets:app", "app", ["readWrite"])
+    assert (ret["result"], ret["changes"]) == (result, {})
+    assert "because" in ret["comment"]
+
+
+def test_only_what_is_named_may_initiate():
+    assert state._is_initiator("db-1", None) is True
+    assert state._is_initiator("db-2", None) is False
+    assert state._is_initiator(None, WHOLE) is False
+    assert state._is_initiator(MEMBERS[0], WHOLE) is True
+    assert state._is_initiator(MEMBERS[1], WHOLE) is False
