@@ -1,6 +1,7 @@
 """A running replica set: looking at it, losing members, handing over, growing, shrinking."""
 
 import contextlib
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -218,3 +219,16 @@ def test_arguments_are_checked(cluster):
         node.call("status", "db-1")
     with pytest.raises(SaltInvocationError, match="listed twice"):
         node.call("healthy", members=["a:1", "a:1"])
+
+
+def test_a_frozen_member_holds_nobody_up(cluster):
+    watcher = cluster.primary
+    frozen = cluster.rs.secondaries()[0]
+    frozen.pause()
+    started = time.monotonic()
+    assert cluster.of(frozen).call("status")["reachable"] is False
+    assert watcher.call("healthy")["healthy"] is True
+    assert watcher.call("member_lag")[frozen.address] is None
+    with pytest.raises(CommandExecutionError, match="no answer"):
+        cluster.of(frozen).call("wait_member", timeout=1)
+    assert time.monotonic() - started < 20
