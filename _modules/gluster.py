@@ -496,8 +496,10 @@ def healthy(volume):
     try:
         made_of = info(volume)
         state = _status(made_of) if made_of["started"] else None
+        # By the name that the bricks have; glusterd may know the host by its address.
+        hosts = {item["uuid"]: item["host"] for item in made_of["bricks"]}
         reasons = [
-            f"peer {peer['hostname']} is not ready: {_peer_words(peer)}"
+            f"peer {hosts.get(peer['uuid'], peer['hostname'])} is not ready: {_peer_words(peer)}"
             for peer in peers()
             if not peer["ready"]
         ]
@@ -625,16 +627,9 @@ def mount(path, timeout=90):
         return [] if now["mounted"] and now["active"] == "active" else [now["active"]]
 
     if _until_empty(obstacles, timeout):
-        journal = __salt__["cmd.run_all"](
-            ["journalctl", f"--unit={unit}", "--lines=5", "--output=cat", "--no-pager"],
-            python_shell=False,
-            ignore_retcode=True,
-        )
-        log = "/var/log/glusterfs/" + path.strip("/").replace("/", "-") + ".log"
-        words = " | ".join(journal["stdout"].splitlines()) or "systemd's journal says nothing"
         raise CommandExecutionError(
-            f"{path} not mounted after {timeout} s, attempts go on in the background: {words}. "
-            f"More in {log}"
+            f"{path} not mounted after {timeout} s, attempts go on in the background: "
+            f"{_mount_failure(path, unit)}"
         )
     return mount_status(path)
 
@@ -722,6 +717,31 @@ def _addresses(host):
 
 def _peer_words(peer):
     return peer["state"] if peer["connected"] else "disconnected"
+
+
+def _mount_failure(path, unit):
+    """Return in words why the last attempt to mount failed: mount's own, then the client log's."""
+    journal = __salt__["cmd.run_all"](
+        [
+            "journalctl",
+            f"_SYSTEMD_UNIT={unit}",
+            "--lines=2",
+            "--output=cat",
+            "--no-pager",
+            "--quiet",
+        ],
+        python_shell=False,
+        ignore_retcode=True,
+    )
+    words = journal["stdout"].splitlines()
+    result = _systemctl("show", "--property=Result", unit).strip()
+    words = words or [f"systemd says {result}"]
+    log = pathlib.Path("/var/log/glusterfs", path.strip("/").replace("/", "-") + ".log")
+    if log.exists():
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
+        errors = [line.partition("] 0-")[2] for line in lines if "] E [" in line]
+        words += [f"{log} says {error}" for error in errors[-1:]]
+    return " | ".join(words)
 
 
 def _mount_process(path):

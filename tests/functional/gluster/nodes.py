@@ -1,0 +1,232 @@
+"""Three real storage nodes for the tests: containers with systemd, glusterd and our Salt."""
+
+import concurrent.futures
+import ipaddress
+import itertools
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from lab import engine, images
+from lab.config import ROOT, Lab, Node
+
+# debian12 has glusterfs 10, debian13 has 11.
+PLATFORM = os.environ.get("GLUSTER_TEST_PLATFORM", "debian12")
+LAB = Lab(
+    name="counterapp-test-gluster",
+    topology_name="gluster-tests",
+    network=ipaddress.IPv4Network("192.168.36.0/24"),
+    vip="192.168.36.200",
+    nodes=tuple(
+        Node(f"db-{number}", f"192.168.36.{10 + number}", ("storage",), PLATFORM)
+        for number in (1, 2, 3)
+    ),
+    platforms={},
+)
+NAMES = [node.id for node in LAB.nodes]
+GLUSTER = "gluster --mode=script"
+CALLER = Path(__file__).with_name("caller.py").relative_to(ROOT)
+
+_MINION = """\
+id: {name}
+file_client: local
+module_dirs: [/srv/counterapp/_modules]
+states_dirs: [/srv/counterapp/_states]
+utils_dirs: [/srv/counterapp/_utils]
+"""
+_INSTALL = """\
+export DEBIAN_FRONTEND=noninteractive
+dpkg -s glusterfs-server >/dev/null 2>&1 ||
+    apt-get install -q -y --no-install-recommends glusterfs-server glusterfs-client ||
+    { apt-get update -q &&
+      apt-get install -q -y --no-install-recommends glusterfs-server glusterfs-client; }
+systemctl enable --quiet --now glusterd
+# Names come from /etc/hosts alone: no test asks, or waits for, a name server out there.
+: > /etc/resolv.conf
+"""
+
+
+_numbers = itertools.count(1)
+
+
+class CallError(Exception):
+    """An execution function raised; the text is what Salt said."""
+
+
+class StorageNode:
+    """One node, reached as root."""
+
+    def __init__(self, node):
+        self.name = node.id
+        self.address = node.address
+        self.container = f"{LAB.name}-{node.id}"
+        self.salt = None
+
+    def start(self):
+        """Make the container and bring it to a running glusterd."""
+        engine.podman(
+            "run",
+            "--detach",
+            f"--name={self.container}",
+            f"--hostname={self.name}",
+            f"--label={engine.LABEL}={LAB.name}",
+            "--privileged",
+            "--no-hosts",
+            f"--network={LAB.name}",
+            f"--ip={self.address}",
+            "--stop-signal=SIGRTMIN+3",
+            f"--volume={ROOT}:/srv/counterapp:ro",
+            "--volume=/srv/gluster",
+            images.name(PLATFORM),
+            "/sbin/init",
+        )
+        hosts = "".join(f"{node.address} {node.id}\n" for node in LAB.nodes)
+        self.write("/etc/hosts", f"127.0.0.1 localhost\n{hosts}")
+        self.sh("mkdir -p /etc/salt-test")
+        self.write("/etc/salt-test/minion", _MINION.format(name=self.name))
+        self.booted()
+        self.sh(_INSTALL)
+
+    def booted(self):
+        """Wait until systemd has come up."""
+        state = wait_for(
+            lambda: (
+                self.sh("systemctl is-system-running || true").strip()
+                in ("running", "degraded", "starting")
+            ),
+            30,
+        )
+        assert state, f"{self.name} did not boot"
+
+    def sh(self, script):
+        """Run a shell script as root and return what it printed."""
+        return engine.podman("exec", self.container, "sh", "-ec", script)
+
+    def write(self, path, text):
+        """Write a file."""
+        # /etc/hosts is a mount in some setups, so it is written to, not replaced.
+        self.sh(f"cat > '{path}' <<'END_OF_FILE'\n{text}END_OF_FILE\n")
+
+    def call(self, function, *arguments, **keywords):
+        """Call an execution function through Salt; raises :class:`CallError` when it does."""
+        if self.salt is None or self.salt.poll() is not None:
+            self.salt = subprocess.Popen(
+                [
+                    *("podman", "exec", "--interactive", self.container),
+                    *("/opt/salt/bin/python", f"/srv/counterapp/{CALLER}", "/etc/salt-test/minion"),
+                ],
+                env={**os.environ, "CONTAINERS_CONF": str(engine.write_container_config())},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        self.salt.stdin.write(json.dumps([function, arguments, keywords]) + "\n")
+        self.salt.stdin.flush()
+        answer = json.loads(self.salt.stdout.readline())
+        if "error" in answer:
+            raise CallError(answer["error"])
+        return answer["return"]
+
+    def state(self, function, name, test=False, **keywords):
+        """Apply one state and return its result, checked against what Salt promises for it."""
+        answer = self.call("state.single", function, name, test=test, **keywords)
+        assert isinstance(answer, dict), answer
+        (ret,) = answer.values()
+        assert ret["name"] == name
+        assert isinstance(ret["changes"], dict)
+        assert isinstance(ret["comment"], str)
+        assert ret["comment"]
+        if test:
+            assert ret["result"] is not True or ret["changes"] == {}, ret
+        else:
+            assert ret["result"] in (True, False), ret
+        return ret
+
+    def stop(self):
+        """Shut the node down."""
+        engine.podman("stop", "--time=20", self.container)
+        self.salt = None
+
+    def boot(self):
+        """Start the node again after :meth:`stop`."""
+        engine.podman("start", self.container)
+        self.booted()
+
+    def glusterd(self, verb):
+        """Start or stop glusterd; on Debian its bricks and self-heal daemon go with it."""
+        self.sh(f"systemctl {verb} glusterd")
+
+
+def wait_for(condition, seconds):
+    """Return the first true result of ``condition``, or its last after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    return result
+
+
+def everywhere(work, nodes):
+    """Run ``work`` with each node at the same time and return the results in order."""
+    with concurrent.futures.ThreadPoolExecutor(len(nodes)) as pool:
+        return list(pool.map(work, nodes))
+
+
+def up():
+    """Bring up the nodes, after removing those that an earlier, killed run left behind."""
+    down()
+    engine.ensure_network(LAB)
+    nodes = [StorageNode(node) for node in LAB.nodes]
+    everywhere(StorageNode.start, nodes)
+    for node in nodes:
+        engine.check_route(LAB, node.address)
+    return nodes
+
+
+def down():
+    """Remove the nodes, their storage and their network, in whatever state they are."""
+    engine.remove_containers(LAB)
+    engine.remove_network(LAB)
+
+
+def join(nodes):
+    """Have the nodes in one pool; returns them."""
+    seen = nodes[0].sh(f"{GLUSTER} peer status")
+    if seen.count("Peer in Cluster (Connected)") < len(nodes) - 1:
+        nodes[0].call("gluster.gather", NAMES)
+    return nodes
+
+
+def declare(nodes):
+    """Return a new volume as ``volume_present`` takes it: name and arguments."""
+    name = f"v{next(_numbers)}"
+    everywhere(lambda node: node.sh(f"mkdir -p /srv/gluster/{name}"), nodes)
+    bricks = [f"{node.name}:/srv/gluster/{name}/brick" for node in nodes]
+    return name, {"bricks": bricks, "replica": 3, "options": {"network.ping-timeout": 10}}
+
+
+def create(nodes, name, arguments):
+    """Create and start a declared volume without our modules; returns its name."""
+    nodes[0].sh(
+        f"{GLUSTER} volume create {name} replica 3 {' '.join(arguments['bricks'])}\n"
+        f"{GLUSTER} volume set {name} network.ping-timeout 10\n"
+        f"{GLUSTER} volume start {name}"
+    )
+
+    def online():
+        rows = nodes[0].sh(f"{GLUSTER} volume status {name}").splitlines()
+        up = [row for row in rows if row.split()[-2:-1] == ["Y"]]
+        return len(up) == 2 * len(nodes)  # bricks and self-heal daemons
+
+    assert wait_for(online, 30), f"the bricks of {name} did not start"
+    return name
+
+
+def remove(nodes, name):
+    """Remove a volume, if it is there."""
+    nodes[0].sh(
+        f"{GLUSTER} volume list | grep -qx {name} || exit 0\n"
+        f"{GLUSTER} volume stop {name} force || true\n"
+        f"{GLUSTER} volume delete {name}"
+    )

@@ -1,0 +1,218 @@
+"""Mounts: mounted and the functions under it, on real nodes with systemd."""
+
+import json
+
+import pytest
+
+from tests.functional.gluster import nodes as storage
+from tests.functional.gluster.nodes import NAMES, CallError, everywhere, wait_for
+
+POINT = "/srv/shared"
+UNIT = "/etc/systemd/system/srv-shared.mount"
+
+
+@pytest.fixture
+def client(pool):
+    """A node on which the mount point is free, before and after."""
+    node = pool[2]
+    yield node
+    node.sh(
+        "systemctl stop srv-shared-retry.service srv-shared.mount 2>/dev/null || true\n"
+        f"while umount {POINT} 2>/dev/null; do :; done\n"
+        "systemctl disable -q srv-shared.mount 2>/dev/null || true\n"
+        "rm -f /etc/systemd/system/srv-shared*; systemctl daemon-reload"
+    )
+
+
+@pytest.fixture(scope="module")
+def volume(nodes):
+    """The name of a started volume, the same for all tests here."""
+    name, arguments = storage.declare(storage.join(nodes))
+    yield storage.create(nodes, name, arguments)
+    storage.remove(nodes, name)
+
+
+def mounted(node, volume, **changed):
+    arguments = {"volume": volume, "servers": NAMES, **changed}
+    return node.state("gluster.mounted", POINT, **arguments)
+
+
+def status(node):
+    return node.call("gluster.mount_status", POINT)
+
+
+def process(node):
+    """The process ID that serves the mount."""
+    return node.sh(f"pgrep -f 'glusterfs .*{POINT}$'").strip()
+
+
+def test_a_volume_is_mounted_once(pool, client, volume):
+    planned = mounted(client, volume, test=True)
+    assert planned["result"] is None
+    assert planned["changes"]["mounted"] == {"old": None, "new": f"db-1:/{volume}"}
+    assert client.sh("ls /etc/systemd/system").find("srv-shared") == -1
+    assert status(client)["mounted"] is False
+
+    done = mounted(client, volume)
+    assert done["result"] is True, done
+    assert done["changes"] == planned["changes"]
+    now = status(client)
+    assert (now["count"], now["source"], now["fstype"]) == (
+        1,
+        f"db-1:/{volume}",
+        "fuse.glusterfs",
+    )
+    assert now["alive"]
+    assert now["enabled"]
+    assert now["active"] == "active"
+    client.sh(f"echo hello > {POINT}/file")
+    for node in pool:
+        assert node.sh(f"cat /srv/gluster/{volume}/brick/file") == "hello\n"
+
+    pid = process(client)
+    again = mounted(client, volume)
+    assert (again["result"], again["changes"]) == (True, {}), again
+    assert mounted(client, volume, test=True)["result"] is True
+    assert process(client) == pid
+    assert client.call("gluster.mount", POINT)["count"] == 1
+    assert client.sh(f"cat /proc/{pid}/cgroup").rstrip().endswith("srv-shared.mount")
+
+
+def test_units_that_differ_are_written_and_hold_from_the_next_mount_on(client, volume):
+    mounted(client, volume)
+    pid = process(client)
+    options = {"options": ["log-level=ERROR"]}
+    planned = mounted(client, volume, test=True, **options)
+    assert planned["result"] is None
+    assert "log-level=WARNING" in client.sh(f"cat {UNIT}")
+    changed = mounted(client, volume, **options)
+    assert changed["result"] is True
+    assert list(changed["changes"]) == ["units"]
+    assert "+Options=" in changed["changes"]["units"][UNIT]
+    assert "to hold from the next mount on" in changed["comment"]
+    assert process(client) == pid
+    assert mounted(client, volume, **options)["changes"] == {}
+
+    anew = mounted(client, volume, remount=True)
+    assert anew["result"] is True
+    assert anew["changes"]["mounted"]["new"] == f"db-1:/{volume}"
+    assert process(client) != pid
+    assert status(client)["count"] == 1
+
+
+def test_the_mount_outlives_the_service_that_asked_for_it(client, volume):
+    # What a minion does: a service whose processes are all killed when it restarts.
+    client.sh("mkdir -p /mnt/plain")
+    arguments = " ".join(
+        f"'{key}={json.dumps(value)}'"
+        for key, value in {"volume": volume, "servers": NAMES}.items()
+    )
+    client.write(
+        "/root/asks",
+        f"mount -t glusterfs localhost:/{volume} /mnt/plain\n"
+        "/opt/salt/bin/salt-call --local --config-dir=/etc/salt-test"
+        f" state.single gluster.mounted {POINT} {arguments}\n"
+        "touch /run/asked\nexec sleep infinity\n",
+    )
+    try:
+        client.sh("systemd-run --unit=asks.service sh /root/asks")
+        wait_for(lambda: "asked" in client.sh("ls /run"), 30)
+        assert status(client)["alive"]
+        pid = process(client)
+        assert "/mnt/plain" in client.sh("cat /proc/self/mounts")
+        client.sh("systemctl stop asks.service")
+        # The control: a mount made inside the service dies with it.
+        assert "/mnt/plain" not in client.sh("cat /proc/self/mounts")
+        client.sh(f"touch {POINT}/still-here")
+        assert process(client) == pid
+        assert mounted(client, volume)["changes"] == {}
+    finally:
+        client.sh("umount /mnt/plain || true; systemctl stop asks.service || true")
+
+
+def test_a_mount_whose_process_died_is_made_anew(client, volume):
+    mounted(client, volume)
+    client.sh(f"kill -9 {process(client)}")
+    dead = status(client)
+    assert (dead["mounted"], dead["alive"]) == (True, False)
+    expected = {"old": f"db-1:/{volume}, without a process", "new": f"db-1:/{volume}"}
+    planned = mounted(client, volume, test=True)
+    assert (planned["result"], planned["changes"]) == (None, {"mounted": expected})
+    mended = mounted(client, volume)
+    assert (mended["result"], mended["changes"]) == (True, {"mounted": expected}), mended
+    client.sh(f"touch {POINT}/file")
+    assert status(client)["count"] == 1
+
+
+def test_other_mounts_are_left_alone(client, volume):
+    client.sh(f"mkdir -p {POINT} && mount -t tmpfs other {POINT}")
+    for test in (True, False):
+        ret = mounted(client, volume, test=test, remount=True)
+        assert ret["result"] is False
+        assert "other of type tmpfs is mounted there" in ret["comment"]
+    client.sh(f"umount {POINT}; mount -t glusterfs localhost:/{volume} {POINT}")
+    ret = mounted(client, volume)
+    assert ret["result"] is False
+    assert f"localhost:/{volume} is mounted there, not {volume} from db-1" in ret["comment"]
+    assert client.sh("ls /etc/systemd/system").find("srv-shared") == -1
+
+    replaced = mounted(client, volume, remount=True)
+    assert replaced["result"] is True, replaced
+    assert replaced["changes"]["mounted"] == {
+        "old": f"localhost:/{volume}",
+        "new": f"db-1:/{volume}",
+    }
+    busy = f"cd {POINT} && exec sleep 60"
+    client.sh(f"systemd-run --quiet --unit=busy.service sh -c '{busy}'")
+    try:
+        with pytest.raises(CallError, match="systemctl stop"):
+            client.call("gluster.unmount", POINT)
+    finally:
+        client.sh("systemctl stop busy.service")
+    assert client.call("gluster.unmount", POINT) is True
+    assert status(client)["mounted"] is False
+
+
+def test_bad_declarations_are_refused(client):
+    for changed, words in (
+        ({"servers": []}, "must be a list with at least one host"),
+        ({"options": ["a b"]}, "is no mount option"),
+        ({"volume": "a/b"}, "is no volume name"),
+    ):
+        ret = mounted(client, **{"volume": "shared", **changed})
+        assert ret["result"] is False
+        assert words in ret["comment"]
+
+
+def test_a_mount_is_tried_again_until_the_volume_is_there(pool, client, declared):
+    name, arguments = declared
+    ret = mounted(client, name, timeout=3)
+    assert ret["result"] is False
+    assert "failed" in ret["comment"]
+    assert "/var/log/glusterfs/srv-shared.log says " in ret["comment"]
+    assert "attempts go on in the background" in ret["comment"]
+    assert set(ret["changes"]) == {"units", "enabled"}
+    pool[0].state("gluster.volume_present", name, **arguments)
+    assert wait_for(lambda: status(client)["alive"], 25), client.sh(
+        "systemctl status srv-shared-retry.service srv-shared.mount || true"
+    )
+    again = mounted(client, name)
+    assert (again["result"], again["changes"]) == (True, {})
+
+
+def test_after_a_boot_without_any_brick_the_mount_comes_with_the_bricks(pool, client, volume):
+    mounted(client, volume)
+    client.stop()
+    others = pool[:2]
+    everywhere(lambda node: node.glusterd("stop"), others)
+    try:
+        client.boot()
+        tried = wait_for(lambda: status(client)["active"] == "failed", 30)
+        assert tried, client.sh("systemctl status srv-shared.mount || true")
+    finally:
+        everywhere(lambda node: node.glusterd("start"), others)
+    assert wait_for(lambda: status(client)["alive"], 30), client.sh(
+        "systemctl status srv-shared-retry.service srv-shared.mount || true"
+    )
+    again = mounted(client, volume)
+    assert (again["result"], again["changes"]) == (True, {})
