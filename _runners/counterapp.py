@@ -229,8 +229,10 @@ def _find_release(release):
 def _inspect(path):
     try:
         return __utils__["release.inspect"](path)["manifest"]
-    except (OSError, ValueError) as error:
-        raise CommandExecutionError(f"{path}: {error}") from error
+    except OSError as error:
+        raise CommandExecutionError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise CommandExecutionError(str(error)) from error
 
 
 def publish(version, source=None):

@@ -634,7 +634,7 @@ def abandon():
     }
     summary = _close(journal, "failed", failed)
     where = " ".join(filter(None, (failed["stage"], failed["node"], failed["step"])))
-    sentence = f"rollout failed: {where}: {'; '.join(failed['reason'])}"
+    sentence = ": ".join(filter(None, ("rollout failed", where, "; ".join(failed["reason"]))))
     _fleet("tell", failed["stage"] or "preflight", sentence, failed["node"])
     return {"retcode": 1, "failed": [sentence], **failed, "release": summary["release"]}
 

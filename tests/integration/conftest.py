@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import shutil
-import tarfile
 import tempfile
 
 import pytest
@@ -17,6 +16,8 @@ import salt.utils.crypt
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.support import release_archive
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLATFORMS = {"debian12": {"family": "Debian", "python": "3.11"}}
@@ -68,7 +69,7 @@ class Fleet:
             path = self.config / f"pillar/secrets/{name}.sls"
             path.write_text(f"secrets: {{{name}: only-for-those-who-need-{name}}}\n")
         self._copy_tree()
-        self._build_release("0.1.0")
+        release_archive.archive(self.dist, "0.1.0")
 
     def write_topology(self, nodes):
         document = {
@@ -106,20 +107,6 @@ class Fleet:
                 for line in path.read_text().splitlines():
                     assert not line.strip().startswith(("file.", "pkg.", "service.", "user.")), path
 
-    def _build_release(self, version):
-        top = self.folder / f"counterapp-{version}"
-        top.mkdir()
-        manifest = {
-            "name": "counterapp",
-            "version": version,
-            "commit": "0" * 40,
-            "pythons": ["3.11"],
-            "files": {},
-        }
-        (top / "manifest.json").write_text(json.dumps(manifest))
-        with tarfile.open(self.dist / f"counterapp-{version}.tar.gz", "w:gz") as archive:
-            archive.add(top, arcname=top.name)
-
 
 @pytest.fixture(scope="session")
 def salt_factories_config():
@@ -156,7 +143,12 @@ def master(salt_factories, fleet):
         "gather_job_timeout": 5,
         "log_level_logfile": "warning",
     }
-    daemon = salt_factories.salt_master_daemon("integration-master", overrides=overrides)
+    daemon = salt_factories.salt_master_daemon(
+        "integration-master",
+        overrides=overrides,
+        # Left alone, salt-factories accepts every key that knocks.
+        on_auth_event_callback=lambda _master, _payload: None,
+    )
     with daemon.started():
         yield daemon
 
@@ -196,7 +188,7 @@ def make_key(pki):
     (pki / "minion.pem").write_bytes(private)
     os.chmod(pki / "minion.pem", 0o400)  # noqa: PTH101
     (pki / "minion.pub").write_bytes(public)
-    return salt.utils.crypt.pem_finger(key=public, sum_type="sha256")
+    return salt.utils.crypt.pem_finger(path=str(pki / "minion.pub"), sum_type="sha256")
 
 
 @pytest.fixture(scope="session")
@@ -232,7 +224,7 @@ def salt_run(master):
 
 
 @pytest.fixture(scope="session")
-def salt(master):
+def salt_cli(master):
     cli = master.salt_cli()
 
     def run(*args, minion_tgt, **kwargs):

@@ -22,6 +22,7 @@ def gamma(master, minions, fleet):
         {**fleet.nodes, "gamma": dict(fleet.nodes["alpha"], address="192.168.77.13", roles=["web"])}
     )
     yield make_minion(master, fleet, "gamma", ["web"])
+    master.salt_key_cli().run("-y", "-d", "gamma")
     fleet.reset()
 
 

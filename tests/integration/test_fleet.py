@@ -8,64 +8,64 @@ def _clean(clean):
     return clean
 
 
-def test_modules_and_states_are_synced(salt):
-    synced = salt("saltutil.sync_all", minion_tgt="*")
+def test_modules_and_states_are_synced(salt_cli):
+    synced = salt_cli("saltutil.sync_all", minion_tgt="*")
     assert synced.returncode == 0
     assert set(synced.data) == {"alpha", "beta"}
-    known = salt("sys.list_modules", minion_tgt="*").data
-    states = salt("sys.list_state_modules", minion_tgt="*").data
+    known = salt_cli("sys.list_modules", minion_tgt="*").data
+    states = salt_cli("sys.list_state_modules", minion_tgt="*").data
     for minion in ("alpha", "beta"):
         assert {"gluster", "mongodb", "haproxy", "counterapp"} <= set(known[minion])
         assert {"gluster", "mongodb", "haproxy", "counterapp"} <= set(states[minion])
 
 
-def test_highstate_goes_by_grain(salt):
-    shown = {name: salt("state.show_top", minion_tgt=name).data for name in ("alpha", "beta")}
+def test_highstate_goes_by_grain(salt_cli):
+    shown = {name: salt_cli("state.show_top", minion_tgt=name).data for name in ("alpha", "beta")}
     assert set(shown["alpha"]["base"]) == {"base", "gluster", "web", "lb"}
     assert set(shown["beta"]["base"]) == {"base", "gluster", "storage", "mongodb"}
 
 
-def test_each_role_can_be_targeted(salt):
-    assert salt("-C", "test.ping", minion_tgt="G@roles:db").data == {"beta": True}
-    assert salt("-C", "test.ping", minion_tgt="G@roles:web").data == {"alpha": True}
+def test_each_role_can_be_targeted(salt_cli):
+    assert salt_cli("-C", "test.ping", minion_tgt="G@roles:db").data == {"beta": True}
+    assert salt_cli("-C", "test.ping", minion_tgt="G@roles:web").data == {"alpha": True}
 
 
-def test_highstate_runs(salt):
-    done = salt("state.apply", minion_tgt="alpha")
+def test_highstate_runs(salt_cli):
+    done = salt_cli("state.apply", minion_tgt="alpha")
     assert done.returncode == 0, done
     assert all(state["result"] for state in done.data.values())
 
 
 @pytest.fixture
-def claim(salt, fleet):
+def claim(salt_cli, fleet):
     """Have a minion claim roles that it does not have."""
     changed = []
 
     def claiming(minion, roles):
         changed.append(minion)
-        set_ = salt("grains.setval", "roles", str(roles), "destructive=True", minion_tgt=minion)
+        set_ = salt_cli("grains.setval", "roles", str(roles), "destructive=True", minion_tgt=minion)
         assert set_.returncode == 0, set_
         return minion
 
     yield claiming
     for minion in changed:
-        salt("grains.setval", "roles", str(fleet.nodes[minion]["roles"]), minion_tgt=minion)
+        salt_cli("grains.setval", "roles", str(fleet.nodes[minion]["roles"]), minion_tgt=minion)
 
 
-def test_secrets_do_not_follow_the_grain(salt, claim):
+def test_secrets_do_not_follow_the_grain(salt_cli, claim):
     claim("alpha", ["db", "storage"])
-    salt("saltutil.refresh_pillar", "wait=True", minion_tgt="alpha")
-    assert salt("grains.get", "roles", minion_tgt="alpha").data == ["db", "storage"]
-    keys = salt("pillar.ls", minion_tgt="alpha").data
+    salt_cli("saltutil.refresh_pillar", "wait=True", minion_tgt="alpha")
+    assert salt_cli("grains.get", "roles", minion_tgt="alpha").data == ["db", "storage"]
+    keys = salt_cli("pillar.ls", minion_tgt="alpha").data
     assert "topology" in keys
-    secrets = salt("pillar.get", "secrets", minion_tgt="alpha").data
+    secrets = salt_cli("pillar.get", "secrets", minion_tgt="alpha").data
     # A web and lb node's, whatever it says it is.
     assert set(secrets) == {"mongodb_app", "vrrp"}
 
 
-def test_highstate_of_a_minion_with_other_roles_fails_and_does_nothing(salt, claim):
+def test_highstate_of_a_minion_with_other_roles_fails_and_does_nothing(salt_cli, claim):
     claim("alpha", ["db", "storage"])
-    done = salt("state.apply", minion_tgt="alpha")
+    done = salt_cli("state.apply", minion_tgt="alpha")
     assert done.returncode != 0
     # A list is the answer of a highstate that did not render: not one state was run.
     assert isinstance(done.data, list)
@@ -74,8 +74,8 @@ def test_highstate_of_a_minion_with_other_roles_fails_and_does_nothing(salt, cla
     assert "gives it [lb, master, web]" in text
 
 
-def test_highstate_of_a_minion_outside_the_topology_fails_and_does_nothing(salt, fleet):
+def test_highstate_of_a_minion_outside_the_topology_fails_and_does_nothing(salt_cli, fleet):
     fleet.write_topology({name: node for name, node in fleet.nodes.items() if name != "alpha"})
-    done = salt("state.apply", minion_tgt="alpha")
+    done = salt_cli("state.apply", minion_tgt="alpha")
     assert done.returncode != 0
     assert "Minion 'alpha' is not in the topology 'pair'" in " ".join(done.data)

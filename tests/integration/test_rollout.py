@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 
-LOCK_KEYS = {"owner", "pid", "started", "boot", "since", "jid"}
+from tests.support.loading import load
+
+ledger = load("_utils/ledger.py")
 
 
 @pytest.fixture(autouse=True)
@@ -20,9 +22,6 @@ def rollout(salt_run, **pillar):
 
 
 def lock_of(pid):
-    from tests.support.loading import load
-
-    ledger = load("_utils/ledger.py")
     return {
         "owner": "somebody@else",
         "pid": pid,
@@ -64,13 +63,13 @@ def test_a_failing_state_ends_it_with_node_step_and_reason(salt_run, fleet):
     fleet.switch("fail", "gluster.install", "beta")
     done = rollout(salt_run)
     assert done.returncode != 0
-    # The stage is an orchestration of its own: what fails in it must fail the whole.
-    assert "gluster.install on beta: as the test says" in done.stdout
     [entry] = fleet.history()
-    assert entry["failed"]["stage"] == "prepare"
+    assert entry["failed"]["stage"] == "prepare", entry["failed"]
     assert "beta" in entry["failed"]["node"]
     assert entry["failed"]["step"] == "applying prepare"
     assert entry["failed"]["reason"] == ["beta: gluster.install on beta: as the test says"]
+    # The stage is an orchestration of its own: what fails in it must fail the whole.
+    assert "gluster.install on beta: as the test says" in done.stdout
     assert "rollout failed: prepare beta applying prepare" in done.stdout
     assert not (fleet.state / "rollout.lock").exists()
     assert not (fleet.config / "pillar/release.sls").exists()
@@ -120,11 +119,13 @@ def test_only_one_at_a_time(salt_run, fleet):
 
 def test_the_lock_of_a_dead_process_is_taken_over(salt_run, fleet):
     hold_lock(fleet, dead_pid())
+    fleet.switch("change", "base.hosts", "beta")
     fleet.switch("fail", "base.hosts", "beta")
     done = rollout(salt_run)
     assert done.returncode != 0
     # It came as far as the stages, so the lock was no hindrance.
-    assert fleet.history()[0]["failed"]["stage"] == "prepare"
+    failed = fleet.history()[0]["failed"]
+    assert failed["stage"] == "prepare", failed
 
 
 def test_breaking_the_lock_wants_its_owner(salt_run, fleet):
