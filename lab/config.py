@@ -105,7 +105,7 @@ def load(
     """
     name = name or os.environ.get("LAB") or DEFAULT_NAME
     topology_name = topology_name or os.environ.get("TOPOLOGY") or "default"
-    network = network or os.environ.get("LAB_NETWORK")
+    network = network or os.environ.get("LAB_NETWORK") or None
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", name):
         raise LabError(
             f"LAB is {name!r}: use 2 to 31 lower-case letters, digits and dashes, a letter first."

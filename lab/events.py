@@ -12,7 +12,9 @@ from typing import Any
 from lab import machines
 from lab.config import Lab
 
-_TAG = re.compile(r"salt/job/\d+/(?P<kind>new|ret|prog)(?:/(?P<minion>[^/]+))?")
+_TAG = re.compile(r"salt/job/\d+/(?P<kind>ret|prog)/(?P<minion>[^/]+)")
+# What the steps of a rollout say of themselves (_utils/fleet.py).
+_STEP_TAG = "counterapp/rollout/progress"
 _STATE_RUNS = ("state.apply", "state.sls", "state.highstate", "state.single")
 
 
@@ -25,17 +27,16 @@ def describe(line: str) -> str | None:
     if not rest:
         tag, _, rest = line.strip().partition(" ")
     match = _TAG.match(tag)
-    if not match:
+    if not match and tag != _STEP_TAG:
         return None
     try:
         data: dict[str, Any] = json.loads(rest)
     except json.JSONDecodeError:
         return None
+    if not match:
+        node = data.get("node")
+        return f"{node}: {data.get('text')}" if node else str(data.get("text"))
     kind, minion = match["kind"], match["minion"]
-    if kind == "new":
-        if data.get("fun") in _STATE_RUNS:
-            return f"{', '.join(data.get('minions', []))}: {_what(data)}"
-        return None
     if kind == "ret" and data.get("fun") in _STATE_RUNS:
         return f"{minion}: {_what(data, 'fun_args')} {_outcome(data.get('return'))}"
     if kind == "prog":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import engine
+from lab import engine, wheels
 from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
 from lab.progress import Progress, stream
 
@@ -62,6 +63,37 @@ def up(lab: Lab, progress: Progress) -> None:
     )
 
 
+def settled(lab: Lab) -> bool:
+    """Tell whether every node runs and was provisioned from what is in the tree now."""
+    stamp = _stamp(lab)
+    running = {c["Names"][0] for c in engine.containers(lab) if c["State"] == "running"}
+    return (
+        stamp.exists()
+        and stamp.read_text() == _provisioning(lab)
+        and running == {f"{lab.name}-{node.id}" for node in lab.nodes}
+    )
+
+
+def settle(lab: Lab) -> None:
+    """Note that every node is provisioned and answers: see :func:`settled`."""
+    _stamp(lab).write_text(_provisioning(lab))
+
+
+def _stamp(lab: Lab) -> Path:
+    return lab.directory / "provisioned"
+
+
+def _provisioning(lab: Lab) -> str:
+    """Return a digest of everything that ``vagrant up --provision`` works from."""
+    digest = hashlib.sha256(repr((lab.topology_name, lab.network, lab.nodes)).encode())
+    for path in [ROOT / "Vagrantfile", *sorted((ROOT / "bootstrap").rglob("*"))]:
+        if path.is_file():
+            digest.update(path.read_bytes())
+    for version in wheels.pythons(lab):
+        digest.update(wheels.digest(version).encode())
+    return digest.hexdigest()
+
+
 def forget_broken(lab: Lab) -> None:
     """Remove containers that were never started, so that Vagrant makes them anew.
 
@@ -99,13 +131,13 @@ def vagrant_state(lab: Lab) -> Path:
     return ROOT / ".vagrant" if lab.name == DEFAULT_NAME else lab.directory / "vagrant"
 
 
-def on_node(lab: Lab, node_id: str, command: list[str], check: bool = True) -> str:
-    """Run a command as root on a node and return what it printed.
+def on_node(lab: Lab, node_id: str, command: list[str], check: bool = True, stdin: str = "") -> str:
+    """Run a command as root on a node, hand it ``stdin``, and return what it printed.
 
     :raises LabError: when it exits other than 0, with its own words.
     """
     done = subprocess.run(
-        _enter(lab, node_id, command), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        _enter(lab, node_id, command), capture_output=True, text=True, input=stdin
     )
     if check and done.returncode != 0:
         words = (done.stderr.strip() or done.stdout.strip())[-3000:]
@@ -140,5 +172,5 @@ def _enter(lab: Lab, node_id: str, command: list[str], interactive: bool = False
     node = lab.node(node_id)
     engine.write_container_config()
     program = str(ROOT / "lab" / "bin" / "docker")
-    options = ["--interactive", "--tty"] if interactive else []
+    options = ["--interactive", "--tty"] if interactive else ["--interactive"]
     return [program, "exec", *options, f"{lab.name}-{node.id}", *command]

@@ -41,10 +41,14 @@ def up(lab: Lab, version: str | None, nodes_only: bool = False) -> int:
         checks.check_all(lab)
     prepare(lab, version, progress)
     with progress.step(f"starting {len(lab.nodes)} nodes"):
-        engine.ensure_network(lab)
-        machines.up(lab, progress)
+        if machines.settled(lab):
+            progress.say("all run, and as the tree has them")
+        else:
+            engine.ensure_network(lab)
+            machines.up(lab, progress)
     with progress.step("waiting for every minion to answer"):
         await_minions(lab, progress)
+        machines.settle(lab)
     if nodes_only:
         return 0
     with progress.step("rolling out"):
@@ -116,19 +120,15 @@ def await_minions(lab: Lab, progress: Progress) -> None:
 
 
 def rollout(lab: Lab, release: str | None, progress: Progress) -> None:
-    """Run ``orch.rollout`` on the master, telling what it does as it does it."""
-    version = release or (None if current_release(lab) else default_release())
+    """Run ``orch.rollout`` on the master, telling what it does as it does it.
+
+    :param release: None keeps a fleet on its own release; a bare one gets the newest built.
+    """
     command = ["salt-run", "state.orchestrate", "orch.rollout"]
-    if version:
-        command.append(f"pillar={json.dumps({'release': version})}")
+    if release:
+        command.append(f"pillar={json.dumps({'release': release})}")
     with events.follow(lab, progress.say):
         machines.stream_on_node(lab, lab.master.id, command, lambda _line: None, "rollout.log")
-
-
-def current_release(lab: Lab) -> str | None:
-    """Return the release that the fleet is on; None before the first rollout."""
-    release = status(lab).get("release")
-    return str(release) if release else None
 
 
 def status(lab: Lab) -> dict[str, Any]:

@@ -13,11 +13,14 @@ def event(tag, **data):
     return f"{tag}\t{json.dumps(data)}"
 
 
-def test_a_started_job_names_nodes_and_states():
-    line = event(
-        "salt/job/20260101/new", fun="state.sls", minions=["db-1", "db-2"], arg=["mongodb"]
-    )
-    assert events.describe(line) == "db-1, db-2: applying mongodb"
+def test_a_step_of_the_rollout_names_its_node():
+    line = event("counterapp/rollout/progress", stage="db", node="db-1", text="applying mongodb")
+    assert events.describe(line) == "db-1: applying mongodb"
+
+
+def test_a_step_that_is_about_no_node_stands_alone():
+    line = event("counterapp/rollout/progress", stage="verify", node=None, text="counting hits")
+    assert events.describe(line) == "counting hits"
 
 
 def test_a_finished_job_counts_its_changes():

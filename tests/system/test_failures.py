@@ -1,0 +1,52 @@
+"""One node of each role dies without a word: the service goes on, and the node comes back."""
+
+import pytest
+
+# Longest time until hits are answered again, in seconds. HAProxy checks every second and takes a
+# server out after three misses; a replica set elects after 10 s without its primary; the VIP
+# moves after two missed adverts.
+OUTAGE = {"web": 10, "db": 30, "lb": 10, "storage": 15}
+
+
+def holder(cluster):
+    """Return the balancer that has the VIP."""
+    return next(
+        node
+        for node, addresses in cluster.salt("lb-*", "network.ip_addrs").items()
+        if cluster.lab.vip in addresses
+    )
+
+
+def primary(cluster):
+    return next(
+        node for node, is_it in cluster.salt("db-*", "mongodb.is_primary").items() if is_it is True
+    )
+
+
+@pytest.mark.parametrize("role", ["web", "db", "lb"])
+def test_the_service_survives_the_loss_of_a_node(cluster, role):
+    victim = {"web": lambda c: c.with_role("web")[0], "db": primary, "lb": holder}[role](cluster)
+    counter = f"loss-of-{role}"
+    with cluster.traffic(counter) as traffic:
+        cluster.until("hits are counted", lambda: len(traffic.values) > 20)
+        cluster.stop(victim)
+        at_loss = len(traffic.values)
+        cluster.until(
+            f"hits are counted without {victim}",
+            lambda: len(traffic.values) > at_loss + 50,
+            OUTAGE[role],
+        )
+    # Every acknowledged hit has a value of its own and is in the count; one whose answer was lost
+    # may be in it as well, but no more than were sent.
+    count = cluster.count(counter)
+    assert len(set(traffic.values)) == len(traffic.values)
+    assert max(traffic.values) <= count
+    assert len(traffic.values) <= count <= len(traffic.values) + len(traffic.failures)
+    cluster.start(victim)
+    cluster.until_whole()
+    assert cluster.count(counter) == count
+
+
+def test_the_fleet_converges_after_the_losses(cluster):
+    code, output = cluster.rollout()
+    assert code == 0, output
