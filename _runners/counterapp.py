@@ -334,15 +334,15 @@ def preflight(release=None):
         _fleet("tell", "preflight", f"asking {len(nodes)} nodes by name")
         if problems := _unreachable(nodes):
             return _failed_preflight(problems)
-        _fleet("tell", "preflight", "bringing the modules of every node in step")
-        _sync(nodes)
         version, archive = _find_release(release)
         _inspect(archive)
-        if problems := _unhealthy(nodes):
-            return _failed_preflight(problems)
+        # This brings the modules of every node in step too, as each highstate does first.
         _fleet("tell", "preflight", "rendering every state on every node to see what would change")
         made, problems = _make_plan(nodes, version)
         if problems:
+            return _failed_preflight(problems)
+        _fleet("tell", "preflight", "asking what runs already for its health")
+        if problems := _unhealthy(nodes):
             return _failed_preflight(problems)
         if _ledger("holder") and _ledger("holder")["mine"]:
             _ledger("note", release=version, previous=current_release(), plan=made)
@@ -401,14 +401,18 @@ def _make_plan(nodes, version):
 
 
 def _unreachable(nodes):
-    found = _fleet("everyone", nodes, "grains.item", ["roles"], None, 10, 5)
+    # The pillar that a minion has in memory, which plain functions go by, is as old as the minion;
+    # while the states render it is brought up to date.
+    functions = ["grains.item", "saltutil.refresh_pillar"]
+    found = _fleet("everyone", nodes, functions, [["roles"], []], None, 10, 5)
     problems = [
         f"{node}: {reason}; look at `salt-key -l all` on the master and at "
         f"`systemctl status salt-minion` on the node"
         for node, reason in found["failed"].items()
     ]
     for node, answer in found["answers"].items():
-        claimed, given = sorted(answer.get("roles") or []), sorted(nodes[node]["roles"])
+        claimed = sorted(answer["grains.item"].get("roles") or [])
+        given = sorted(nodes[node]["roles"])
         if claimed != given:
             problems.append(
                 f"{node}: its roles grain is {claimed}, but the topology gives it {given}; correct "
@@ -417,21 +421,13 @@ def _unreachable(nodes):
     return problems
 
 
-def _sync(nodes):
-    synced = _fleet("ask", nodes, "saltutil.sync_all", timeout=30)
-    moved = [node for node, kinds in synced.items() if any(kinds.values())]
-    if moved:
-        _fleet("ask", moved, "saltutil.refresh_modules", kwarg={"async": False}, timeout=30)
-    _fleet("ask", nodes, "saltutil.refresh_pillar", kwarg={"wait": True}, timeout=30)
-
-
 def _unhealthy(nodes):
     return _database_problems(nodes) + _volume_problems(nodes) + _balancer_problems(nodes)
 
 
 def _database_problems(nodes):
     members = [node for node in nodes if "db" in nodes[node]["roles"]]
-    answers = _fleet("everyone", members, "mongodb.status")["answers"]
+    answers = _fleet("ask", members, "mongodb.status")
     serving = [
         node for node, seen in answers.items() if isinstance(seen, dict) and seen["initialized"]
     ]

@@ -116,13 +116,13 @@ def _plan_storage(nodes):
 
 def _plan_db(nodes):
     members = [node for node, entry in nodes.items() if "db" in entry["roles"]]
-    states = _fleet("everyone", members, "mongodb.status")["answers"]
-    seen = {node: state for node, state in states.items() if isinstance(state, dict)}
+    # All must answer: a set that is not seen would be taken for one that does not exist.
+    seen = _fleet("ask", members, "mongodb.status")
     # A member that is down is brought up before one that serves is touched, the primary is last.
     rank = {"PRIMARY": 2, "SECONDARY": 1}
     todo = sorted(
         _pending(nodes, ["mongodb"], "db"),
-        key=lambda node: rank.get(seen.get(node, {}).get("state"), 0),
+        key=lambda node: rank.get(seen[node]["state"], 0),
     )
     return {
         "todo": todo,

@@ -73,7 +73,8 @@ def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
 
     Returns ``{"answers": {node: return}, "failed": {node: reason}}``; each node is in one of them.
     A return with a non-zero code is a failure, except that a dictionary or list is an answer all
-    the same: functions that report a bad state do so with both.
+    the same: functions that report a bad state do so with both. A minion that got the function's
+    module a moment ago and has not loaded it yet is told to, and asked again.
 
     Raises CommandExecutionError when the master cannot be reached.
     """
@@ -82,16 +83,24 @@ def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
     if not nodes:
         return found
     with salt.client.get_local_client(mopts=dict(__opts__)) as client:
-        returned = client.cmd(
-            nodes,
-            function,
-            list(arg),
-            kwarg=dict(kwarg or {}),
-            tgt_type="list",
-            timeout=timeout,
-            gather_job_timeout=patience,
-            full_return=True,
-        )
+
+        def run(targets, name, arguments, keywords):
+            return client.cmd(
+                targets,
+                name,
+                arguments,
+                kwarg=keywords,
+                tgt_type="list",
+                timeout=timeout,
+                gather_job_timeout=patience,
+                full_return=True,
+            )
+
+        returned = run(nodes, function, list(arg), dict(kwarg or {}))
+        late = [node for node in nodes if _not_loaded(returned.get(node), function)]
+        if late:
+            run(late, "saltutil.refresh_modules", [], {"async": False})
+            returned.update(run(late, function, list(arg), dict(kwarg or {})))
     for node in nodes:
         data = returned.get(node)
         if not isinstance(data, dict) or data.get("out") == "no_return" or "ret" not in data:
@@ -101,6 +110,11 @@ def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
         else:
             found["answers"][node] = data["ret"]
     return found
+
+
+def _not_loaded(data, function):
+    answer = data.get("ret") if isinstance(data, dict) else None
+    return isinstance(answer, str) and f"'{function}' is not available" in answer
 
 
 def ask(nodes, function, arg=(), kwarg=None, timeout=15):
