@@ -146,8 +146,10 @@ class StorageNode:
 
     def stop(self):
         """Shut the node down."""
-        engine.podman("stop", "--time=20", self.container)
+        if self.salt:
+            self.salt.communicate()
         self.salt = None
+        engine.podman("stop", "--time=20", self.container)
 
     def boot(self):
         """Start the node again after :meth:`stop`."""
