@@ -1,6 +1,7 @@
 # Thin on purpose: what a target does lives in bootstrap/, lab/ and app/, where it is tested.
 # Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS.
-.PHONY: up down clean status ssh salt run key host dist wheels lock lint test test-fast bench
+.PHONY: up down clean status ssh salt run key host dist wheels lock prepare lint test test-fast \
+	test-unit test-frontend test-functional test-integration test-system
 export LAB TOPOLOGY LAB_NETWORK VERSION
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB_TOOL = .venv/bin/python -m lab
@@ -30,3 +31,20 @@ wheels: host
 	@$(LAB_TOOL) wheels
 lock: host
 	@requirements/lock
+prepare: host
+	@$(LAB_TOOL) prepare
+
+test: test-fast test-functional test-integration test-system
+test-fast: lint test-unit test-frontend
+lint: host
+	@tests/lint
+test-unit: host
+	.venv/bin/python -m pytest tests/unit
+test-frontend: host
+	@tests/frontend
+test-functional: prepare
+	.venv/bin/python -m pytest tests/functional
+test-integration: host
+	.venv/bin/python -m pytest tests/integration
+test-system: prepare
+	.venv/bin/python -m pytest tests/system

@@ -20,7 +20,7 @@ def load(relative: str) -> types.ModuleType:
     each file is imported once and stays the same object for a whole run.
     """
     path = ROOT / relative
-    name = "counterapp_" + relative.removesuffix(".py").replace("/", ".").strip("_.").replace(".", "_")
+    name = "counterapp_" + relative.removesuffix(".py").strip("_").replace("/", "_")
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
