@@ -1,6 +1,4 @@
 # Secrets go by minion ID, taken from the topology: a minion can claim any role grain.
-# ignore_missing: a secret or a release that was not made yet is reported by the SLS that needs
-# it, with the remedy, and not by a general pillar error on every node.
 {%- from 'selected.jinja' import topology, by_role with context %}
 {%- set secrets_of = {
   'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app'],
@@ -10,22 +8,22 @@
 
 base:
   '*':
-    - ignore_missing: True
     - cluster
     - gluster
     - mongodb
     - web
     - lb
-    - release
 {%- for id, node in topology.nodes.items() %}
   {%- set needed = [] %}
   {%- for role in node.roles %}
     {%- do needed.extend(secrets_of.get(role, [])) %}
   {%- endfor %}
-  {%- if needed %}
   '{{ id }}':
+    # A release or secret that was not made yet is reported by the SLS that needs it, with the
+    # remedy, and not by a general pillar error.
+    - ignore_missing: True
+    - release
     {%- for secret in needed | unique | sort %}
     - secrets.{{ secret }}
     {%- endfor %}
-  {%- endif %}
 {%- endfor %}

@@ -1,5 +1,6 @@
 """What every test of the project shares."""
 
+import logging
 import sys
 
 import salt  # noqa: F401 (puts its hook in place)
@@ -7,3 +8,9 @@ import salt  # noqa: F401 (puts its hook in place)
 # Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
 # has no find_spec, and pytest's importlib mode asks every hook for one.
 sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")]
+
+
+def pytest_unconfigure() -> None:
+    # Salt holds its log records back and writes them out when Python ends, to a stream that
+    # pytest has closed by then; logging would print a traceback for each.
+    logging.raiseExceptions = False

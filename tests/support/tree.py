@@ -1,0 +1,204 @@
+"""Our pillar and state tree as Salt itself compiles them for a node, without master or minion."""
+
+import contextlib
+import functools
+import importlib
+import pathlib
+from typing import Any
+
+import salt.config
+import salt.pillar
+import salt.state
+import salt.utils.templates
+import yaml
+
+from tests.support.loading import ROOT, load
+
+GRAINS = pathlib.Path(__file__).parent / "grains"
+SYSTEMS = sorted(path.stem for path in GRAINS.glob("*.yaml"))
+SECRETS = ("mongodb_admin", "mongodb_app", "mongodb_keyfile", "vrrp")
+REQUISITES = ("require", "watch", "onchanges", "onfail", "prereq", "listen")
+TOPOLOGY = yaml.safe_load((ROOT / "pillar/topology.sls").read_text())
+#: Every node of every topology.
+NODES = [
+    (name, node) for name, topology in TOPOLOGY["topologies"].items() for node in topology["nodes"]
+]
+
+
+def facts(topology: str, node: str) -> dict[str, Any]:
+    """Return what the topology says of a node."""
+    found: dict[str, Any] = TOPOLOGY["topologies"][topology]["nodes"][node]
+    return found
+
+
+def secret(name: str) -> str:
+    """Return the value that a secret has in these tests."""
+    return f"value-of-{name.replace('_', '-')}"
+
+
+def recorded_grains(system: str, topology: str, node: str) -> dict[str, Any]:
+    """Return the grains of a node of the topology that runs an operating system."""
+    entry = facts(topology, node)
+    grains: dict[str, Any] = yaml.safe_load((GRAINS / f"{system}.yaml").read_text())
+    return {
+        **grains,
+        "id": node,
+        "roles": list(entry["roles"]),
+        "ip4_interfaces": {"lo": ["127.0.0.1"], "eth1": [entry["address"]]},
+    }
+
+
+class Tree:
+    """Compiles for one node after the other; ``folder`` holds the secrets and Salt's caches."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.master_pillar = folder / "etc-pillar"
+        (self.master_pillar / "secrets").mkdir(parents=True)
+        for name in SECRETS:
+            self.write_secret(name)
+
+    def write_secret(self, name: str) -> None:
+        path = self.master_pillar / f"secrets/{name}.sls"
+        path.write_text(f'secrets:\n  {name}: "{secret(name)}"\n')
+
+    def pillar(
+        self, topology: str, node: str, grains: dict[str, Any], roots: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Return the pillar that the master compiles for a minion of this ID and these grains."""
+        opts = salt.config.master_config(None)
+        opts.update(
+            root_dir=str(self.folder),
+            cachedir=str(self.folder / "master-cache"),
+            pki_dir=str(self.folder / "pki"),
+            file_client="local",
+            id=node,
+            pillar_roots={"base": [*roots, str(ROOT / "pillar"), str(self.master_pillar)]},
+            counterapp_topology=topology,
+        )
+        compiled: dict[str, Any] = salt.pillar.Pillar(opts, grains, node, "base").compile_pillar()
+        return compiled
+
+    def minion_opts(
+        self,
+        node: str,
+        grains: dict[str, Any],
+        pillar: dict[str, Any],
+        module_dirs: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        opts = salt.config.minion_config(None)
+        opts.update(
+            root_dir=str(self.folder),
+            cachedir=str(self.folder / "cache"),
+            pki_dir=str(self.folder / "pki"),
+            extension_modules=str(self.folder / "extmods"),
+            file_client="local",
+            autoload_dynamic_modules=False,
+            id=node,
+            grains=grains,
+            pillar=pillar,
+            file_roots={"base": [str(ROOT / "salt")]},
+            module_dirs=[*module_dirs, str(ROOT / "_modules")],
+            states_dirs=[str(ROOT / "_states")],
+            utils_dirs=[str(ROOT / "_utils")],
+        )
+        return opts
+
+    @contextlib.contextmanager
+    def compiler(
+        self,
+        node: str,
+        grains: dict[str, Any],
+        pillar: dict[str, Any],
+        module_dirs: tuple[str, ...] = (),
+    ) -> Any:
+        """Yield a :class:`Compiler` for a node with this pillar."""
+        opts = self.minion_opts(node, grains, pillar, module_dirs)
+        gather = salt.state.State._gather_pillar
+        # It would compile the pillar from the minion's own roots.
+        salt.state.State._gather_pillar = lambda _self: pillar
+        try:
+            yield Compiler(salt.state.HighState(opts), opts)
+        finally:
+            salt.state.State._gather_pillar = gather
+
+
+class Compiler:
+    """Salt's own state compiler for one node."""
+
+    def __init__(self, highstate: Any, opts: dict[str, Any]) -> None:
+        self.highstate = highstate
+        self.state = highstate.state
+        self.opts = opts
+
+    def top(self) -> list[str]:
+        """Return the SLS that the top file gives this node."""
+        return list(self.highstate.top_matches(self.highstate.get_top()).get("base", []))
+
+    def chunks(self, sls: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the states of these SLS in the order in which they run, and all errors."""
+        high, errors = self.highstate.render_highstate({"base": sls})
+        if errors:
+            return [], errors
+        high, more = self.state.reconcile_extend(high)
+        errors += more + self.state.verify_high(high)
+        high, more = self.state.requisite_in(high)
+        errors += more
+        if errors:
+            return [], errors
+        chunks, more = self.state.compile_high_data(high)
+        return chunks, errors + more
+
+    def problems(self, chunks: list[dict[str, Any]]) -> list[str]:
+        """Return what would only show when the states run: unknown functions and requisites."""
+        found = []
+        for chunk in chunks:
+            if not _function_exists(chunk["state"], chunk["fun"]):
+                found.append(f"{chunk['__id__']}: no state {chunk['state']}.{chunk['fun']}")
+            for kind in REQUISITES:
+                for wanted in chunk.get(kind, []):
+                    [(state, name)] = (
+                        wanted.items() if isinstance(wanted, dict) else [("id", wanted)]
+                    )
+                    if not any(_is(other, state, name) for other in chunks):
+                        found.append(f"{chunk['__id__']}: {kind} finds no {state}: {name}")
+        return found
+
+    def template(self, source: str, **context: Any) -> str:
+        """Return a file of the tree as ``file.managed`` would render it on this node."""
+        rendered = salt.utils.templates.TEMPLATE_REGISTRY["jinja"](
+            str(ROOT / "salt" / source.removeprefix("salt://")),
+            to_str=True,
+            saltenv="base",
+            salt=self.state.functions,
+            grains=self.opts["grains"],
+            pillar=self.opts["pillar"],
+            opts=self.opts,
+            context=context,
+        )
+        assert rendered["result"], rendered["data"]
+        return str(rendered["data"])
+
+    def file(self, chunks: list[dict[str, Any]], name: str) -> str:
+        """Return what a ``file.managed`` with a template would write to a path."""
+        [chunk] = [
+            chunk
+            for chunk in chunks
+            if chunk["state"] == "file" and chunk["fun"] == "managed" and chunk["name"] == name
+        ]
+        return self.template(chunk["source"], **chunk.get("context", {}))
+
+
+@functools.cache
+def _function_exists(state: str, function: str) -> bool:
+    """Look into the state's file: loading it depends on what is installed on this machine."""
+    if (ROOT / f"_states/{state}.py").exists():
+        return hasattr(load(f"_states/{state}.py"), function)
+    name = {"salt": "saltmod"}.get(state, state)
+    return hasattr(importlib.import_module(f"salt.states.{name}"), function)
+
+
+def _is(chunk: dict[str, Any], state: str, name: str) -> bool:
+    if state == "sls":
+        return bool(chunk["__sls__"] == name)
+    return state in (chunk["state"], "id") and name in (chunk["__id__"], chunk["name"])

@@ -1,0 +1,56 @@
+"""What the pillar derives from the topology, and what it says when that cannot be had."""
+
+import pytest
+import yaml
+
+from tests.support import tree as support
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return support.Tree(tmp_path_factory.mktemp("tree"))
+
+
+def compiled(tree, topology, roots=()):
+    return tree.pillar(topology, "master", {"id": "master"}, roots)
+
+
+@pytest.mark.parametrize("topology", sorted(support.TOPOLOGY["topologies"]))
+def test_the_selected_topology_is_published_whole(tree, topology):
+    pillar = compiled(tree, topology)
+    assert pillar["topology"] == {"name": topology, **support.TOPOLOGY["topologies"][topology]}
+    # Order matters: the first of a role initiates, or is preferred.
+    assert list(pillar["topology"]["nodes"]) == list(
+        support.TOPOLOGY["topologies"][topology]["nodes"]
+    )
+
+
+@pytest.mark.parametrize(("storage", "replica"), [(1, 1), (3, 3), (6, 3)])
+def test_copies_follow_the_storage_nodes(tree, tmp_path, storage, replica):
+    nodes = {
+        f"node-{number}": {"address": f"10.9.0.{number}", "roles": ["storage"]}
+        for number in range(10, 10 + storage)
+    }
+    document = {
+        "topologies": {"own": {"network": "10.9.0.0/24", "vip": "10.9.0.9", "nodes": nodes}}
+    }
+    (tmp_path / "topology.sls").write_text(yaml.safe_dump(document))
+    # A lab's own topology lies in an earlier pillar root.
+    pillar = compiled(tree, "own", (str(tmp_path),))
+    assert pillar["gluster"]["replica"] == replica
+
+
+def test_an_unknown_topology_is_named_with_what_there_is(tree):
+    [error, *_] = compiled(tree, "other")["_errors"]
+    assert "Topology 'other' does not exist" in str(error)
+    assert "classic, default" in str(error)
+
+
+def test_the_release_of_the_last_rollout_is_published(tree):
+    path = tree.master_pillar / "release.sls"
+    assert "release" not in compiled(tree, "default")
+    path.write_text('release: "1.10"\n')
+    try:
+        assert compiled(tree, "default")["release"] == "1.10"
+    finally:
+        path.unlink()

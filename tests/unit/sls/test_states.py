@@ -1,0 +1,368 @@
+"""Every SLS, compiled by Salt for every node of both topologies on each kind of system."""
+
+import configparser
+import re
+
+import pytest
+import yaml
+
+from tests.support import tree as support
+from tests.support.loading import ROOT
+
+CASES = [(system, *case) for system in support.SYSTEMS for case in support.NODES]
+ROLE_SLS = {"storage": "storage", "db": "mongodb", "web": "web", "lb": "lb"}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return support.Tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture
+def node(tree):
+    """Compile for a node; keywords change its pillar or grains."""
+    stack = []
+
+    def compiling(node, topology="default", system="debian12", pillar=None, grains=None):
+        known = {**support.recorded_grains(system, topology, node), **(grains or {})}
+        # Any pillar that a node of this ID has, whatever the grains say.
+        compiled = tree.pillar(topology, node, known)
+        compiled["release"] = "1.10"
+        for path, value in (pillar or {}).items():
+            target = compiled
+            *parents, last = path.split(":")
+            for parent in parents:
+                target = target[parent]
+            if value is None:
+                target.pop(last)
+            else:
+                target[last] = value
+        context = tree.compiler(node, known, compiled)
+        stack.append(context)
+        return context.__enter__()
+
+    yield compiling
+    for context in reversed(stack):
+        context.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(("system", "topology", "name"), CASES)
+def test_the_highstate_compiles(node, system, topology, name):
+    compiler = node(name, topology, system)
+    roles = support.facts(topology, name)["roles"]
+    top = compiler.top()
+    assert top == ["base", "gluster", *(sls for role, sls in ROLE_SLS.items() if role in roles)]
+    chunks, errors = compiler.chunks(top)
+    assert not errors
+    assert not compiler.problems(chunks)
+    # What is compiled goes over the wire and into job caches.
+    text = repr(chunks)
+    assert not [name for name in support.SECRETS if support.secret(name) in text]
+
+
+@pytest.mark.parametrize("name", ["master", "web-1", "db-1", "lb-1"])
+def test_the_preparation_touches_no_service(node, name):
+    compiler = node(name, pillar={"fresh": [name]})
+    chunks, errors = compiler.chunks(["prepare"])
+    assert not errors
+    assert not compiler.problems(chunks)
+    # It goes to all at once. glusterd holds no volume that depends on one node.
+    services = {chunk["name"] for chunk in chunks if chunk["state"] == "service"}
+    assert services <= {"glusterd"}
+
+
+def test_each_sls_is_compiled_by_some_node(node):
+    seen = set()
+    for name in ("web-1", "db-1", "lb-1"):
+        for source in ("wheel", "repo"):
+            compiler = node(name, pillar={"mongodb:install:source": source})
+            seen |= {chunk["__sls__"] for chunk in compiler.chunks(compiler.top())[0]}
+    there = {
+        ".".join(path.relative_to(ROOT / "salt").with_suffix("").parts)
+        for role in ("base", "gluster", "storage", "mongodb", "web", "lb")
+        for path in (ROOT / "salt" / role).glob("*.sls")
+        if path.name != "init.sls"
+    }
+    assert there <= seen
+
+
+@pytest.mark.parametrize(
+    ("grains", "name", "words"),
+    [
+        ({"roles": ["db"]}, "web-1", "has the roles grain [db], but the topology 'default' gives"),
+        (
+            {"roles": []},
+            "web-1",
+            "has the roles grain [], but the topology",
+        ),
+        ({"id": "web-9"}, "web-1", "Minion 'web-9' is not in the topology 'default'"),
+    ],
+)
+def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, words):
+    compiler = node(name, grains=grains)
+    chunks, errors = compiler.chunks(compiler.top())
+    assert not chunks
+    assert any(words in error for error in errors), errors
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("web-1", "secrets:mongodb_app"),
+        ("web-1", "gluster:mount"),
+        ("web-1", "web:port"),
+        ("db-1", "secrets:mongodb_keyfile"),
+        ("db-1", "secrets:mongodb_admin"),
+        ("db-1", "mongodb:dbpath"),
+        ("db-1", "mongodb:install:wheel_sha256"),
+        ("db-1", "gluster:brick"),
+        ("lb-1", "secrets:vrrp"),
+        ("lb-1", "lb:vrrp:id"),
+    ],
+)
+def test_a_missing_key_is_named_with_the_remedy(node, name, key):
+    compiler = node(name, pillar={key: None})
+    chunks, errors = compiler.chunks(compiler.top())
+    assert not chunks
+    text = "\n".join(errors)
+    assert f"Pillar key '{key}' is missing on '{name}'" in text
+    remedy = "bootstrap" if key.startswith("secrets") else f"pillar/{key.split(':')[0]}.sls"
+    assert remedy in text
+
+
+def test_an_unknown_family_is_named(node):
+    compiler = node("web-1", grains={"os_family": "Suse"})
+    _, errors = compiler.chunks(compiler.top())
+    assert any("has no data for the OS family 'Suse'" in error for error in errors)
+
+
+def chunk(chunks, id_):
+    [found] = [each for each in chunks if each["__id__"] == id_]
+    return found
+
+
+class TestStorage:
+    @pytest.mark.parametrize(
+        ("brick", "force"), [("/srv/gluster/shared/brick", True), ("/proc/shared/brick", False)]
+    )
+    def test_force_only_without_a_filesystem_of_its_own(self, node, brick, force):
+        chunks, _ = node("db-1", pillar={"gluster:brick": brick}).chunks(["storage"])
+        assert chunk(chunks, "The shared volume exists")["force"] is force
+
+    def test_force_can_be_said(self, node):
+        chunks, _ = node("db-1", pillar={"gluster:force": False}).chunks(["storage"])
+        assert chunk(chunks, "The shared volume exists")["force"] is False
+
+    def test_a_brick_on_each_storage_node(self, node):
+        chunks, _ = node("web-1", "classic").chunks(["storage"])
+        volume = chunk(chunks, "The shared volume exists")
+        assert volume["replica"] == 3
+        assert volume["bricks"] == [
+            f"192.168.33.{last}:/srv/gluster/shared/brick" for last in (11, 12, 14)
+        ]
+
+
+class TestMongodb:
+    def test_configuration(self, node):
+        compiler = node("db-2")
+        chunks, _ = compiler.chunks(["mongodb"])
+        config = yaml.safe_load(compiler.file(chunks, "/etc/mongod.conf"))
+        assert config["net"]["bindIp"] == "192.168.33.15,127.0.0.1"
+        assert config["replication"]["replSetName"] == "rs0"
+        assert config["security"] == {"authorization": "enabled", "keyFile": "/etc/mongodb/keyfile"}
+        assert config["storage"]["wiredTiger"]["engineConfig"]["cacheSizeGB"] == 0.25
+
+    def test_the_first_of_the_topology_initiates(self, node):
+        chunks, _ = node("db-3").chunks(["mongodb"])
+        present = chunk(chunks, "The replica set exists")
+        assert present["initiator"] == "192.168.33.14:27017"
+        assert present["members"] == [f"192.168.33.{last}:27017" for last in (14, 15, 16)]
+
+    def test_the_keyfile_is_shown_to_nobody(self, node):
+        chunks, _ = node("db-1").chunks(["mongodb"])
+        keyfile = chunk(chunks, "The members of the replica set trust each other by a key")
+        assert (keyfile["mode"], keyfile["show_changes"]) == ("0400", False)
+        assert keyfile["contents_pillar"] == "secrets:mongodb_keyfile"
+
+    def test_the_kernel_is_left_alone_in_a_container(self, node):
+        states = {each["state"] for each in node("db-1").chunks(["mongodb"])[0]}
+        assert "sysctl" not in states
+        states = {each["state"] for each in node("db-1", system="rocky9").chunks(["mongodb"])[0]}
+        assert "sysctl" in states
+
+    @pytest.mark.parametrize("system", support.SYSTEMS)
+    def test_from_mongodbs_own_repository(self, node, system):
+        compiler = node("db-1", system=system, pillar={"mongodb:install:source": "repo"})
+        chunks, errors = compiler.chunks(["mongodb"])
+        assert not errors
+        assert not compiler.problems(chunks)
+        repo = chunk(chunks, "MongoDB's package repository is known")
+        where = repo["name"] + repo.get("baseurl", "")
+        assert "repo.mongodb.org" in where
+        assert chunk(chunks, "mongod is installed")["name"] == "mongodb-org-server"
+        assert "/usr/bin/mongod" in compiler.file(chunks, "/etc/systemd/system/mongod.service")
+
+    def test_an_unknown_source_is_named(self, node):
+        _, errors = node("db-1", pillar={"mongodb:install:source": "tarball"}).chunks(["mongodb"])
+        assert any("mongodb:install:source is 'tarball'" in error for error in errors)
+
+
+class TestWeb:
+    def test_environment(self, node):
+        compiler = node("web-2", pillar={"secrets:mongodb_app": "p/w:1@x"})
+        chunks, _ = compiler.chunks(["web"])
+        env = dict(
+            line.split("=", 1)
+            for line in compiler.file(chunks, "/etc/counterapp/counterapp.env").splitlines()
+            if line and not line.startswith("#")
+        )
+        assert env["COUNTERAPP_NODE"] == "web-2"
+        assert env["COUNTERAPP_BIND"] == "192.168.33.12:8000"
+        hosts = ",".join(f"192.168.33.{last}:27017" for last in (14, 15, 16))
+        # A password may hold what means something in a URI.
+        assert env["COUNTERAPP_MONGODB_URI"].startswith("mongodb://counterapp:p")
+        assert "p/w:1@x" not in env["COUNTERAPP_MONGODB_URI"]
+        assert env["COUNTERAPP_MONGODB_URI"].endswith(
+            f"@{hosts}/?replicaSet=rs0&authSource=counterapp"
+        )
+
+    def test_the_application_accepts_its_environment(self, node):
+        parse_uri = pytest.importorskip("pymongo.uri_parser").parse_uri
+        compiler = node("web-1", pillar={"secrets:mongodb_app": "p/w:1@x"})
+        chunks, _ = compiler.chunks(["web"])
+        text = compiler.file(chunks, "/etc/counterapp/counterapp.env")
+        uri = re.search(r"^COUNTERAPP_MONGODB_URI=(.*)$", text, re.MULTILINE)[1]
+        parsed = parse_uri(uri)
+        assert (parsed["username"], parsed["password"]) == ("counterapp", "p/w:1@x")
+
+    def test_the_secret_is_readable_by_the_group_alone(self, node):
+        chunks, _ = node("web-1").chunks(["web"])
+        env = chunk(chunks, "The application is configured")
+        assert (env["user"], env["group"], env["mode"]) == ("root", "counterapp", "0640")
+        assert env["show_changes"] is False
+
+    def test_the_release_is_text_however_it_looks(self, node):
+        chunks, _ = node("web-1").chunks(["web"])
+        assert chunk(chunks, "The release is active")["name"] == "1.10"
+
+    def test_no_release_is_said_with_the_remedy(self, node):
+        _, errors = node("web-1", pillar={"release": None}).chunks(["web"])
+        assert any("No release is known for 'web-1'" in error for error in errors)
+        assert any("orch.rollout" in error for error in errors)
+
+    @pytest.mark.parametrize(("current", "follows"), [("1.10", True), ("1.9", False)])
+    def test_one_restart_is_enough(self, node, tmp_path, current, follows):
+        (tmp_path / "releases" / current).mkdir(parents=True)
+        (tmp_path / "current").symlink_to(f"releases/{current}")
+        chunks, errors = node("web-1", pillar={"web:root": str(tmp_path)}).chunks(["web"])
+        assert not errors
+        ids = [each["__id__"] for each in chunks]
+        # Where the release changes, its switch restarts the service with the new settings.
+        assert ("The application follows its settings" in ids) is follows
+        if follows:
+            place = ids.index("The application follows its settings")
+            assert place < ids.index("The release is active")
+
+    def test_without_a_new_release_a_node_stays_at_its_own(self, node, tmp_path):
+        (tmp_path / "releases/1.9").mkdir(parents=True)
+        (tmp_path / "current").symlink_to("releases/1.9")
+        pillar = {"web:root": str(tmp_path), "release": None}
+        chunks, _ = node("web-1", pillar=pillar).chunks(["web"])
+        assert chunk(chunks, "The release is active")["name"] == "1.9"
+
+    @pytest.mark.parametrize(
+        ("system", "python"),
+        [("debian12", "/usr/bin/python3"), ("rocky9", "/usr/bin/python3.11")],
+    )
+    def test_the_interpreter_of_the_system(self, node, system, python):
+        chunks, _ = node("web-1", system=system).chunks(["web"])
+        assert chunk(chunks, "The release is installed")["python"] == python
+
+    def test_the_unit_is_hardened(self, node):
+        compiler = node("web-1")
+        chunks, _ = compiler.chunks(["web"])
+        unit = configparser.RawConfigParser(strict=False)
+        unit.optionxform = str
+        unit.read_string(compiler.file(chunks, "/etc/systemd/system/counterapp.service"))
+        service = dict(unit["Service"])
+        assert service["User"] == "counterapp"
+        assert service["ProtectSystem"] == "strict"
+        assert service["NoNewPrivileges"] == "true"
+        assert service["ExecStart"].startswith("/opt/counterapp/current/venv/bin/gunicorn ")
+
+
+class TestBalancer:
+    def test_servers_are_the_web_nodes(self, node):
+        compiler = node("lb-1")
+        chunks, _ = compiler.chunks(["lb"])
+        config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        servers = re.findall(r"^    server (\S+) (\S+)$", config, re.MULTILINE)
+        assert servers == [("web-1", "192.168.33.11:8000"), ("web-2", "192.168.33.12:8000")]
+        assert "retry-on conn-failure\n" in config
+        assert "load-server-state-from-file global" in config
+        # HAProxy refuses a last line without an end.
+        assert config.endswith("\n")
+
+    def test_a_new_configuration_is_a_reload(self, node):
+        chunks, _ = node("lb-1").chunks(["lb"])
+        assert chunk(chunks, "HAProxy runs")["reload"] is True
+        assert chunk(chunks, "keepalived runs")["reload"] is True
+        assert "haproxy -c -f" in chunk(chunks, "HAProxy is configured")["check_cmd"]
+
+    @pytest.mark.parametrize(
+        ("topology", "name", "priority", "peers"),
+        [
+            ("default", "lb-1", 150, ["192.168.33.22"]),
+            ("default", "lb-2", 140, ["192.168.33.21"]),
+            ("classic", "lb-1", 150, []),
+        ],
+    )
+    def test_vrrp(self, node, topology, name, priority, peers):
+        compiler = node(name, topology, pillar={"secrets:vrrp": "12345678-and-more"})
+        chunks, _ = compiler.chunks(["lb"])
+        config = compiler.file(chunks, "/etc/keepalived/keepalived.conf")
+        lines = [line.strip() for line in config.splitlines()]
+        assert f"priority {priority}" in lines
+        assert "interface eth1" in lines
+        assert "192.168.33.200/24" in lines
+        assert "vrrp_version 2" in lines
+        assert "auth_pass 12345678" in lines
+        assert [line for line in lines if line in peers] == peers
+        assert ("unicast_peer {" in lines) is bool(peers)
+        # Its parser wants one statement a line.
+        assert not [line for line in lines if line.endswith("}") and line != "}"]
+        assert config.count("{") == config.count("}")
+
+    def test_the_password_is_roots_alone(self, node):
+        chunks, _ = node("lb-1").chunks(["lb"])
+        config = chunk(chunks, "keepalived is configured")
+        assert (config["mode"], config["show_changes"]) == ("0600", False)
+
+    def test_an_address_that_no_interface_has_is_named(self, node):
+        compiler = node("lb-1", grains={"ip4_interfaces": {"lo": ["127.0.0.1"]}})
+        _, errors = compiler.chunks(["lb"])
+        assert any("No interface of 'lb-1' has the address 192.168.33.21" in e for e in errors)
+
+    def test_selinux_lets_haproxy_out(self, node):
+        states = {each["state"] for each in node("lb-1", system="rocky9").chunks(["lb"])[0]}
+        assert "selinux" in states
+
+
+def test_hosts_name_every_node_by_its_address(node):
+    compiler = node("web-1")
+    chunks, _ = compiler.chunks(["base"])
+    lines = compiler.file(chunks, "/etc/hosts").splitlines()
+    for name, entry in support.TOPOLOGY["topologies"]["default"]["nodes"].items():
+        assert f"{entry['address']} {name}" in lines
+    # The own name on a loopback address would be announced to peers.
+    assert not [line for line in lines if line.startswith("127.0.1.1")]
+
+
+@pytest.mark.parametrize("role", ["base", "gluster", "storage", "mongodb", "web", "lb"])
+def test_packages_are_plain_yaml(role):
+    # The image builder reads the lists without Salt.
+    packages = yaml.safe_load((ROOT / f"salt/{role}/packages.yaml").read_text())
+    assert set(packages) == {"Debian", "RedHat"}
+    for names in packages.values():
+        assert names
+        assert all(isinstance(name, str) for name in names)
