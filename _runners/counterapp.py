@@ -427,14 +427,15 @@ def _unhealthy(nodes):
 
 def _database_problems(nodes):
     members = [node for node in nodes if "db" in nodes[node]["roles"]]
-    answers = _fleet("ask", members, "mongodb.status")
-    serving = [
-        node for node, seen in answers.items() if isinstance(seen, dict) and seen["initialized"]
-    ]
-    if not serving:
+    found = _fleet("replica_set", members)
+    if not found["begun"]:
         return []
-    healthy = _fleet("ask", serving[:1], "mongodb.healthy")[serving[0]]
-    return [f"{serving[0]}: the replica set is not healthy: {why}" for why in healthy["reasons"]]
+    # One whose daemon is down cannot tell; the rollout brings it up, as long as the rest serve.
+    witness = next(
+        (node for node, state in found["states"].items() if state["initialized"]), members[0]
+    )
+    healthy = _fleet("ask", [witness], "mongodb.healthy")[witness]
+    return [f"{witness}: the replica set is not healthy: {why}" for why in healthy["reasons"]]
 
 
 def _volume_problems(nodes):

@@ -116,18 +116,17 @@ def _plan_storage(nodes):
 
 def _plan_db(nodes):
     members = [node for node, entry in nodes.items() if "db" in entry["roles"]]
-    # All must answer: a set that is not seen would be taken for one that does not exist.
-    seen = _fleet("ask", members, "mongodb.status")
+    found = _fleet("replica_set", members)
     # A member that is down is brought up before one that serves is touched, the primary is last.
     rank = {"PRIMARY": 2, "SECONDARY": 1}
     todo = sorted(
         _pending(nodes, ["mongodb"], "db"),
-        key=lambda node: rank.get(seen[node]["state"], 0),
+        key=lambda node: rank.get(found["states"][node]["state"], 0),
     )
     return {
         "todo": todo,
         "members": members,
-        "initialized": any(state["initialized"] for state in seen.values()),
+        "initialized": found["begun"],
     }
 
 

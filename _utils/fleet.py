@@ -132,6 +132,28 @@ def ask(nodes, function, arg=(), kwarg=None, timeout=15):
     return found["answers"]
 
 
+def replica_set(members):
+    """
+    Return how far the replica set is, as its members tell.
+
+    members
+        Minion IDs of all members.
+
+    Returns ``states`` (``mongodb.status`` by member) and ``begun``: whether the set is initiated
+    and has its administrator. A rollout that died between the two leaves a set that lets nobody
+    in but the node that makes the administrator; it serves nobody yet, and is finished like one
+    that was never begun.
+
+    Raises CommandExecutionError when a minion does not answer: a set that is not seen would be
+    taken for one that does not exist.
+    """
+    states = ask(members, "mongodb.status")
+    begun = any(state["initialized"] for state in states.values()) and all(
+        each["level"] != "open" for each in ask(members, "mongodb.access").values()
+    )
+    return {"states": states, "begun": begun}
+
+
 def apply(nodes, sls=None, pillar=None, test=False, timeout=30):
     """
     Apply states on nodes, all at once: some SLS, or the whole highstate.
@@ -151,7 +173,8 @@ def apply(nodes, sls=None, pillar=None, test=False, timeout=30):
     ``changed`` and ``failed`` (lists of ``{"id", "sls", "comment"}``; with ``test`` the changes
     are those that would be made), ``states`` (how many there are).
     """
-    kwarg = {"test": test, **({"pillar": pillar} if pillar else {})}
+    # The master of a rollout may have died and left its minions at work: they finish first.
+    kwarg = {"test": test, "queue": True, **({"pillar": pillar} if pillar else {})}
     if sls:
         found = everyone(nodes, "state.sls", [",".join(sls)], kwarg, timeout)
     else:
