@@ -48,13 +48,14 @@ def run(checkout, tmp_path_factory):
     }
 
     def call(*command, **variables):
-        environment = {
+        given = {
             **outer,
             "VAGRANT_HOME": str(home / "home"),
             "VAGRANT_DOTFILE_PATH": str(home / "dot"),
             "VAGRANT_CHECKPOINT_DISABLE": "1",
             **variables,
         }
+        environment = {name: value for name, value in given.items() if value is not None}
         return subprocess.run(
             command,
             cwd=checkout,
@@ -236,6 +237,12 @@ def test_an_unknown_topology_ends_with_the_known_ones(run):
     assert done.stderr.strip() == (
         f"Topology 'huge' does not exist: set TOPOLOGY to one of {', '.join(TOPOLOGIES)}."
     )
+
+
+def test_another_lab_is_refused_where_vagrant_would_take_the_default_ones_machines(run, checkout):
+    done = run("vagrant", "destroy", "--force", LAB="second", VAGRANT_DOTFILE_PATH=None)
+    assert done.returncode != 0
+    assert f"set VAGRANT_DOTFILE_PATH={checkout}/build/labs/second/vagrant" in done.stderr
 
 
 @pytest.fixture
