@@ -1,6 +1,8 @@
 """Every SLS, compiled by Salt for every node of both topologies on each kind of system."""
 
 import configparser
+import copy
+import functools
 import re
 
 import pytest
@@ -18,15 +20,25 @@ def tree(tmp_path_factory):
     return support.Tree(tmp_path_factory.mktemp("tree"))
 
 
+@pytest.fixture(scope="module")
+def pillar_of(tree):
+    """Return the pillar of a node. It goes by topology and ID alone, so it is compiled once."""
+
+    @functools.cache
+    def compiled(topology, name):
+        return tree.pillar(topology, name, {"id": name})
+
+    return lambda topology, name: copy.deepcopy(compiled(topology, name))
+
+
 @pytest.fixture
-def node(tree):
+def node(tree, pillar_of):
     """Compile for a node; keywords change its pillar or grains."""
     stack = []
 
     def compiling(node, topology="default", system="debian12", pillar=None, grains=None):
         known = {**support.recorded_grains(system, topology, node), **(grains or {})}
-        # Any pillar that a node of this ID has, whatever the grains say.
-        compiled = tree.pillar(topology, node, known)
+        compiled = pillar_of(topology, node)
         compiled["release"] = "1.10"
         for path, value in (pillar or {}).items():
             target = compiled

@@ -1,0 +1,231 @@
+"""Releases and verification, with real archives and a real HTTP server."""
+
+import json
+import os
+import pathlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.support import release_archive
+from tests.unit.runners.conftest import NODES
+
+
+class Counter(BaseHTTPRequestHandler):
+    """Counts hits like the app, or as wrongly as a test wants it."""
+
+    def do_GET(self):
+        if self.path == "/readyz":
+            self._answer({"ready": True})
+        else:
+            self._answer({"count": self.server.count})
+
+    def do_POST(self):
+        self.server.count += self.server.steps.pop(0) if self.server.steps else 1
+        node = ("one", "two")[self.server.count % 2]
+        self._answer({"count": self.server.count, "node": node})
+
+    def _answer(self, body):
+        raw = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def vip(runners):
+    server = ThreadingHTTPServer(("127.0.0.2", 0), Counter)
+    server.count, server.steps = 5, []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    runners.pillar("lb", {"frontend_port": server.server_address[1], "backend": "web"})
+    runners.utils["fleet.ask"] = lambda nodes, *_a, **_k: {
+        node: {"ready": True, "release": "1.0", "reason": ""} for node in nodes
+    }
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class TestVerify:
+    def test_hits_are_counted_exactly(self, runners, vip):
+        done = runners["counterapp.verify"](hits=6, release="1.0")
+        assert done["hits"] == 6
+        assert done["by_node"] == {"one": 3, "two": 3}
+        assert "retcode" not in done
+        assert not runners.context
+
+    @pytest.mark.parametrize("steps", [[1, 1, 2], [1, 0]])
+    def test_a_hit_counted_twice_or_never_is_a_failure(self, runners, vip, steps):
+        vip.steps = list(steps)
+        done = runners["counterapp.verify"](hits=4, release="1.0")
+        assert done["retcode"] == 1
+        assert runners.context["retcode"] == 1
+        assert f"hit {len(steps)} through" in done["failed"][0]
+
+    def test_another_release_is_a_failure_of_its_node(self, runners, vip):
+        done = runners["counterapp.verify"](hits=1, release="2.0")
+        assert done["failed"] == [
+            "one: it answers with 1.0, not 2.0",
+            "two: it answers with 1.0, not 2.0",
+        ]
+
+    def test_nobody_at_the_vip(self, runners, vip):
+        vip.shutdown()
+        vip.server_close()
+        done = runners["counterapp.verify"](timeout=0)
+        assert "does not answer within 0 s" in done["failed"][0]
+
+
+class TestReleases:
+    def test_there_is_none(self, runners):
+        assert runners["counterapp.releases"]() == []
+        runners.utils["fleet.everyone"] = _everyone_answers
+        done = runners["counterapp.preflight"]()
+        assert "build one with `make dist`" in done["failed"][0]
+
+    def test_the_newest_build_is_the_default(self, runners):
+        for age, version in enumerate(("0.9.0", "0.10.0")):
+            path = release_archive.archive(runners.dist, version)
+            os.utime(path, (1_000_000 + age, 1_000_000 + age))
+        assert [each["version"] for each in runners["counterapp.releases"]()] == ["0.9.0", "0.10.0"]
+        runners.utils["fleet.apply"] = lambda *_args, **_kwargs: {}
+        assert runners["counterapp.plan"]()["release"] == "0.10.0"
+
+    def test_the_fleets_release_comes_before_a_newer_build(self, runners):
+        for version in ("0.9.0", "0.10.0"):
+            release_archive.archive(runners.dist, version)
+        (runners.folder / "config/pillar/release.sls").write_text('release: "0.9.0"\n')
+        assert runners["counterapp.current_release"]() == "0.9.0"
+        runners.utils["fleet.apply"] = lambda *_args, **_kwargs: {}
+        assert runners["counterapp.plan"]()["release"] == "0.9.0"
+
+
+def _everyone_answers(nodes, *_args, **_kwargs):
+    return {
+        "answers": {node: {"grains.item": {"roles": NODES[node][1]}} for node in nodes},
+        "failed": {},
+    }
+
+
+class TestPublish:
+    @pytest.fixture(autouse=True)
+    def _mounted(self, runners, monkeypatch):
+        is_mount = pathlib.Path.is_mount
+        monkeypatch.setattr(
+            pathlib.Path, "is_mount", lambda path: path == runners.mount or is_mount(path)
+        )
+
+    def test_it_arrives_whole_with_its_checksum(self, runners):
+        archive = release_archive.archive(runners.dist, "1.0")
+        done = runners["counterapp.publish"]("1.0")
+        target = runners.mount / "releases/counterapp-1.0.tar.gz"
+        assert done == {"version": "1.0", "path": str(target), "changed": True}
+        assert target.read_bytes() == archive.read_bytes()
+        assert runners.utils["release.inspect"](target)["manifest"]["version"] == "1.0"
+        assert sorted(path.name for path in target.parent.iterdir()) == [
+            target.name,
+            f"{target.name}.sha256",
+        ]
+
+    def test_again_it_changes_nothing(self, runners):
+        release_archive.archive(runners.dist, "1.0")
+        runners["counterapp.publish"]("1.0")
+        assert runners["counterapp.publish"]("1.0")["changed"] is False
+
+    def test_a_release_never_changes(self, runners):
+        release_archive.archive(runners.dist, "1.0")
+        runners["counterapp.publish"]("1.0")
+        other = runners.folder / "other"
+        other.mkdir()
+        again = release_archive.archive(other, "1.0", {"static/index.html": b"new"})
+        done = runners["counterapp.publish"]("1.0", source=str(again))
+        assert done["retcode"] == 1
+        assert "give the new build a version of its own" in done["failed"][0]
+
+    def test_a_damaged_archive_is_refused(self, runners):
+        archive = release_archive.archive(runners.dist, "1.0")
+        archive.write_bytes(archive.read_bytes()[:-20])
+        done = runners["counterapp.publish"]("1.0")
+        assert done["retcode"] == 1
+        assert not (runners.mount / "releases").exists()
+
+    def test_another_version_inside_is_refused(self, runners):
+        archive = release_archive.archive(runners.dist, "1.0")
+        done = runners["counterapp.publish"]("2.0", source=str(archive))
+        assert "holds release 1.0, not 2.0" in done["failed"][0]
+
+
+def test_without_the_volume_nothing_is_published(runners):
+    release_archive.archive(runners.dist, "1.0")
+    done = runners["counterapp.publish"]("1.0")
+    assert "is not mounted" in done["failed"][0]
+    assert not list(runners.mount.iterdir())
+
+
+class TestPreflight:
+    def test_silent_nodes_and_wrong_roles_are_named(self, runners):
+        def everyone(nodes, *_args, **_kwargs):
+            found = _everyone_answers(nodes)
+            del found["answers"]["two"]
+            found["failed"]["two"] = "the minion does not answer"
+            found["answers"]["one"]["grains.item"]["roles"] = ["db"]
+            return found
+
+        runners.utils["fleet.everyone"] = everyone
+        done = runners["counterapp.preflight"]()
+        assert done["retcode"] == 1
+        silent, wrong = done["failed"]
+        assert silent.startswith("two: the minion does not answer")
+        assert "one: its roles grain is ['db'], but the topology gives it ['web']" in wrong
+
+    def test_a_bad_topology_is_said_in_full(self, runners):
+        runners.write_topology({"boss": ("127.0.0.10", ["master"])})
+        done = runners["counterapp.preflight"]()
+        assert done["retcode"] == 1
+        assert "has no web node" in done["failed"][0]
+        assert "has no db node" in done["failed"][0]
+
+
+class TestPlan:
+    def plan(self, runners, reports):
+        whole = {
+            node: {"result": True, "error": None, "changed": [], "failed": [], "states": 1}
+            for node in ("boss", "one", "two", "data")
+        }
+        for node, report in reports.items():
+            whole[node] = {**whole[node], **report}
+        runners.utils["fleet.apply"] = lambda *_args, **_kwargs: whole
+        release_archive.archive(runners.dist, "1.0")
+        return runners["counterapp.plan"]()
+
+    def test_nothing_to_do(self, runners):
+        made = self.plan(runners, {})
+        assert made["release"] == "1.0"
+        assert all(not node["pending"] and not node["fresh"] for node in made["nodes"].values())
+
+    def test_changes_by_sls(self, runners):
+        entry = {"id": "the env", "sls": "web.config", "comment": ""}
+        made = self.plan(runners, {"one": {"changed": [entry]}})
+        assert made["nodes"]["one"]["pending"] == {"web.config": ["the env"]}
+        assert not made["nodes"]["one"]["fresh"]
+
+    def test_fresh_is_who_has_nothing_of_its_role(self, runners):
+        entries = [
+            {"id": sls, "sls": sls, "comment": ""} for sls in ("mongodb.install", "mongodb.service")
+        ]
+        made = self.plan(runners, {"data": {"failed": entries}})
+        assert made["nodes"]["data"]["fresh"]
+        # A new mongod on a member that serves is no installation.
+        made = self.plan(runners, {"data": {"changed": entries[1:]}})
+        assert not made["nodes"]["data"]["fresh"]
+
+    def test_what_does_not_render_is_a_failure(self, runners):
+        done = self.plan(runners, {"two": {"error": "Rendering SLS 'web' failed", "states": 0}})
+        assert done["retcode"] == 1
+        assert done["failed"] == ["two: Rendering SLS 'web' failed"]

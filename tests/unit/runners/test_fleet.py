@@ -1,0 +1,105 @@
+"""What is made of the answers of minions."""
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.support.loading import load
+
+fleet = load("_utils/fleet.py")
+
+
+def state(result, changes=None, comment="", number=0, **more):
+    return {
+        "result": result,
+        "changes": changes or {},
+        "comment": comment,
+        "__id__": more.get("id", "a state"),
+        "__sls__": more.get("sls", "web.config"),
+        "__run_num__": number,
+    }
+
+
+def test_a_good_run():
+    report = fleet._digest({"a": state(True), "b": state(True, {"new": 1}, id="changed")})
+    assert report["result"] is True
+    assert report["states"] == 2
+    assert [each["id"] for each in report["changed"]] == ["changed"]
+
+
+def test_what_a_dry_run_would_change():
+    report = fleet._digest({"a": state(None, comment="would be set", id="pending")})
+    assert report["result"] is True
+    assert report["changed"] == [
+        {"id": "pending", "sls": "web.config", "comment": "would be set"},
+    ]
+
+
+def test_the_cause_is_told_and_not_its_consequences():
+    consequence = state(False, comment="One or more requisite failed: web.config.x", id="later")
+    report = fleet._digest(
+        {
+            "b": {**consequence, "__run_num__": 1},
+            "a": state(False, comment="no\n  such   file", id="cause"),
+        }
+    )
+    assert report["result"] is False
+    assert fleet.why(report) == "cause: no such file"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (["Rendering SLS 'base:web' failed:\n  boom"], "Rendering SLS 'base:web' failed: boom"),
+        ("The function is running as PID 7", "The function is running as PID 7"),
+        ({}, "no state was run"),
+    ],
+)
+def test_what_could_not_be_run(answer, words):
+    report = fleet._digest(answer)
+    assert report["result"] is False
+    assert fleet.why(report) == words
+
+
+def test_last_words_of_a_traceback():
+    text = "Traceback (most recent call last):\n  File x\nsalt.exceptions.SaltException: no\n"
+    assert fleet.last_words(text) == "SaltException: no"
+    assert fleet.last_words("") == "no reason was given"
+
+
+def test_a_module_that_is_not_loaded_yet_is_told_apart():
+    late = {"ret": "'mongodb.status' is not available.", "retcode": 254}
+    assert fleet._not_loaded(late, "mongodb.status")
+    assert not fleet._not_loaded(late, "gluster.info")
+    assert not fleet._not_loaded({"ret": {"state": "PRIMARY"}}, "mongodb.status")
+    assert not fleet._not_loaded(None, "mongodb.status")
+
+
+@pytest.mark.parametrize(
+    ("initialized", "levels", "begun"),
+    [
+        ([False, False], ["unavailable", "unavailable"], False),
+        ([True, True], ["granted", "granted"], True),
+        # A member that is down leaves the set what it is.
+        ([True, False], ["granted", "unavailable"], True),
+        # Initiated, and nobody has made the administrator yet.
+        ([True, True], ["open", "refused"], False),
+    ],
+)
+def test_how_far_the_replica_set_is(monkeypatch, initialized, levels, begun):
+    answers = {
+        "mongodb.status": [{"initialized": each} for each in initialized],
+        "mongodb.access": [{"level": each} for each in levels],
+    }
+    monkeypatch.setattr(
+        fleet,
+        "ask",
+        lambda nodes, function: dict(zip(nodes, answers[function], strict=True)),
+    )
+    assert fleet.replica_set(["db-1", "db-2"])["begun"] is begun
+
+
+def test_a_silent_member_is_no_missing_set(monkeypatch):
+    silent = {"answers": {}, "failed": {"db-1": "the minion does not answer"}}
+    monkeypatch.setattr(fleet, "everyone", lambda *_args: silent)
+    with pytest.raises(CommandExecutionError, match="db-1: the minion does not answer"):
+        fleet.replica_set(["db-1"])
