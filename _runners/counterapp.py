@@ -90,7 +90,7 @@ def with_role(role):
 
 def settings():
     """
-    Return the fleet's settings: the pillar of the master's own minion, which holds no secret.
+    Return the fleet's settings: the pillar of the master's own minion, without secrets.
 
     CLI Example:
 
@@ -100,7 +100,10 @@ def settings():
     """
     found = topology()
     masters = __utils__["topology.with_role"](found, "master")
-    return _fleet("settings", masters[0])
+    chosen = _fleet("settings", masters[0])
+    # A master that has another role as well gets that one's; runners' returns are kept as jobs.
+    chosen.pop("secrets", None)
+    return chosen
 
 
 # The lock

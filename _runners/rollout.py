@@ -66,7 +66,8 @@ def planned(stage=None):
     * ``prepare``: ``fresh``, the nodes on which nothing of their role runs;
     * ``storage``: ``clients``, nodes that only mount;
     * ``db``: ``initialized``, ``members``;
-    * ``web``: ``serving``, the balancers that send traffic;
+    * ``web``: ``serving``, the balancers that send traffic; ``strayed``, nodes without anything to
+      do that a rollout which died has left drained;
     * ``lb``: ``serving``.
 
     Raises CommandExecutionError when no rollout runs.
@@ -131,7 +132,15 @@ def _plan_db(nodes):
 
 
 def _plan_web(nodes):
-    return {"todo": _pending(nodes, ["web"], "web"), "serving": _serving(nodes)}
+    views = _views(nodes)
+    servers = [server for view in views.values() for server in view]
+    # What serves nobody comes first, so that it can stand in for the others.
+    useful = {server["name"] for server in servers if server["in_service"]}
+    todo = sorted(_pending(nodes, ["web"], "web"), key=lambda node: node in useful)
+    # In maint is what an operator took out on purpose; it stays there.
+    drained = {server["name"] for server in servers if server["admin"] == "drain"}
+    strayed = [node for node in nodes if node in drained and node not in todo]
+    return {"todo": todo, "serving": list(views), "strayed": strayed}
 
 
 def _plan_lb(nodes):
@@ -147,11 +156,15 @@ def _balancers(nodes=None):
     return [node for node, entry in nodes.items() if "lb" in entry["roles"]]
 
 
-def _serving(nodes=None):
-    """Return the balancers that have the backend and so may send it traffic."""
+def _views(nodes=None):
+    """Return the servers as each balancer sees them that has the backend and so sends traffic."""
     backend = _settings()["lb"]["backend"]
     found = _fleet("everyone", _balancers(nodes), "haproxy.servers", [backend])["answers"]
-    return [node for node, servers in found.items() if isinstance(servers, list)]
+    return {node: servers for node, servers in found.items() if isinstance(servers, list)}
+
+
+def _serving(nodes=None):
+    return list(_views(nodes))
 
 
 def _holders(nodes, vip):
@@ -375,6 +388,9 @@ def drain(node):
             "min_in_service": chosen["web"]["min_in_service"],
         }
         balancers = _serving()
+        touched = (_ledger("journal") or {}).get("web_touched", [])
+        if _mine() and node not in touched:
+            _ledger("note", web_touched=[*touched, node])
         found = _fleet(
             "everyone",
             balancers,
@@ -435,9 +451,6 @@ def rejoin(node):
         backend = _settings()["lb"]["backend"]
         _fleet("ask", balancers, "haproxy.ready", [backend, node])
         _fleet("ask", balancers, "haproxy.wait_up", [backend, node], timeout=40)
-        if _mine():
-            done = (_ledger("journal") or {}).get("web_done", [])
-            _ledger("note", web_done=[*done, node])
         return f"in rotation in {', '.join(balancers) or 'no balancer, as none runs'}"
 
     return _step("web", node, "putting it back into rotation", act)
@@ -447,9 +460,9 @@ def undo_web():
     """
     Put the web nodes that this rollout has moved back to the release that the fleet was on.
 
-    The node whose gate failed went back by itself when its state failed; here it gets its place in
-    the balancers again, whose checks decide on it, and the nodes done before it follow it. On a
-    first rollout there is nothing to go back to.
+    The node that failed comes first, then the ones done before it. Each gets its place in the
+    balancers again, whose checks decide on it, also when it could not be put back, and where the
+    rollout was not about another release. On a first rollout there is nothing to go back to.
 
     CLI Example:
 
@@ -460,27 +473,34 @@ def undo_web():
 
     def act():
         journal = _ledger("journal") or {}
-        chosen = _settings()
-        webs = __salt__["counterapp.with_role"]("web")
-        balancers = _serving()
-        previous, release = journal.get("previous"), journal.get("release")
-        undone = []
-        if previous and previous != release:
-            for node in journal.get("web_done", []):
-                for result in (
-                    drain(node),
-                    apply("web", node, "web", {"release": previous}),
-                    web_ready(node, previous),
-                    rejoin(node),
-                ):
-                    if "failed" in result:
-                        raise CommandExecutionError(f"{node}: {'; '.join(result['failed'])}")
-                undone.append(node)
-        for node in webs:
-            _fleet("ask", balancers, "haproxy.ready", [chosen["lb"]["backend"], node])
+        backend = _settings()["lb"]["backend"]
+        previous, touched = journal.get("previous"), journal.get("web_touched", [])
+        undone, problems = [], []
+        # The last one first: it is the one that failed and serves nobody now.
+        for node in reversed(touched):
+            if previous and previous != journal.get("release"):
+                problem = _put_back(node, previous)
+                (problems if problem else undone).append(problem or node)
+            _fleet("ask", _serving(), "haproxy.ready", [backend, node])
+        if problems:
+            raise CommandExecutionError("; ".join(problems))
         return {"release": previous, "nodes": undone}
 
     return _step("web", None, "putting back what was done", act)
+
+
+def _put_back(node, release):
+    """Give a web node an earlier release again; return why not, or None."""
+    for step in (
+        lambda: drain(node),
+        lambda: apply("web", node, "web", {"release": release}),
+        lambda: web_ready(node, release),
+        lambda: rejoin(node),
+    ):
+        result = step()
+        if "failed" in result:
+            return f"{node}: {result['step']}: {'; '.join(result['failed'])}"
+    return None
 
 
 # The balancers

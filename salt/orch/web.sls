@@ -80,8 +80,22 @@ What was done is put back:
       - salt: {{ step }}
 {%-   endfor %}
 
-{%- else %}
+{%- elif not plan.strayed %}
 
 Every web node serves the release already:
   test.nop
 {%- endif %}
+
+{%- for node in plan.strayed %}
+
+# Nothing to do on it, and yet drained: so a rollout that died has left it.
+{{ node }} gets requests again:
+  salt.runner:
+    - name: rollout.rejoin
+    - node: {{ node }}
+{%-   if previous.step %}
+    - require:
+      - salt: {{ previous.step }}
+{%-   endif %}
+{%-   set previous.step = node ~ ' gets requests again' %}
+{%- endfor %}

@@ -134,12 +134,12 @@ class TestDatabase:
 
 
 class TestWeb:
-    def servers(self, **up):
-        return [{"name": name, "in_service": value} for name, value in up.items()]
+    def servers(self, admin="ready", **up):
+        return [{"name": name, "in_service": value, "admin": admin} for name, value in up.items()]
 
     def test_balancers_that_do_not_run_do_not_count(self, running):
         running.plan({"one": ["web.release"], "two": ["web"]})
-        running.answers["haproxy.servers"] = {"lb-a": self.servers(one=True)}
+        running.answers["haproxy.servers"] = {"lb-a": self.servers(one=True, two=True)}
         planned = running["rollout.planned"]("web")
         assert planned["todo"] == ["one", "two"]
         assert planned["serving"] == ["lb-a"]
@@ -155,6 +155,78 @@ class TestWeb:
         assert ("haproxy.ready", ["lb-a"], ["web", "one"]) in running.asked
         failed = ledger.journal(running.opts["counterapp_state"])["failed"]
         assert (failed["stage"], failed["node"]) == ("web", "one")
+
+    def test_what_serves_nobody_comes_first(self, running):
+        running.plan({"one": ["web.release"], "two": ["web.release"]})
+        running.answers["haproxy.servers"] = {"lb-a": self.servers(one=True, two=False)}
+        assert running["rollout.planned"]("web")["todo"] == ["two", "one"]
+
+    def test_what_a_dead_rollout_left_drained_comes_back(self, running):
+        running.plan({"one": ["web.release"]})
+        running.answers["haproxy.servers"] = {
+            "lb-a": self.servers("drain", one=False, two=False),
+            "lb-b": self.servers(one=True, two=True),
+        }
+        # The first one is on its way anyway.
+        assert running["rollout.planned"]("web")["strayed"] == ["two"]
+        running.answers["haproxy.servers"] = {"lb-a": self.servers("maint", two=False)}
+        assert running["rollout.planned"]("web")["strayed"] == []
+
+    @pytest.fixture
+    def half_done(self, running):
+        """The first node is done, the second one failed after it was drained."""
+        running.plan({})
+        servers = self.servers(one=True, two=True)
+        running.answers.update(
+            {
+                "haproxy.servers": {"lb-a": servers},
+                "haproxy.drain": {"lb-a": {}},
+                "haproxy.ready": {"lb-a": {}},
+                "haproxy.wait_up": {"lb-a": {}},
+                "counterapp.wait_ready": dict.fromkeys(
+                    ("one", "two"), {"release": "1.0", "waited": 1}
+                ),
+            }
+        )
+        applied = []
+
+        def apply(nodes, sls=None, pillar=None, **_kwargs):
+            applied.append((nodes, sls, pillar))
+            good = {"result": True, "error": None, "changed": [], "failed": [], "states": 1}
+            return dict.fromkeys(nodes, good)
+
+        running.utils["fleet.apply"] = apply
+        for node in ("one", "two"):
+            running["rollout.drain"](node)
+        running.asked.clear()
+        return running, applied
+
+    def test_undoing_begins_with_the_node_that_failed(self, half_done):
+        running, applied = half_done
+        done = running["rollout.undo_web"]()
+        assert done["did"] == {"release": "1.0", "nodes": ["two", "one"]}
+        assert applied == [
+            (["two"], ["web"], {"release": "1.0"}),
+            (["one"], ["web"], {"release": "1.0"}),
+        ]
+
+    def test_a_node_that_cannot_be_put_back_holds_up_no_other(self, half_done):
+        running, applied = half_done
+        del running.answers["counterapp.wait_ready"]["two"]
+        done = running["rollout.undo_web"]()
+        assert done["retcode"] == 1
+        assert "two: waiting until it is ready with release 1.0" in done["failed"][0]
+        assert [nodes for nodes, *_ in applied] == [["two"], ["one"]]
+        # Its place is kept for it; the balancers' checks say when it may serve.
+        assert ("haproxy.ready", ["lb-a"], ["web", "two"]) in running.asked
+
+    def test_without_another_release_nodes_only_come_back(self, half_done):
+        running, applied = half_done
+        ledger.note(running.opts["counterapp_state"], previous="2.0")
+        assert running["rollout.undo_web"]()["did"]["nodes"] == []
+        assert applied == []
+        ready = [arg for function, _, arg in running.asked if function == "haproxy.ready"]
+        assert ready == [["web", "two"], ["web", "one"]]
 
 
 class TestBalancers:

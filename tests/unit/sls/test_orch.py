@@ -124,15 +124,16 @@ def test_each_stage_file_is_part_of_the_rollout():
                 "rollout.replica_set_healthy",
             ],
         ),
-        ("web", {"todo": [], "serving": ["lb-1"]}, []),
+        ("web", {"todo": [], "serving": ["lb-1"], "strayed": []}, []),
+        ("web", {"todo": [], "serving": ["lb-1"], "strayed": ["web-2"]}, ["rollout.rejoin"]),
         (
             "web",
-            {"todo": ["web-1", "web-2"], "serving": []},
+            {"todo": ["web-1", "web-2"], "serving": [], "strayed": []},
             ["rollout.apply", "rollout.web_ready", "rollout.web_ready"],
         ),
         (
             "web",
-            {"todo": ["web-1", "web-2"], "serving": ["lb-1"]},
+            {"todo": ["web-1", "web-2"], "serving": ["lb-1"], "strayed": []},
             [
                 *["rollout.drain", "rollout.apply", "rollout.web_ready", "rollout.rejoin"] * 2,
                 "rollout.undo_web",
