@@ -2,7 +2,7 @@
 # Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS.
 .PHONY: up down clean status ssh salt run key host dist wheels lock prepare lint test test-fast \
 	test-unit test-frontend test-functional test-integration test-system
-export LAB TOPOLOGY LAB_NETWORK VERSION
+export LAB TOPOLOGY LAB_NETWORK VERSION ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB_TOOL = .venv/bin/python -m lab
 
@@ -17,11 +17,11 @@ status: host
 ssh: host
 	@$(LAB_TOOL) ssh $(NODE)
 salt: host
-	@$(LAB_TOOL) salt "$(ARGS)"
+	@$(LAB_TOOL) salt
 run: host
-	@$(LAB_TOOL) run "$(ARGS)"
+	@$(LAB_TOOL) run
 key: host
-	@$(LAB_TOOL) key "$(ARGS)"
+	@$(LAB_TOOL) key
 
 host:
 	@bootstrap/host.sh

@@ -143,6 +143,8 @@ set_up_minion() { # set_up_minion ID ROLES MASTER TOPOLOGY
     put "$ETC/minion_id" <<<"$1" && MINION_CHANGED=yes
     printf 'roles: [%s]' "${2//,/, }" | put "$ETC/grains" && MINION_CHANGED=yes
     fill minion.conf "MASTER=$3" "TOPOLOGY=$4" | put "$ETC/minion.d/counterapp.conf" && MINION_CHANGED=yes
+    # sudo wants to know its own machine, before the states know all of them.
+    getent hosts "$1" >/dev/null || printf '127.0.1.1 %s\n' "$1" >>/etc/hosts
     make_key minion
     set_up_unit salt-minion
 }

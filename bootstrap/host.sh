@@ -13,6 +13,7 @@ PACKAGES=(
     nftables openssh-client podman procps python3 python3-venv runc uidmap vagrant
     chromium haproxy libcurl4 shellcheck
 )
+# What the packages below and the .venv take, and the lab after them.
 FREE_GIB=8
 
 say() { printf 'host: %s\n' "$*"; }
@@ -24,13 +25,17 @@ check() {
         die "Not running as root: containers with systemd need it. Run 'sudo make $*'."
     # shellcheck source=/dev/null
     { [ -r /etc/os-release ] && . /etc/os-release && [ "${ID:-}" = debian ] && [ "${VERSION_ID:-0}" -ge 12 ]; } ||
-        die "This is no Debian 12 or newer: run the lab on one, or use 'vagrant up --provider=virtualbox'."
+        die "This is no Debian 12 or newer: run it on one."
     [ -c /dev/fuse ] ||
         die "/dev/fuse is missing, GlusterFS mounts need it: load it with 'modprobe fuse', or pass the device to this machine."
+}
+
+# Only before something is installed: the lab checks what it needs itself.
+check_disk() {
     local free
     free=$(df --output=avail -BG "$ROOT" /var | tail -n +2 | tr -dc '0-9\n' | sort -n | head -1)
     [ "$free" -ge "$FREE_GIB" ] ||
-        die "Only $free GiB of disk are free, the lab needs $FREE_GIB: free some under $ROOT and /var."
+        die "Only $free GiB of disk are free, installing needs $FREE_GIB: free some under $ROOT and /var."
 }
 
 install_packages() {
@@ -39,6 +44,7 @@ install_packages() {
         dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
     done
     [ ${#missing[@]} -eq 0 ] && return
+    check_disk
     say "installing ${missing[*]}"
     apt-get update -qq
     # A service that starts by being installed would listen on this machine.
@@ -50,6 +56,7 @@ install_python() {
     local wanted
     wanted=$(sha256sum requirements/dev.txt | cut -d' ' -f1)
     [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && return
+    check_disk
     say "making .venv from requirements/dev.txt (about a minute)"
     /usr/bin/python3 -m venv --clear .venv
     .venv/bin/pip install --disable-pip-version-check --require-hashes --requirement requirements/dev.txt |

@@ -18,8 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     start = commands.add_parser("up", help="bring the whole cluster up, or converge it")
     start.add_argument("--nodes-only", action="store_true", help="stop before the rollout")
+    ready = commands.add_parser("prepare", help="make what nodes are made from, for `vagrant up`")
+    ready.add_argument("--virtual-machines", action="store_true", help="for those, not for a lab")
     for name, text in (
-        ("prepare", "make what the nodes are made from, for `vagrant up`"),
         ("dist", "build a release of the app: VERSION, or the version of its project file"),
         ("wheels", "make Salt's wheels for every platform, virtual machines too"),
         ("status", "show every node's state"),
@@ -29,10 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         commands.add_parser(name, help=text)
     for name, text in (("salt", "salt"), ("run", "salt-run"), ("key", "salt-key")):
-        command = commands.add_parser(name, help=f"run {text} on the master")
-        command.add_argument("line", help="its arguments, as one string")
+        commands.add_parser(name, help=f"run {text} on the master, with the arguments in ARGS")
     shell = commands.add_parser("ssh", help="open a shell on a node")
-    shell.add_argument("node")
+    shell.add_argument("node", nargs="?", default="")
     options = parser.parse_args(arguments)
     try:
         return run(options)
@@ -46,13 +46,16 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the parsed command; raises :class:`LabError` when it cannot."""
     lab = load()
+    version = os.environ.get("VERSION") or None
     match options.command:
         case "up":
-            return up.up(lab, os.environ.get("VERSION") or None, options.nodes_only)
+            return up.up(lab, version, options.nodes_only)
+        case "prepare" if options.virtual_machines:
+            up.prepare_virtual_machines(lab, version, Progress(2))
         case "prepare":
-            up.prepare(lab, os.environ.get("VERSION") or None, Progress(2))
+            up.prepare(lab, version, Progress(up.PREPARE_STEPS))
         case "dist":
-            up.build_release(os.environ.get("VERSION") or up.default_release(), print)
+            up.build_release(version or up.default_release(), print)
         case "wheels":
             wheels.build(wheels.pythons(lab, everything=True), print)
         case "status":
@@ -65,10 +68,18 @@ def run(options: argparse.Namespace) -> int:
             return check(lab)
         case "salt" | "run" | "key":
             program = {"salt": "salt", "run": "salt-run", "key": "salt-key"}[options.command]
-            return machines.run_on_node(lab, lab.master.id, [program, *shlex.split(options.line)])
+            return machines.run_on_node(lab, lab.master.id, [program, *words()])
         case "ssh":
             return machines.run_on_node(lab, options.node, ["bash", "-l"], interactive=True)
     return 0
+
+
+def words() -> list[str]:
+    """Return ``ARGS`` as a shell would split it; it comes through the environment untouched."""
+    try:
+        return shlex.split(os.environ.get("ARGS", ""))
+    except ValueError as error:
+        raise LabError(f"ARGS cannot be read ({error}): close every quote in it.") from error
 
 
 def check(lab: Lab) -> int:

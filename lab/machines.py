@@ -139,6 +139,8 @@ def on_node(lab: Lab, node_id: str, command: list[str], check: bool = True, stdi
     done = subprocess.run(
         _enter(lab, node_id, command), capture_output=True, text=True, input=stdin
     )
+    if done.returncode != 0:
+        require_running(lab, node_id)
     if check and done.returncode != 0:
         words = (done.stderr.strip() or done.stdout.strip())[-3000:]
         raise LabError(f"'{shlex.join(command)}' failed on {node_id}: {words}")
@@ -147,7 +149,15 @@ def on_node(lab: Lab, node_id: str, command: list[str], check: bool = True, stdi
 
 def run_on_node(lab: Lab, node_id: str, command: list[str], interactive: bool = False) -> int:
     """Run a command as root on a node with this terminal; returns its exit code."""
+    require_running(lab, node_id)
     return subprocess.run(_enter(lab, node_id, command, interactive)).returncode
+
+
+def require_running(lab: Lab, node_id: str) -> None:
+    """Raise :class:`LabError` with the remedy unless the node runs."""
+    name = f"{lab.name}-{lab.node(node_id).id}"
+    if not any(name in c["Names"] and c["State"] == "running" for c in engine.containers(lab)):
+        raise LabError(f"Node '{node_id}' of the lab '{lab.name}' is not running: run 'make up'.")
 
 
 def stream_on_node(

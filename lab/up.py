@@ -16,7 +16,9 @@ from lab.config import BUILD, ROOT, Lab, LabError, write_own_topology
 from lab.progress import Deadline, Progress, stream
 
 DIST = BUILD / "dist"
-STEPS = 8
+STEPS = 7
+# Those of :func:`prepare` alone.
+PREPARE_STEPS = 3
 
 # The first answer of a fresh fleet: minions offer their key every 2 s and the master then starts
 # its workers' caches. Seen: 15 s for 8 nodes on 2 cores.
@@ -37,14 +39,11 @@ def up(lab: Lab, version: str | None, nodes_only: bool = False) -> int:
     :raises LabError: naming what is wrong and what to do, when a step fails.
     """
     progress = Progress(STEPS)
-    with progress.step("checking this machine"):
-        checks.check_all(lab)
     prepare(lab, version, progress)
     with progress.step(f"starting {len(lab.nodes)} nodes"):
         if machines.settled(lab):
             progress.say("all run, and as the tree has them")
         else:
-            engine.ensure_network(lab)
             machines.up(lab, progress)
     with progress.step("waiting for every minion to answer"):
         await_minions(lab, progress)
@@ -60,19 +59,34 @@ def up(lab: Lab, version: str | None, nodes_only: bool = False) -> int:
 
 
 def prepare(lab: Lab, version: str | None, progress: Progress) -> None:
-    """Make what the nodes are made from: wheels, images, the release, the login key."""
+    """Make what the nodes are made from: wheels, images, the release, the network, the login key.
+
+    :raises LabError: before anything is made, when the lab cannot be made on this machine.
+    """
+    with progress.step("checking this machine"):
+        checks.check_all(lab)
     with progress.step("wheels for every Python of the topology"):
         wheels.build(wheels.pythons(lab), progress.say)
         wheels.fetch_mongod(progress.say)
-        machines.ensure_ssh_key()
-        DIST.mkdir(parents=True, exist_ok=True)
-        write_own_topology(lab)
     # The images wait for disk and network where the release wants the processor.
     with progress.step("node images and the release"), ThreadPoolExecutor() as pool:
         release = pool.submit(build_release, version, progress.say)
         for platform in images.missing(lab):
             images.build(lab, platform, progress.say)
         release.result()
+        machines.ensure_ssh_key()
+        write_own_topology(lab)
+        engine.ensure_network(lab)
+
+
+def prepare_virtual_machines(lab: Lab, version: str | None, progress: Progress) -> None:
+    """Make what virtual machines are provisioned from: wheels for all platforms, the release."""
+    with progress.step("wheels for every Python of the topology"):
+        wheels.build(wheels.pythons(lab, everything=True), progress.say)
+        wheels.fetch_mongod(progress.say)
+    with progress.step("the release"):
+        build_release(version, progress.say)
+        write_own_topology(lab)
 
 
 def build_release(version: str | None, say: Callable[[str], None]) -> None:
@@ -81,6 +95,7 @@ def build_release(version: str | None, say: Callable[[str], None]) -> None:
     :raises LabError: among others when there is a release of that version with other content.
     """
     wanted = version or default_release()
+    DIST.mkdir(parents=True, exist_ok=True)
     if version is None and (DIST / f"counterapp-{wanted}.tar.gz").exists():
         return
     environment = {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"}
@@ -133,8 +148,15 @@ def rollout(lab: Lab, release: str | None, progress: Progress) -> None:
 
 def status(lab: Lab) -> dict[str, Any]:
     """Return what ``salt-run counterapp.status`` knows of the cluster."""
-    text = machines.on_node(lab, lab.master.id, ["salt-run", "counterapp.status", "--out=json"])
-    return _json(text)
+    # A silent node makes its exit code 1, and is in the table all the same.
+    command = ["salt-run", "counterapp.status", "--out=json"]
+    state = _json(machines.on_node(lab, lab.master.id, command, check=False))
+    if "nodes" not in state:
+        raise LabError(
+            "The master does not tell the cluster's state: run 'make run ARGS=counterapp.status' "
+            "to see why."
+        )
+    return state
 
 
 def down(lab: Lab) -> None:
