@@ -215,6 +215,11 @@ def _volume_dir():
 
 def _find_release(release):
     """Return version and archive of the release to roll out; see :py:func:`preflight`."""
+    if isinstance(release, float):
+        raise CommandExecutionError(
+            f"the release came as the number {release} (1.10 would become 1.1): write it as "
+            """text, release='"1.10"' or pillar='{"release": "1.10"}'"""
+        )
     known = {each["version"]: each["path"] for each in releases()}
     version = release or current_release() or next(reversed(known), None)
     where = f"{_dist_dir()} or {_volume_dir()}"

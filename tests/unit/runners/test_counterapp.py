@@ -97,6 +97,10 @@ class TestReleases:
         runners.utils["fleet.apply"] = lambda *_args, **_kwargs: {}
         assert runners["counterapp.plan"]()["release"] == "0.10.0"
 
+    def test_a_release_that_came_as_a_number_is_not_guessed_at(self, runners):
+        (reason,) = runners["counterapp.plan"](release=1.1)["failed"]
+        assert "came as the number 1.1" in reason
+
     def test_the_fleets_release_comes_before_a_newer_build(self, runners):
         for version in ("0.9.0", "0.10.0"):
             release_archive.archive(runners.dist, version)
