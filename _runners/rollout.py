@@ -64,7 +64,7 @@ def planned(stage=None):
     in which they are to be touched, and
 
     * ``prepare``: ``fresh``, the nodes on which nothing of their role runs;
-    * ``storage``: ``clients``, nodes that only mount;
+    * ``storage``: ``clients``, nodes that can follow all at once;
     * ``db``: ``initialized``, ``members``;
     * ``web``: ``serving``, the balancers that send traffic; ``strayed``, nodes without anything to
       do that a rollout which died has left drained;
@@ -111,7 +111,12 @@ def _plan_prepare(nodes):
 
 def _plan_storage(nodes):
     keepers = _pending(nodes, ["storage", "gluster"], "storage")
-    clients = [node for node in _pending(nodes, ["gluster"]) if node not in keepers]
+    volume = _settings()["gluster"]["volume"]
+    found = _fleet("everyone", keepers, "gluster.volumes")["answers"].values()
+    if not any(isinstance(volumes, list) and volume in volumes for volumes in found):
+        # The first one makes the volume; nobody uses it yet whom the others could hurt.
+        keepers = keepers[:1]
+    clients = [node for node in _pending(nodes, ["storage", "gluster"]) if node not in keepers]
     return {"todo": keepers, "clients": clients}
 
 
@@ -385,6 +390,7 @@ def drain(node):
         chosen = _settings()
         kwarg = {
             "timeout": chosen["web"]["drain_timeout"],
+            "lease": chosen["web"]["drain_lease"],
             "min_in_service": chosen["web"]["min_in_service"],
         }
         balancers = _serving()
@@ -414,12 +420,18 @@ def web_ready(node, release):
     """
     Wait until a web node is ready with a release, and stays so for ``web:min_healthy_time``.
 
+    node
+        A minion ID, or a list of them to wait for at once.
+    release
+        The version that must answer.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt-run rollout.web_ready web-1 1.4.0
     """
+    nodes = [node] if isinstance(node, str) else list(node)
 
     def act():
         web = _settings()["web"]
@@ -429,10 +441,11 @@ def web_ready(node, release):
             "hold": web["min_healthy_time"],
         }
         patience = web["ready_timeout"] + web["min_healthy_time"]
-        seen = _fleet("ask", [node], "counterapp.wait_ready", kwarg=kwarg, timeout=patience)[node]
-        return f"ready with {seen['release']} after {seen['waited']} s"
+        found = _fleet("ask", nodes, "counterapp.wait_ready", kwarg=kwarg, timeout=patience)
+        return {each: f"ready after {seen['waited']} s" for each, seen in found.items()}
 
-    return _step("web", node, f"waiting until it is ready with release {release}", act)
+    step = f"waiting until ready with release {release}"
+    return _step("web", ", ".join(nodes), step, act)
 
 
 def rejoin(node):

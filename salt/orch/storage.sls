@@ -1,4 +1,5 @@
-# Storage nodes one after the other: the first one makes the volume. Then everybody mounts it.
+# Storage nodes one after the other; where there is no volume yet the first one makes it, and the
+# others follow together with those who only mount.
 {%- from 'orch/plan.jinja' import checked with context %}
 {%- set plan = salt['saltutil.runner']('rollout.planned', arg=['storage']) %}
 {{- checked(plan) }}
@@ -30,7 +31,7 @@ The volume is healthy:
 
 {%- if plan.clients %}
 
-The other nodes mount the volume:
+The others mount the volume:
   salt.runner:
     - name: rollout.apply
     - stage: storage
@@ -38,7 +39,7 @@ The other nodes mount the volume:
     - sls: gluster
     - require:
       - salt: {{ previous.step }}
-{%-   set previous.step = 'The other nodes mount the volume' %}
+{%-   set previous.step = 'The others mount the volume' %}
 {%- endif %}
 
 The release lies on the volume:

@@ -15,19 +15,15 @@ The web nodes have their states:
     - sls: web
     - pillar:
         release: {{ plan.release | json }}
-{%-   set previous.step = 'The web nodes have their states' %}
 
-{%-   for node in plan.todo %}
-
-{{ node }} is ready:
+The web nodes are ready:
   salt.runner:
     - name: rollout.web_ready
-    - node: {{ node }}
+    - node: {{ plan.todo | json }}
     - release: {{ plan.release | json }}
     - require:
-      - salt: {{ previous.step }}
-{%-     set previous.step = node ~ ' is ready' %}
-{%-   endfor %}
+      - salt: The web nodes have their states
+{%-   set previous.step = 'The web nodes are ready' %}
 
 {%- elif plan.todo %}
 

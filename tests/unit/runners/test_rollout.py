@@ -10,6 +10,15 @@ from tests.support.loading import load
 ledger = load("_utils/ledger.py")
 
 
+THREE_KEEPERS = {
+    "boss": ("127.0.0.10", ["master", "lb"]),
+    "one": ("127.0.0.11", ["web"]),
+    "data-a": ("127.0.0.13", ["db", "storage"]),
+    "data-b": ("127.0.0.14", ["storage"]),
+    "data-c": ("127.0.0.15", ["storage"]),
+}
+
+
 @pytest.fixture
 def running(runners):
     """A rollout that has its lock and plan, and answers of minions to go by."""
@@ -27,9 +36,9 @@ def running(runners):
     )
     state = runners.opts["counterapp_state"]
     assert runners["counterapp.lock"]()["taken_from"] is None
-    nodes = runners["counterapp.topology"]()["nodes"]
 
     def plan(pending):
+        nodes = runners["counterapp.topology"]()["nodes"]
         made = {
             node: {
                 "roles": entry["roles"],
@@ -74,6 +83,26 @@ def running(runners):
 
 def member(state, initialized=True):
     return {"state": state, "initialized": initialized, "members": []}
+
+
+class TestStorage:
+    @pytest.fixture(autouse=True)
+    def _three_keepers(self, running):
+        nodes = dict(THREE_KEEPERS)
+        running.write_topology(nodes)
+        running.plan({name: ["gluster.mount"] for name in nodes})
+
+    def test_the_first_makes_the_volume_and_all_others_follow(self, running):
+        running.answers["gluster.volumes"] = {"data-a": [], "data-b": []}
+        planned = running["rollout.planned"]("storage")
+        assert planned["todo"] == ["data-a"]
+        assert planned["clients"] == ["boss", "one", "data-b", "data-c"]
+
+    def test_where_there_is_one_its_nodes_take_turns(self, running):
+        running.answers["gluster.volumes"] = {"data-b": ["shared"]}
+        planned = running["rollout.planned"]("storage")
+        assert planned["todo"] == ["data-a", "data-b", "data-c"]
+        assert planned["clients"] == ["boss", "one"]
 
 
 class TestDatabase:
@@ -215,7 +244,7 @@ class TestWeb:
         del running.answers["counterapp.wait_ready"]["two"]
         done = running["rollout.undo_web"]()
         assert done["retcode"] == 1
-        assert "two: waiting until it is ready with release 1.0" in done["failed"][0]
+        assert "two: waiting until ready with release 1.0" in done["failed"][0]
         assert [nodes for nodes, *_ in applied] == [["two"], ["one"]]
         # Its place is kept for it; the balancers' checks say when it may serve.
         assert ("haproxy.ready", ["lb-a"], ["web", "two"]) in running.asked

@@ -129,7 +129,7 @@ def test_each_stage_file_is_part_of_the_rollout():
         (
             "web",
             {"todo": ["web-1", "web-2"], "serving": [], "strayed": []},
-            ["rollout.apply", "rollout.web_ready", "rollout.web_ready"],
+            ["rollout.apply", "rollout.web_ready"],
         ),
         (
             "web",
