@@ -17,6 +17,7 @@ before the reload.
 import contextlib
 import os
 import pathlib
+import sys
 import tempfile
 import time
 
@@ -244,7 +245,51 @@ def may_drain(backend, server, min_in_service=1, socket=None):
     return {"allowed": allowed, "others": others, "reason": reason}
 
 
-def drain(backend, server, timeout=30, min_in_service=1, socket=None):
+def _lease_unit(backend, server):
+    return f"haproxy-lease-{backend}-{server}"
+
+
+def _arm(backend, server, lease, socket):
+    """Let systemd put the server back after ``lease`` seconds, whatever becomes of its drainer."""
+    release = (
+        str(pathlib.Path(sys.executable).with_name("salt-call")),
+        "--local",
+        "--log-level=error",
+        "haproxy.ready",
+        backend,
+        server,
+        f"socket={_address(socket)}",
+    )
+    _disarm(backend, server)
+    done = __salt__["cmd.run_all"](
+        [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={_lease_unit(backend, server)}",
+            f"--on-active={lease}s",
+            "--timer-property=AccuracySec=1s",
+            *release,
+        ],
+        python_shell=False,
+    )
+    if done["retcode"] != 0:
+        raise CommandExecutionError(
+            f"the lease of {backend}/{server} cannot be set, so it is not drained: {done['stderr']}"
+        )
+
+
+def _disarm(backend, server):
+    if salt.utils.path.which("systemctl"):
+        # Not there is as good as stopped, and when the lease itself calls this its timer has run.
+        __salt__["cmd.run_all"](
+            ["systemctl", "stop", f"{_lease_unit(backend, server)}.timer"],
+            python_shell=False,
+            ignore_retcode=True,
+        )
+
+
+def drain(backend, server, timeout=30, min_in_service=1, socket=None, lease=None):
     """
     Give a server no new sessions and wait until its present ones have ended.
 
@@ -261,6 +306,9 @@ def drain(backend, server, timeout=30, min_in_service=1, socket=None):
         from ever being drained.
     socket
         HAProxy's stats socket; see the top of this page for the default.
+    lease
+        Seconds after which the server is put back by itself, unless :py:func:`ready` was called
+        before: whoever drains it may die. Needs systemd on the minion. None: it stays drained.
 
     Returns the server as :py:func:`servers` does, with ``changed`` (False when it was drained
     already) and ``waited`` (seconds) added.
@@ -279,6 +327,8 @@ def drain(backend, server, timeout=30, min_in_service=1, socket=None):
     verdict = may_drain(backend, server, min_in_service, socket)
     if not verdict["allowed"]:
         raise CommandExecutionError(verdict["reason"])
+    if lease is not None:
+        _arm(backend, server, _seconds("lease", lease), socket)
     if before != "drain":
         _ask("set_server_state", socket, backend, server, "drain")
     try:
@@ -286,6 +336,7 @@ def drain(backend, server, timeout=30, min_in_service=1, socket=None):
     except CommandExecutionError as error:
         if before == "drain":
             raise
+        _disarm(backend, server)
         _ask("set_server_state", socket, backend, server, before)
         raise CommandExecutionError(f"{error}; it was put back to '{before}'") from error
     return {**entry, "changed": before != "drain"}
@@ -352,7 +403,9 @@ def ready(backend, server, socket=None):
 
         salt 'lb-*' haproxy.ready web web-1
     """
-    return set_state(backend, server, "ready", socket)
+    entry = set_state(backend, server, "ready", socket)
+    _disarm(backend, server)
+    return entry
 
 
 def wait_up(backend, server, timeout=30, socket=None):

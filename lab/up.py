@@ -166,6 +166,14 @@ def down(lab: Lab) -> None:
         shutil.rmtree(lab.directory)
 
 
+def traces(lab: Lab) -> list[str]:
+    """Return everything of the lab that is on this machine, apart from images and releases."""
+    found = [f"container {name}" for c in engine.containers(lab) for name in c["Names"]]
+    found += [f"network {n['name']}" for n in engine.networks() if n["name"] == lab.name]
+    found += [str(p) for p in (lab.directory, machines.vagrant_state(lab)) if p.exists()]
+    return found
+
+
 def clean(lab: Lab) -> None:
     """Remove the lab, the images and everything that was built."""
     down(lab)

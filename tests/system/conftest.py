@@ -53,13 +53,13 @@ class Traffic:
 class Cluster:
     """The lab under test, and the ways to look at it and to hurt it."""
 
-    def __init__(self) -> None:
-        self.lab: Lab = load(name=NAME, network=NETWORK)
+    def __init__(self, name: str, network: str, topology: str) -> None:
+        self.lab: Lab = load(name=name, topology_name=topology, network=network)
         self.environment = {
             **os.environ,
-            "LAB": NAME,
-            "LAB_NETWORK": NETWORK,
-            "TOPOLOGY": "default",
+            "LAB": name,
+            "LAB_NETWORK": network,
+            "TOPOLOGY": topology,
             "VERSION": "",
         }
 
@@ -182,10 +182,10 @@ class Cluster:
 
     def stop(self, node: str) -> None:
         """Pull the plug: nothing on the node gets to say goodbye."""
-        engine.podman("kill", "--signal", "KILL", f"{NAME}-{node}")
+        engine.podman("kill", "--signal", "KILL", f"{self.lab.name}-{node}")
 
     def start(self, node: str) -> None:
-        engine.podman("start", f"{NAME}-{node}")
+        engine.podman("start", f"{self.lab.name}-{node}")
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until ``condition`` holds; an exception of a server that is away counts as no."""
@@ -223,10 +223,30 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def nodes():
+def start_cluster():
+    """A context manager for a lab that is gone before and after, whatever was left of it."""
+
+    @contextmanager
+    def start(name: str, network: str, topology: str) -> Iterator[Cluster]:
+        cluster = Cluster(name, network, topology)
+        up.down(cluster.lab)
+        try:
+            yield cluster
+        finally:
+            up.down(cluster.lab)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def nodes(start_cluster):
     """Bare nodes that answer the master. The first `make up` is killed half-way."""
-    cluster = Cluster()
-    up.down(cluster.lab)
+    with start_cluster(NAME, NETWORK, "default") as cluster:
+        start_killed(cluster)
+        yield cluster
+
+
+def start_killed(cluster: Cluster) -> None:
     seen = []
 
     def half_way(line: str) -> bool:
@@ -238,8 +258,6 @@ def nodes():
     assert killed.code == -9, killed.text
     run = cluster.tool("up", "--nodes-only")
     assert run.code == 0, run.text
-    yield cluster
-    up.down(cluster.lab)
 
 
 @dataclass

@@ -47,6 +47,26 @@ def test_the_service_survives_the_loss_of_a_node(cluster, role):
     assert cluster.count(counter) == count
 
 
+def test_a_server_whose_drainer_died_comes_back_when_its_lease_ends(cluster):
+    balancer, server = cluster.with_role("lb")[0], cluster.with_role("web")[0]
+
+    def admin():
+        return cluster.salt(balancer, "haproxy.server_state", "web", server)[balancer]["admin"]
+
+    drained = cluster.salt(balancer, "haproxy.drain", "web", server, "lease=8")[balancer]
+    assert drained["admin"] == "drain"
+    assert admin() == "drain"
+    cluster.until(f"{server} is back", lambda: admin() == "ready", 40)
+
+
+def test_a_server_that_was_put_back_has_no_lease_left(cluster):
+    balancer, server = cluster.with_role("lb")[0], cluster.with_role("web")[0]
+    cluster.salt(balancer, "haproxy.drain", "web", server, "lease=300")
+    cluster.salt(balancer, "haproxy.ready", "web", server)
+    timers = cluster.on(balancer, "systemctl", "list-timers", "--all", "--no-legend")
+    assert "haproxy-lease" not in timers
+
+
 def test_the_fleet_converges_after_the_losses(cluster):
     code, output = cluster.rollout()
     assert code == 0, output
