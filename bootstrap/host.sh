@@ -59,7 +59,9 @@ install_python() {
     check_disk
     say "making .venv from requirements/dev.txt (about a minute)"
     /usr/bin/python3 -m venv --clear .venv
-    .venv/bin/pip install --disable-pip-version-check --require-hashes --requirement requirements/dev.txt |
+    # --no-deps: the lock is complete but for timelib, see requirements/lock.
+    .venv/bin/pip install --disable-pip-version-check --require-hashes --no-deps \
+        --requirement requirements/dev.txt |
         while read -r word rest; do case $word in Collecting | Building | Installing) say "$word ${rest:0:60}" ;; esac done
     printf '%s\n' "$wanted" >.venv/installed
 }
