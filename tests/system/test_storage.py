@@ -24,7 +24,8 @@ def test_the_volume_has_as_many_replicas_as_storage_nodes_up_to_three(cluster):
     keepers = cluster.with_role("storage")
     info = cluster.salt(keepers[0], "gluster.info", "shared")[keepers[0]]
     assert info["replica"] == min(3, len(keepers))
-    assert {brick["host"] for brick in info["bricks"]} == set(keepers)
+    addresses = {cluster.lab.node(keeper).address for keeper in keepers}
+    assert {brick["host"] for brick in info["bricks"]} == addresses
 
 
 def test_a_restart_of_the_minion_leaves_the_mount_alone(cluster):
