@@ -61,8 +61,10 @@ install_python() {
     /usr/bin/python3 -m venv --clear .venv
     # --no-deps: the lock is complete but for timelib, see requirements/lock.
     .venv/bin/pip install --disable-pip-version-check --require-hashes --no-deps \
-        --requirement requirements/dev.txt |
-        while read -r word rest; do case $word in Collecting | Building | Installing) say "$word ${rest:0:60}" ;; esac done
+        --requirement requirements/dev.txt 2>.venv/pip.log |
+        while read -r word rest; do
+            case $word in Collecting | Building | Installing) say "$word ${rest:0:60}" ;; esac
+        done || die "pip failed: $(tail -n 5 .venv/pip.log)"
     printf '%s\n' "$wanted" >.venv/installed
 }
 
