@@ -14,7 +14,7 @@ PACKAGES=(
     chromium haproxy libcurl4 shellcheck
 )
 # What the packages below and the .venv take, and the lab after them.
-FREE_GIB=8
+FREE_GIB=9
 
 say() { printf 'host: %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

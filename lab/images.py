@@ -109,13 +109,23 @@ def build(lab: Lab, platform: str, say: Say) -> None:
         )
     finally:
         tar.unlink(missing_ok=True)
+    remove_replaced()
 
 
-def remove(lab: Lab) -> None:
-    """Remove the images of every platform of the topology file."""
-    for platform in lab.platforms:
-        if _label(platform) is not None:
-            engine.podman("rmi", "--force", name(platform))
+def remove() -> None:
+    """Remove every image that was made here, those that newer ones have replaced too."""
+    found = engine.podman("images", "--quiet", "--no-trunc", "--filter", f"label={_INPUTS_LABEL}")
+    if found:
+        engine.podman("rmi", "--force", *sorted(set(found.split())))
+
+
+def remove_replaced() -> None:
+    """Remove the images that newer ones have replaced, unless a node still runs on one."""
+    filters = ("--filter", f"label={_INPUTS_LABEL}", "--filter", "dangling=true")
+    for image in set(engine.podman("images", "--quiet", "--no-trunc", *filters).split()):
+        users = engine.podman("ps", "--all", "--quiet", "--filter", f"ancestor={image}")
+        if not users.strip():
+            engine.podman("rmi", image)
 
 
 def _label(platform: str) -> str | None:

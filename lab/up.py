@@ -177,7 +177,7 @@ def traces(lab: Lab) -> list[str]:
 def clean(lab: Lab) -> None:
     """Remove the lab, the images and everything that was built."""
     down(lab)
-    images.remove(lab)
+    images.remove()
     if BUILD.exists():
         shutil.rmtree(BUILD)
 
