@@ -15,6 +15,8 @@ from lab import engine, wheels
 from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
 from lab.progress import Progress, stream
 
+# Where Vagrant keeps its port leases; in its log only when it fails on one.
+_LEASES = "fp-leases"
 SSH_KEY = BUILD / "ssh" / "id_ed25519"
 
 
@@ -55,12 +57,17 @@ def up(lab: Lab, progress: Progress) -> None:
         if match and match[2].startswith(telling):
             progress.say(f"{match[1]}: {match[2].rstrip('.')}")
 
-    stream(
-        ["vagrant", "up", "--provision"],
-        on_line,
-        lab.directory / "vagrant-up.log",
-        environment(lab),
-    )
+    log = lab.directory / "vagrant-up.log"
+    try:
+        stream(["vagrant", "up", "--provision"], on_line, log, environment(lab))
+    except LabError:
+        # Vagrant 2.3 leases the SSH port of each node for 60 s. When nodes that start at once take
+        # longer than that, two of them remove the same old lease, and the second one ends in
+        # ENOENT. What came up stays up; the next run brings up the rest.
+        if _LEASES not in log.read_text():
+            raise
+        progress.say("Vagrant tripped over its own port leases: going on where it stopped")
+        stream(["vagrant", "up", "--provision"], on_line, log, environment(lab))
 
 
 def settled(lab: Lab) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any
 
 from lab import checks, engine, events, images, machines, summary, wheels
 from lab.config import BUILD, ROOT, Lab, LabError, write_own_topology
@@ -65,6 +66,26 @@ def prepare(lab: Lab, version: str | None, progress: Progress) -> None:
     """
     with progress.step("checking this machine"):
         checks.check_all(lab)
+        lock = take_build_lock(progress.say)
+    try:
+        _prepare(lab, version, progress)
+    finally:
+        lock.close()
+
+
+def take_build_lock(say: Callable[[str], None]) -> IO[str]:
+    """Wait until no other run builds in this checkout; closing what it returns frees the lock."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    lock = (BUILD / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("waiting for another run that builds in this checkout")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _prepare(lab: Lab, version: str | None, progress: Progress) -> None:
     with progress.step("wheels for every Python of the topology"):
         wheels.build(wheels.pythons(lab), progress.say)
         wheels.fetch_mongod(progress.say)

@@ -1,0 +1,63 @@
+"""How the lab copes with another run beside it, and with Vagrant's own race."""
+
+import dataclasses
+import fcntl
+
+import pytest
+
+from lab import engine, machines, up
+from lab.config import LabError, load
+from lab.progress import Progress
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.config.BUILD", tmp_path)
+    monkeypatch.setattr(engine, "containers", lambda _lab: [])
+    return dataclasses.replace(load(name="counterapp"), name="elsewhere")
+
+
+@pytest.fixture
+def vagrant(tmp_path, monkeypatch):
+    """A `vagrant` that fails with the given words the first time, and works the second."""
+
+    def install(words):
+        script = tmp_path / "bin" / "vagrant"
+        script.parent.mkdir()
+        script.write_text(
+            f"#!/bin/sh\necho run >>{tmp_path}/runs\n"
+            f"[ $(wc -l <{tmp_path}/runs) -gt 1 ] || {{ echo '{words}'; exit 1; }}\n"
+        )
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+        return tmp_path / "runs"
+
+    return install
+
+
+def test_a_lost_port_lease_is_tried_once_more(lab, vagrant, capsys):
+    runs = vagrant("No such file or directory - /root/.vagrant.d/data/fp-leases/127_0_0_1_2204")
+    machines.up(lab, Progress(1))
+    assert runs.read_text() == "run\nrun\n"
+    assert "going on where it stopped" in capsys.readouterr().out
+
+
+def test_any_other_failure_of_vagrant_is_reported_at_once(lab, vagrant):
+    runs = vagrant("the image is broken")
+    with pytest.raises(LabError, match="the image is broken"):
+        machines.up(lab, Progress(1))
+    assert runs.read_text() == "run\n"
+
+
+def test_one_run_at_a_time_builds_in_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(up, "BUILD", tmp_path)
+    said = []
+    with (
+        up.take_build_lock(said.append),
+        (tmp_path / ".lock").open("w") as other,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with up.take_build_lock(said.append):
+        pass
+    assert said == []
