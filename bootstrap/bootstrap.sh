@@ -172,8 +172,15 @@ make_key() { # make_key minion|master: the daemon would make it later, we name i
     say "making the key of this $1"
     install -d -m 700 "$directory"
     # `salt-key --gen-keys` of 3008.3 writes the pair and then ends in a traceback.
+    # Made aside, the public half put in place last: where it is, the pair is whole. Salt itself
+    # leaves a lone private key of an interrupted run as it is.
+    rm -rf "$directory.new"
+    install -d -m 700 "$directory.new"
     "$PREFIX/bin/python" -c 'import sys, salt.crypt; salt.crypt.write_keys(*sys.argv[1:3], 2048)' \
-        "$directory" "$1"
+        "$directory.new" "$1"
+    mv -f "$directory.new/$1.pem" "$directory/$1.pem"
+    mv -f "$directory.new/$1.pub" "$directory/$1.pub"
+    rmdir "$directory.new"
 }
 
 # --- Commands ----------------------------------------------------------------------------------
@@ -224,6 +231,9 @@ fingerprint)
 esac
 
 [ "$(id -u)" = 0 ] || die "must run as root: use sudo."
+# A run whose operator was killed goes on on the node: it finishes before the next one looks.
+exec 9>/run/counterapp-bootstrap.lock
+flock 9
 SALT_CHANGED=no
 MINION_CHANGED=no
 
