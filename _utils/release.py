@@ -149,6 +149,9 @@ def _walk(archive, target):
                         _write(target, parts[1:], [manifest])
                     continue
                 files[relative] = _copy(tar.extractfile(member), target, parts[1:])
+            # The sum of the whole stream stands at its end, behind where the tar's members stop.
+            while tar.fileobj.read(1 << 20):
+                pass
     except (tarfile.TarError, zlib.error, EOFError) as error:
         raise ValueError(f"{archive}: damaged, or no .tar.gz archive at all ({error})") from error
     except OSError as error:
