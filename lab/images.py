@@ -123,7 +123,9 @@ def remove_replaced() -> None:
     """Remove the images that newer ones have replaced, unless a node still runs on one."""
     filters = ("--filter", f"label={_INPUTS_LABEL}", "--filter", "dangling=true")
     for image in set(engine.podman("images", "--quiet", "--no-trunc", *filters).split()):
-        users = engine.podman("ps", "--all", "--quiet", "--filter", f"ancestor={image}")
+        # The filter finds nothing for an ID that is written with its kind in front.
+        ancestor = image.removeprefix("sha256:")
+        users = engine.podman("ps", "--all", "--quiet", "--filter", f"ancestor={ancestor}")
         if not users.strip():
             engine.podman("rmi", image)
 
