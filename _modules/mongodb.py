@@ -952,6 +952,9 @@ def user_exists(name, database="admin"):
     """
     Return whether the user ``name`` of ``database`` exists.
 
+    name, database
+        The user, and the database that it is known in.
+
     CLI Example:
 
     .. code-block:: bash

@@ -41,47 +41,52 @@ def __virtual__():
     return __virtualname__
 
 
-def peered(name, peers, timeout=60):
-    """
-    Have these hosts in one pool with the node that this runs on, all connected.
-
-    Hosts that lack are probed, then each is waited for: a probed peer cannot be used at once. May
-    run on several of the hosts at the same time. Peers that are not named here are left alone.
-
-    name
-        A label, for the state's ID only.
-    peers
-        List of host names or addresses; this node itself may be among them.
-    timeout
-        Seconds to go on probing and waiting until all are connected.
-    """
-    ret = {"name": name, "result": True, "changes": {}, "comment": ""}
-    try:
-        found = __salt__["gluster.find_peers"](peers)
-        missing = [host for host, seen in found.items() if not seen["member"]]
-        if __opts__["test"] and missing:
-            ret["result"], ret["changes"] = None, {"probed": missing}
-            ret["comment"] = f"{', '.join(missing)} would be probed"
-            return ret
-        if missing:
-            added = __salt__["gluster.gather"](peers, timeout=timeout)
-            ret["changes"] = {"probed": added} if added else {}
-        __salt__["gluster.wait_peers"](peers, timeout=0 if __opts__["test"] else timeout)
-    except CommandExecutionError as error:
-        return _failed(ret, error)
-    ret["comment"] = f"{', '.join(peers)} are in the pool and connected"
-    return ret
-
-
 def volume_present(
-    name, bricks, replica=1, options=None, started=True, force=False, timeout=60, arbiter=0
+    name,
+    bricks,
+    replica=1,
+    options=None,
+    started=True,
+    force=False,
+    timeout=60,
+    arbiter=0,
+    disperse=0,
+    redundancy=0,
+    remove_bricks=False,
+    reset_strays=False,
+    data_timeout=600,
 ):
     """
     Have a volume of these bricks, with these options, started with all bricks online (or stopped).
 
-    Creates what is missing, sets options that differ, starts or stops it, and on a started volume
-    starts brick processes that are gone. A volume that exists with other bricks or other counts is
-    refused, with the difference, and left as it is. Options that are not named are left alone.
+    Creates what is missing, sets options that differ, starts or stops it, starts brick processes
+    that are gone, and brings a volume of another layout to the declared one where no step of the
+    way leaves fewer good copies than both layouts have:
+
+    - the number of copies raised (an arbiter may be what is added) or lowered,
+    - one brick of a set replaced by another,
+    - whole sets added (:py:func:`rebalanced` spreads the files over them) and, if asked for, taken
+      out after their data has been moved off.
+
+    A change waits up to ``timeout`` for the copies that it relies on to be online and healed, and
+    afterwards up to ``data_timeout`` for new copies to be complete. Everything else is refused with
+    the reason, and the volume left as it is: another type, bricks put into other sets, an arbiter
+    to become a full copy or a full copy an arbiter, two bricks of a set replaced at once, changes
+    of several kinds at once, any change of a volume that is declared stopped.
+
+    .. code-block:: yaml
+
+        shared:
+          gluster.volume_present:
+            - replica: 3
+            - arbiter: 1
+            - bricks:
+              - db-1:/srv/gluster/shared/brick
+              - db-2:/srv/gluster/shared/brick
+              - db-3:/srv/gluster/shared/arbiter
+            - options:
+                network.ping-timeout: 10
+            - reset_strays: true
 
     name
         The volume's name.
@@ -92,43 +97,76 @@ def volume_present(
     replica
         Copies of each file.
     options
-        Dict of full option names to values; booleans become ``on`` and ``off``.
+        Dict of full option names to values; booleans become ``on`` and ``off``. Names and values
+        are checked before anything is done. Options that are not named are left alone.
     started
         False for a volume that is to be stopped.
     force
-        When creating, also take bricks on a root file system.
+        Also take bricks on a root file system, several of one set on one host, and such as were
+        part of a volume before, with the files that they hold.
     timeout
-        Seconds to wait for all bricks to be online.
+        Seconds to wait for all bricks to be online and, before copies change, healed.
     arbiter
         1 if the last brick of each set of three is to hold names and metadata only.
+    disperse
+        Instead of copies, erasure coding over each run of this many bricks.
+    redundancy
+        How many bricks of each such run may be lost; less than half of them.
+    remove_bricks
+        True to take out whole sets that are not declared any more. The files of the volume that
+        they hold are moved to the other sets first.
+    reset_strays
+        True to reset options that are set on the volume and not declared here. Those that glusterd
+        sets by itself or by commands of their own, and ``user.*``, are left alone.
+    data_timeout
+        Seconds to wait for data: until new copies are complete, or sets to go are empty. Copying
+        and moving go on after them, and the next run of this state waits for the same move.
     """
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
     try:
         declared = {
-            "bricks": __utils__["gluster.layout"](bricks, replica, arbiter),
+            "bricks": __utils__["gluster_declared.layout"](
+                bricks, replica, arbiter, disperse, redundancy
+            ),
             "replica": replica,
             "arbiter": arbiter,
-            "options": __utils__["gluster.option_values"](options),
+            "disperse": disperse,
+            "redundancy": redundancy,
+            "remove": remove_bricks,
+            "options": __utils__["gluster_declared.option_values"](options),
+            "reset_strays": reset_strays,
             "started": started,
         }
         plan = _volume_plan(name, declared)
         if __opts__["test"]:
+            _check_layout_change(name, plan, timeout=0)
             ret["result"], ret["changes"] = None if plan else True, plan
             verb = "would be created" if "volume" in plan else "would be changed"
-            ret["comment"] = f"Volume {name} {verb if plan else 'is as declared'}"
+            ret["comment"] = f"Volume {name} {verb if plan else 'is as declared'}{_words(plan)}"
             return ret
         while plan:
             step, change = next(iter(plan.items()))
+            if step == "layout":
+                change = change[:1]
             try:
-                _volume_step(name, declared, step, change, force, timeout)
-                ret["changes"][step] = change
+                if step == "layout":
+                    _check_layout_change(name, plan, timeout)
+                _volume_step(ret, name, declared, step, change, force, timeout, data_timeout)
             except CommandExecutionError:
                 # The same state on another node may have done this very step meanwhile.
-                if step in _volume_plan(name, declared):
+                if _is_planned(_volume_plan(name, declared), step, change):
                     raise
+                if "migration" in ret["changes"]:
+                    _record(ret, step, change)
+            else:
+                _record(ret, step, change)
+            if step == "layout":
+                __salt__["gluster.wait_online"](name, timeout=timeout, bricks=declared["bricks"])
             plan = _volume_plan(name, declared)
-            if step in plan:
+            if _is_planned(plan, step, change):
                 raise CommandExecutionError(f"volume {name} still differs: {plan}")
+            if step == "layout" and change[0]["action"] in ("raise", "replace"):
+                __salt__["gluster.wait_healed"](name, timeout=data_timeout, launch=True)
         if started:
             __salt__["gluster.wait_online"](name, timeout=timeout)
     except CommandExecutionError as error:
@@ -136,68 +174,64 @@ def volume_present(
     verb = "was created" if "volume" in ret["changes"] else "was changed"
     if not ret["changes"]:
         verb = "is as declared"
-    ret["comment"] = f"Volume {name} {verb}"
+    ret["comment"] = f"Volume {name} {verb}{_words(ret['changes'])}"
     return ret
 
 
-def mounted(name, volume, servers, options=None, remount=False, timeout=90):
+def volume_absent(name, confirm=None):
     """
-    Have a volume mounted now and after every boot, by a systemd mount unit.
+    Have no volume of this name: it is stopped, which fails all its mounts, and deleted.
 
-    systemd runs the mount, so that restarting the minion never takes it away. The unit is ordered
-    after the network and after a glusterd of the same node. systemd has no retry for mounts; here a
-    failed one starts a companion service, ``<unit>-retry.service``, that starts it again every ten
-    seconds until it succeeds, so a whole site may boot in any order. A volume that is gone does not
-    hold up the boot (``nofail``); a unit that needs it says ``RequiresMountsFor=``.
+    The files stay on the bricks, in their directories, but no longer as a volume. A directory that
+    was a brick is taken for a new one only with ``force``.
 
-    Never mounts twice, and mounts anew only if the process that served the mount has died, or if
-    told by ``remount``. Units that differ are rewritten and hold from the next mount on.
+    .. code-block:: yaml
+
+        old:
+          gluster.volume_absent:
+            - confirm: old
 
     name
-        The mount point, an absolute path. systemd makes the directory.
-    volume
         The volume's name.
-    servers
-        List of hosts; the first is the source, the others take over when it does not answer.
-    options
-        List of further mount options. Default: ``[log-level=WARNING]``.
-    remount
-        True to unmount and mount again when the units changed, or when another volume or server is
-        mounted there. The mount is gone for a moment; open files make it fail.
-    timeout
-        Seconds to wait for the mount.
+    confirm
+        The name once more. Without it a volume that is there is left alone, and the state fails.
     """
-    ret = {"name": name, "result": True, "changes": {}, "comment": ""}
+    ret = {"name": name, "result": True, "changes": {}, "comment": f"There is no volume {name}"}
     try:
-        plan = __salt__["gluster.mount_units"](name, volume, servers, options, test=True)
-        before = __salt__["gluster.mount_status"](name)
-        other = _other_mount(before, volume, servers)
-        if other and not (remount and other["replaceable"]):
-            raise CommandExecutionError(f"{name} was left as it is: {other['words']}")
-        dead = before["mounted"] and not before["alive"]
-        anew = dead or (before["mounted"] and remount and bool(other or "units" in plan))
-        if anew or not before["mounted"]:
-            old = f"{before['source']}, without a process" if dead else before["source"]
-            plan["mounted"] = {"old": old, "new": f"{servers[0]}:/{volume}"}
-        if __opts__["test"]:
-            ret["result"], ret["changes"] = None if plan else True, plan
-            ret["comment"] = _mount_words(name, plan, "would be")
+        __utils__["gluster_declared.volume_name"](name)
+        if name not in __salt__["gluster.volumes"]():
             return ret
-        if "units" in plan or "enabled" in plan:
-            ret["changes"] = __salt__["gluster.mount_units"](name, volume, servers, options)
-        if "mounted" in plan:
-            if anew:
-                __salt__["gluster.unmount"](name)
-            __salt__["gluster.mount"](name, timeout=timeout)
-            ret["changes"]["mounted"] = plan["mounted"]
-        after = __salt__["gluster.mount_status"](name)
-        if other := _other_mount(after, volume, servers):
-            raise CommandExecutionError(f"{name} after the change: {other['words']}")
-        if not (after["alive"] and after["enabled"]):
-            raise CommandExecutionError(f"{name} does not last after the change: {after}")
+        volume = __salt__["gluster.info"](name)
+        names = [item["name"] for item in volume["bricks"]]
+        if confirm != name:
+            raise CommandExecutionError(
+                f"volume {name} with bricks {', '.join(names)} was left as it is: "
+                f"say confirm: {name}"
+            )
+        plan = {"status": {"old": "Started", "new": "Stopped"}} if volume["started"] else {}
+        plan["volume"] = {"old": {"name": name, "bricks": names}, "new": None}
+        if __opts__["test"]:
+            ret["result"], ret["changes"] = None, plan
+            ret["comment"] = f"Volume {name} would be deleted; its files would stay on the bricks"
+            return ret
+        for step, change in plan.items():
+            try:
+                if step == "status":
+                    __salt__["gluster.stop"](name)
+                else:
+                    __salt__["gluster.delete"](name, confirm=confirm)
+                ret["changes"][step] = change
+            except CommandExecutionError:
+                # The same state on another node may have done this very step meanwhile.
+                there = name in __salt__["gluster.volumes"]()
+                if there and (step == "volume" or __salt__["gluster.info"](name)["started"]):
+                    raise
+        if name in __salt__["gluster.volumes"]():
+            raise CommandExecutionError(f"volume {name} is still there")
     except CommandExecutionError as error:
         return _failed(ret, error)
-    ret["comment"] = _mount_words(name, plan, "was")
+    if ret["changes"]:
+        ret["comment"] = f"Volume {name} was deleted; its files are still on {', '.join(names)}"
     return ret
 
 
@@ -218,23 +252,23 @@ def _volume_plan(name, declared):
     volume = __salt__["gluster.info"](name) if name in __salt__["gluster.volumes"]() else None
     if volume is None:
         plan["volume"] = {"old": None, "new": {"name": name, "bricks": declared["bricks"]}}
-    elif words := __utils__["gluster.layout_difference"](
-        volume, declared["bricks"], declared["replica"], declared["arbiter"]
-    ):
-        raise CommandExecutionError(
-            f"volume {name} exists and was left as it is: {words}. This state does not change a "
-            "volume's layout yet: declare what is there, or change it by hand with gluster volume "
-            "add-brick, remove-brick or replace-brick"
-        )
     now = volume["options"] if volume else {}
     differing = {
         key: {"old": now.get(key), "new": value}
         for key, value in declared["options"].items()
-        if now.get(key) != value
+        if not __utils__["gluster_option.same"](now.get(key), value)
     }
     # Before the start, so that no client ever sees the volume without its access rules.
     if differing:
+        # And before all else: glusterd finds a bad one only when the volume is there already.
+        __salt__["gluster.check_options"](
+            {key: declared["options"][key] for key in differing}, volume=name
+        )
         plan["options"] = differing
+    if volume and declared["reset_strays"]:
+        strays = __salt__["gluster.strays"](name, list(declared["options"]))
+        if strays:
+            plan["strays"] = {key: {"old": value, "new": None} for key, value in strays.items()}
     running = bool(volume and volume["started"])
     if declared["started"] and not running:
         plan["status"] = {"old": volume["status"] if volume else None, "new": "Started"}
@@ -243,57 +277,103 @@ def _volume_plan(name, declared):
     elif running:
         state = __salt__["gluster.status"](name)
         offline = [item["name"] for item in state["bricks"] if not item["online"]]
+        # One that is to go may be lost for good.
+        offline = [brick for brick in offline if brick in declared["bricks"]]
         if offline:
             plan["bricks"] = {brick: {"old": "offline", "new": "online"} for brick in offline}
+    steps = []
+    if volume:
+        steps = __utils__["gluster_layout.steps"](volume, declared, remove=declared["remove"])
+    if steps and not declared["started"]:
+        raise CommandExecutionError(
+            f"volume {name} is left as it is: only while it is started it is possible to "
+            f"{_words({'layout': steps})[2:]}"
+        )
+    if steps:
+        plan["layout"] = steps
     return plan
 
 
-def _volume_step(name, declared, step, change, force, timeout):
+def _check_layout_change(name, plan, timeout):
+    """Wait until the copies that the next layout step relies on are all there."""
+    # What is to be started by this run cannot be told before it is.
+    if "layout" not in plan or "status" in plan or "bricks" in plan:
+        return
+    step = plan["layout"][0]
+    if step["action"] == "add":
+        return
+    dropped = {"replace": [step.get("old")], "lower": step.get("bricks")}.get(step["action"], [])
+    for _ in __utils__["gluster.attempts"](timeout):
+        reasons = __salt__["gluster.hindrances"](name, dropped)
+        if not reasons:
+            return
+    raise CommandExecutionError(
+        f"volume {name} was left as it is, unable to "
+        f"{__utils__['gluster_layout.words'](step)}: {'; '.join(reasons)}"
+    )
+
+
+def _words(changes):
+    steps = [__utils__["gluster_layout.words"](step) for step in changes.get("layout", [])]
+    return f": {'; '.join(steps)}" if steps else ""
+
+
+def _is_planned(plan, step, change):
+    if step == "layout":
+        return change[0] in plan.get("layout", [])
+    return step in plan
+
+
+def _record(ret, step, change):
+    if step == "layout":
+        ret["changes"].pop("migration", None)
+        change = ret["changes"].get("layout", []) + change
+    ret["changes"][step] = change
+
+
+def _volume_step(ret, name, declared, step, change, force, timeout, data_timeout):
     if step == "volume":
-        __salt__["gluster.create"](
-            name,
-            declared["bricks"],
-            replica=declared["replica"],
-            arbiter=declared["arbiter"],
-            force=force,
-        )
+        counts = {key: declared[key] for key in ("replica", "arbiter", "disperse", "redundancy")}
+        __salt__["gluster.create"](name, declared["bricks"], force=force, **counts)
     elif step == "options":
         values = {key: declared["options"][key] for key in change}
         __salt__["gluster.set_options"](name, values)
+    elif step == "strays":
+        __salt__["gluster.reset_options"](name, list(change))
+    elif step == "layout":
+        _layout_step(ret, name, change[0], force, data_timeout)
     elif step == "status" and not declared["started"]:
         __salt__["gluster.stop"](name)
     else:
         # With force a started volume's missing brick processes are started.
         __salt__["gluster.start"](name, force=step == "bricks")
-        __salt__["gluster.wait_online"](name, timeout=timeout)
+        __salt__["gluster.wait_online"](name, timeout=timeout, bricks=declared["bricks"])
 
 
-def _other_mount(status, volume, servers):
-    """Return what is mounted instead of the volume, and whether remounting would mend it."""
-    if not status["mounted"]:
-        return None
-    if status["count"] > 1:
-        words = f"{status['count']} mounts lie on top of each other; unmount all but one by hand"
-        return {"words": words, "replaceable": False}
-    if status["fstype"] != "fuse.glusterfs":
-        words = f"{status['source']} of type {status['fstype']} is mounted there"
-        return {"words": words, "replaceable": False}
-    host, _, mounted_volume = status["source"].partition(":")
-    if mounted_volume.strip("/") != volume or host not in servers:
-        words = f"{status['source']} is mounted there, not {volume} from {', '.join(servers)}"
-        return {"words": f"{words}; say remount: True to replace it", "replaceable": True}
-    return None
+def _layout_step(ret, name, step, force, data_timeout):
+    action, bricks = step["action"], step.get("bricks")
+    if action == "replace":
+        __salt__["gluster.replace_brick"](name, step["old"], step["new"], force=force)
+    elif action == "add":
+        __salt__["gluster.add_bricks"](name, bricks, force=force)
+    elif action == "raise":
+        counts = {key: step[key] for key in ("replica", "arbiter")}
+        __salt__["gluster.add_bricks"](name, bricks, force=force, **counts)
+    elif action == "lower":
+        __salt__["gluster.remove_bricks"](name, bricks, replica=step["replica"], confirm=name)
+    else:
+        _begin_removal(ret, name, bricks)
+        __salt__["gluster.wait_emptied"](name, bricks, timeout=data_timeout)
+        __salt__["gluster.remove_commit"](name, bricks, confirm=name)
 
 
-def _mount_words(name, plan, verb):
-    if not plan:
-        return f"{name} is mounted as declared"
-    done = []
-    if "mounted" in plan:
-        done.append(f"mounted from {plan['mounted']['new']}")
-    if "enabled" in plan:
-        done.append("enabled")
-    if "units" in plan:
-        later = "" if "mounted" in plan else ", to hold from the next mount on"
-        done.append(f"written as units{later}")
-    return f"{name} {verb} {', '.join(done)}"
+def _begin_removal(ret, name, bricks):
+    # An earlier run, or the same state on another node, may have begun the very same move.
+    if __salt__["gluster.remove_status"](name, bricks)["status"] != "not started":
+        return
+    try:
+        __salt__["gluster.remove_bricks"](name, bricks)
+        ret["changes"]["migration"] = {"old": None, "new": "in progress"}
+    except CommandExecutionError:
+        if __salt__["gluster.remove_status"](name, bricks)["status"] == "not started":
+            raise

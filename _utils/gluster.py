@@ -1,15 +1,19 @@
 """
-The language of GlusterFS: what its command line answers, as typed data, and what is built from it.
+The language of GlusterFS: how its command line is run, and what it answers, as typed data.
 
-Nothing here runs a command or looks at the machine: every function turns data into data, so that
-each can be tested on answers recorded from real daemons. ``_modules/gluster.py`` does the running.
-Written against glusterfs 10 and 11, whose XML is the same.
+But for :func:`run`, which runs a command that it is given, every function turns data into data, so
+that each can be tested on answers recorded from real daemons. Written against glusterfs 10 and 11,
+whose XML is the same.
 """
 
 import re
+import time
 import xml.etree.ElementTree as ElementTree
 
 import salt.exceptions
+import salt.utils.path
+
+POLL_SECONDS = 0.5
 
 # glusterd's own error numbers (its EG_* range): another command holds the lock, no such volume.
 ERRNO_LOCKED = 30802
@@ -23,10 +27,6 @@ PROBE_OF_PEER = 2
 IN_CLUSTER = "Peer in Cluster"
 
 _LOCKED = re.compile(r"Another transaction (is|could be) in progress|^Locking failed on ")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
-_OPTION = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)+")
-_MOUNT_OPTION = re.compile(r"[A-Za-z0-9_.-]+(=[^\s,]+)?")
 
 
 class GlusterError(salt.exceptions.CommandExecutionError):
@@ -45,9 +45,44 @@ class GlusterError(salt.exceptions.CommandExecutionError):
         self.answered = answered
 
 
-def command(words):
-    """Return the argument list that runs ``gluster`` with ``words``, answering in XML."""
-    return ["gluster", "--mode=script", "--xml", *words]
+def command(words, text=False):
+    """Return the argument list that runs ``gluster`` with ``words``, answering in XML or text."""
+    return ["gluster", "--mode=script", *([] if text else ["--xml"]), *words]
+
+
+def run(words, cmd, patience, text=False):
+    """Run one ``gluster`` command and return its parsed answer; repeat it while it finds a lock.
+
+    :param words: what stands behind ``gluster`` on the command line.
+    :param cmd: the loader's ``cmd.run_all``, which a utility module cannot reach by itself.
+    :param patience: seconds to repeat a command that meets another one holding glusterd's lock.
+    :param text: for the few commands that know no XML: return what they printed, see :func:`said`.
+    :raises CommandExecutionError: as :func:`reply` does, and without the command itself.
+    """
+    argv = command(words, text)
+    if not salt.utils.path.which(argv[0]):
+        missing = "the gluster command is missing: install glusterfs-server (or glusterfs-cli)"
+        reply(words, {"stdout": "", "stderr": missing, "retcode": NO_COMMAND})
+    for last in attempts(patience):
+        result = cmd(argv, python_shell=False, ignore_retcode=True)
+        try:
+            return said(words, result) if text else reply(words, result)
+        except GlusterError as error:
+            if last or not (locked(error) or ending(error)):
+                raise
+    raise AssertionError("attempts() ends with a last one")
+
+
+def attempts(timeout, pause=POLL_SECONDS):
+    """Yield False for each attempt within ``timeout`` seconds and True for one last after them.
+
+    For loops that wait for a condition: it is looked at once at least, also with a timeout of 0.
+    """
+    deadline = time.monotonic() + float(timeout)
+    while time.monotonic() < deadline:
+        yield False
+        time.sleep(pause)
+    yield True
 
 
 def reply(words, result):
@@ -72,11 +107,29 @@ def reply(words, result):
     return root
 
 
+def said(words, result):
+    """Return the text that a command without XML printed.
+
+    :raises CommandExecutionError: with that text if it failed, which its exit code tells; as
+        glusterd's number there is only that code.
+    """
+    if result["retcode"] == 0:
+        return result["stdout"]
+    text = " ".join(f"{result['stdout']} {result['stderr']}".split()) or "no answer"
+    answered = result["retcode"] != NO_COMMAND and "Connection failed" not in text
+    raise GlusterError(" ".join(["gluster", *words]), result["retcode"], text, answered)
+
+
 def locked(error):
     """Tell whether ``error`` only means that another command holds glusterd's lock right now."""
     return getattr(error, "errno", None) == ERRNO_LOCKED or bool(
         _LOCKED.search(getattr(error, "errstr", ""))
     )
+
+
+def ending(error):
+    """Tell whether glusterd asked the process of a rebalance how far it is just as that ended."""
+    return "brick op 'Rebalance' failed" in getattr(error, "errstr", "")
 
 
 def probe(root):
@@ -134,7 +187,7 @@ def info(root):
         "redundancy": _number(node.findtext("redundancyCount")),
         "bricks": [
             {
-                **brick(item.findtext("name")),
+                **_brick(item.findtext("name")),
                 "uuid": item.findtext("hostUuid"),
                 "arbiter": item.findtext("isArbiter") == "1",
             }
@@ -222,301 +275,10 @@ def heal(root):
     return found
 
 
-def brick(text):
-    """Return ``{"name", "host", "path"}`` for a brick written ``host:/absolute/path``.
-
-    :raises CommandExecutionError: if it is not written like that.
-    """
-    host, colon, path = str(text).partition(":/")
-    if not colon or not _HOST.fullmatch(host) or re.search(r"[\s\0]", path) or not path.strip("/"):
-        raise salt.exceptions.CommandExecutionError(
-            f"brick {text!r} is not written as host:/absolute/path"
-        )
-    path = "/" + re.sub("/+", "/", path).strip("/")
-    return {"name": f"{host}:{path}", "host": host, "path": path}
-
-
-def layout(bricks, replica=1, arbiter=0):
-    """Check a wanted layout and return its bricks, normalised, in order.
-
-    :param bricks: list of ``host:/path``; each run of ``replica`` bricks holds the same files, and
-        with ``arbiter=1`` the last of each run keeps their names and metadata only.
-    :raises CommandExecutionError: naming the first thing that glusterd could not make a volume of.
-        It has to be found here: asked in XML, glusterd takes a brick count that is no multiple of
-        the replica count, fails half-way and leaves a volume behind that cannot be used.
-    """
-    if isinstance(bricks, str) or not bricks:
-        raise salt.exceptions.CommandExecutionError(
-            "bricks must be a list of host:/absolute/path with at least one entry"
-        )
-    if not isinstance(replica, int) or isinstance(replica, bool) or replica < 1:
-        raise salt.exceptions.CommandExecutionError(
-            f"replica must be a whole number from 1 on, not {replica!r}"
-        )
-    if arbiter not in (0, 1) or (arbiter and replica != 3):
-        raise salt.exceptions.CommandExecutionError(
-            "arbiter must be 0 or 1, and 1 only with replica 3 (two copies and the arbiter)"
-        )
-    wanted = [brick(text)["name"] for text in bricks]
-    twice = sorted({name for name in wanted if wanted.count(name) > 1})
-    if twice:
-        raise salt.exceptions.CommandExecutionError(f"brick {twice[0]} is given twice")
-    if len(wanted) % replica:
-        raise salt.exceptions.CommandExecutionError(
-            f"{len(wanted)} bricks cannot be put into sets of replica {replica}: "
-            "give a multiple of it"
-        )
-    return wanted
-
-
-def layout_difference(volume, wanted, replica, arbiter=0):
-    """Return in words how an existing volume's layout differs from the wanted one, None if not.
-
-    :param volume: as :func:`info` returns it.
-    :param wanted: as :func:`layout` returns it. The order of the sets, and within a set (but for
-        the arbiter, its last), makes no difference.
-    """
-    actual = [item["name"] for item in volume["bricks"]]
-    words = []
-    if volume["disperse"]:
-        words.append(f"it is of type {volume['type']}")
-    for what, is_now, wants in (
-        ("replica", volume["replica"], replica),
-        ("arbiter", volume["arbiter"], arbiter),
-    ):
-        if is_now != wants:
-            words.append(f"its {what} count is {is_now}, not {wants}")
-    missing = [name for name in wanted if name not in actual]
-    surplus = [name for name in actual if name not in wanted]
-    if missing:
-        words.append("it lacks " + ", ".join(missing))
-    if surplus:
-        words.append("it also has " + ", ".join(surplus))
-    if not words and _sets(actual, replica, arbiter) != _sets(wanted, replica, arbiter):
-        words.append(f"its bricks are put into sets in another way: {', '.join(actual)}")
-    return "; ".join(words) or None
-
-
-def replica_sets(volume):
-    """Return a volume's brick names as a list of lists, one for each set of copies."""
-    size = volume["disperse"] or volume["replica"] or 1
-    names = [item["name"] for item in volume["bricks"]]
-    return [names[start : start + size] for start in range(0, len(names), size)]
-
-
-def quorum(volume, names):
-    """Return how many of a set's bricks ``names`` must be online for writes to be safe.
-
-    More than half of the copies; for two copies without an arbiter one (glusterd then insists on
-    the first); for an erasure-coded set all but its redundancy.
-    """
-    if volume["disperse"]:
-        return len(names) - volume["redundancy"]
-    if len(names) <= 2:
-        return 1
-    return len(names) // 2 + 1
-
-
-def volume_name(name):
-    """Return ``name``. Raise CommandExecutionError if glusterd would not take it for a volume."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "all":
-        raise salt.exceptions.CommandExecutionError(
-            f"{name!r} is no volume name: letters, digits, '-' and '_', and not 'all'"
-        )
-    return name
-
-
-def host_name(name):
-    """Return ``name``. Raise CommandExecutionError if it cannot be a host name or address."""
-    if not isinstance(name, str) or not _HOST.fullmatch(name):
-        raise salt.exceptions.CommandExecutionError(f"{name!r} is no host name or address")
-    return name
-
-
-def option_values(options):
-    """Return volume options as glusterd wants them, ``{name: text}``; booleans become on and off.
-
-    :raises CommandExecutionError: for a name that is not written in full (glusterd completes short
-        names, so what was set could not be found again) and for a value without text.
-    """
-    values = {}
-    for name, value in (options or {}).items():
-        if not isinstance(name, str) or not _OPTION.fullmatch(name):
-            raise salt.exceptions.CommandExecutionError(
-                f"{name!r} is no volume option: write its full name, e.g. network.ping-timeout"
-            )
-        if isinstance(value, bool):
-            value = "on" if value else "off"
-        elif isinstance(value, list | tuple):
-            value = ",".join(str(item) for item in value)
-        elif value is None or isinstance(value, dict):
-            raise salt.exceptions.CommandExecutionError(f"option {name} has no value: {value!r}")
-        values[name] = str(value).strip()
-        if not values[name]:
-            raise salt.exceptions.CommandExecutionError(f"option {name} has an empty value")
-    return values
-
-
-def health(volume, state, healing):
-    """Return the reasons why a volume is not healthy, an empty list if it is.
-
-    :param volume: as :func:`info` returns it.
-    :param state: as :func:`status` returns it (with daemons), None if the volume is not started.
-    :param healing: as :func:`heal` returns it for ``info summary``; an empty list for a volume
-        without copies.
-    """
-    if state is None:
-        return [f"volume {volume['name']} is {volume['status']}, not Started"]
-    online = {item["name"] for item in state["bricks"] if item["online"]}
-    reasons = [f"brick {item['name']} is offline" for item in state["bricks"] if not item["online"]]
-    for names in replica_sets(volume):
-        up, need = len(online.intersection(names)), quorum(volume, names)
-        if up < need:
-            reasons.append(f"{up} of {', '.join(names)} online, {need} needed: quorum lost")
-    hosts = {item["uuid"]: item["host"] for item in volume["bricks"]}
-    reasons += [
-        f"{item['daemon']} on {hosts.get(item['uuid'], item['uuid'])} is not running"
-        for item in state["daemons"]
-        if not item["online"]
-    ]
-    for item in healing:
-        if not item["connected"]:
-            # An offline brick was named above; this is one that runs and cannot be reached.
-            if item["name"] in online:
-                reasons.append(f"heal state of {item['name']} is unknown: {item['reason']}")
-            continue
-        if item["split_brain"]:
-            reasons.append(f"{item['split_brain']} entries in split-brain on {item['name']}")
-        waiting = (item["total"] or 0) - (item["split_brain"] or 0)
-        if waiting > 0:
-            reasons.append(f"{waiting} entries wait to be healed on {item['name']}")
-    return reasons
-
-
-def unit_name(path, suffix="mount"):
-    """Return systemd's unit name for a mount point, as ``systemd-escape --path`` makes it."""
-    trimmed = re.sub("/+", "/", path).strip("/")
-    if not trimmed:
-        return f"-.{suffix}"
-    escaped = []
-    for position, byte in enumerate(trimmed.encode()):
-        char = chr(byte)
-        if char == "/":
-            escaped.append("-")
-        elif (char.isascii() and char.isalnum()) or char in ":_" or (char == "." and position):
-            escaped.append(char)
-        else:
-            escaped.append(f"\\x{byte:02x}")
-    return f"{''.join(escaped)}.{suffix}"
-
-
-def mount_units(path, volume, servers, options=None):
-    """Return the systemd units that keep a volume mounted: ``{file name: text}``.
-
-    The mount unit, and a companion that its failure starts. systemd never repeats a mount that
-    failed, so at boot a node that is up before the storage nodes would stay without the volume.
-    The companion starts the mount again every ten seconds until it succeeds, and ends then.
-    ``nofail`` keeps a volume that is gone from holding up the boot (logins wait for
-    remote-fs.target); units that need the volume say so with ``RequiresMountsFor=``.
-
-    :raises CommandExecutionError: for a path, volume, server or option that cannot be used.
-    """
-    if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
-        raise salt.exceptions.CommandExecutionError(
-            f"mount point {path!r} must be an absolute path below /"
-        )
-    if re.search(r"[\x00-\x1f\x7f]", path) or re.search(r"(^|/)\.{1,2}(/|$)", path):
-        raise salt.exceptions.CommandExecutionError(
-            f"mount point {path!r} must hold no control character and no '.' or '..' step"
-        )
-    if isinstance(servers, str) or not servers:
-        raise salt.exceptions.CommandExecutionError(
-            f"servers of volume {volume} must be a list with at least one host"
-        )
-    volume_name(volume)
-    first, *others = [host_name(server) for server in servers]
-    if any(":" in server for server in servers):
-        raise salt.exceptions.CommandExecutionError(
-            "servers of a mount are parted by ':', so name them where they have IPv6 addresses"
-        )
-    fields = ["_netdev", "nofail"]
-    if others:
-        fields.append("backup-volfile-servers=" + ":".join(others))
-    for option in ["log-level=WARNING"] if options is None else options:
-        if not isinstance(option, str) or not _MOUNT_OPTION.fullmatch(option):
-            raise salt.exceptions.CommandExecutionError(f"{option!r} is no mount option")
-        if option.partition("=")[0] in ("_netdev", "nofail", "backup-volfile-servers"):
-            raise salt.exceptions.CommandExecutionError(
-                f"mount option {option} is set by this function: leave it out"
-            )
-        fields.append(option)
-    path = "/" + re.sub("/+", "/", path).strip("/")
-    mount, retry = unit_name(path), unit_name(path).removesuffix(".mount") + "-retry.service"
-    where, fields = path.replace("%", "%%"), ",".join(fields).replace("%", "%%")
-    return {
-        mount: f"""\
-# Written by Salt (gluster.mounted); changes made here are overwritten.
-[Unit]
-Description=Gluster volume {volume} on {where}
-Wants=network-online.target
-After=network-online.target glusterd.service
-OnFailure={retry}
-
-[Mount]
-What={first}:/{volume}
-Where={where}
-Type=glusterfs
-Options={fields}
-TimeoutSec=60
-
-[Install]
-WantedBy=multi-user.target
-""",
-        retry: f"""\
-# Written by Salt (gluster.mounted); changes made here are overwritten.
-[Unit]
-Description=Try again to mount Gluster volume {volume} on {where}
-StartLimitIntervalSec=0
-
-[Service]
-Type=oneshot
-ExecStart=systemctl start {_quoted(mount)}
-Restart=on-failure
-RestartSec=10
-""",
-    }
-
-
-def mounts(mountinfo, path):
-    """Return what is mounted on ``path``, lowest first: ``[{"source", "fstype", "options"}]``.
-
-    :param mountinfo: the text of ``/proc/self/mountinfo``.
-    """
-    path = "/" + re.sub("/+", "/", path).strip("/")
-    found = []
-    for line in mountinfo.splitlines():
-        fields = line.split(" ")
-        if _unescape(fields[4]) == path:
-            fstype, source, super_options = fields[fields.index("-", 6) + 1 :][:3]
-            options = list(dict.fromkeys(f"{fields[5]},{super_options}".split(",")))
-            found.append({"source": _unescape(source), "fstype": fstype, "options": options})
-    return found
-
-
-def _sets(names, size, arbiter):
-    groups = [names[start : start + size] for start in range(0, len(names), size)]
-    split = size - arbiter
-    return {(frozenset(group[:split]), tuple(group[split:])) for group in groups}
-
-
 def _number(text):
     return int(text) if text and re.fullmatch(r"-?\d+", text.strip()) else None
 
 
-def _quoted(unit):
-    # systemd unescapes command lines and expands specifiers in them; unit names hold "\x2d".
-    return unit.replace("\\", "\\\\").replace("%", "%%")
-
-
-def _unescape(field):
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field)
+def _brick(name):
+    host, _, path = name.partition(":/")
+    return {"name": name, "host": host, "path": f"/{path}"}

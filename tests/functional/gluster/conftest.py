@@ -5,27 +5,20 @@ import pytest
 from tests.functional.gluster import nodes as storage
 
 
-@pytest.fixture(scope="session")
-def nodes():
-    """Three nodes with a running glusterd each."""
+@pytest.fixture(scope="session", params=storage.PLATFORMS)
+def nodes(request):
+    """Three nodes with a running glusterd each; each test runs with glusterfs 10 and 11."""
+    lab = storage.lab(request.param)
     try:
-        yield storage.up()
+        yield storage.up(lab)
     finally:
-        storage.down()
+        storage.down(lab)
 
 
 @pytest.fixture
 def apart(nodes):
     """The nodes, none of them in a pool with another."""
-    for name in nodes[0].sh("ls /var/lib/glusterd/vols").split():
-        storage.remove(nodes, name)
-    for peer in nodes[1:]:
-        nodes[0].sh(f"{storage.GLUSTER} peer detach {peer.name} force || true")
-    alone = storage.wait_for(
-        lambda: all(node.sh("ls /var/lib/glusterd/peers").strip() == "" for node in nodes), 15
-    )
-    assert alone, "the pool did not come apart"
-    return nodes
+    return storage.separate(nodes)
 
 
 @pytest.fixture
@@ -46,3 +39,11 @@ def declared(pool):
 def volume(pool, declared):
     """The name of the declared volume, created and started without our modules."""
     return storage.create(pool, *declared)
+
+
+@pytest.fixture(scope="module")
+def lasting(nodes):
+    """A started volume for all tests of a file, each of which leaves it as the next wants it."""
+    name, arguments = storage.declare(storage.join(nodes))
+    yield storage.create(nodes, name, arguments)
+    storage.remove(nodes, name)

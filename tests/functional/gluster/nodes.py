@@ -12,20 +12,11 @@ from pathlib import Path
 from lab import engine, images
 from lab.config import ROOT, Lab, Node
 
-# debian12 has glusterfs 10, debian13 has 11.
-PLATFORM = os.environ.get("GLUSTER_TEST_PLATFORM", "debian12")
-LAB = Lab(
-    name="counterapp-test-gluster",
-    topology_name="gluster-tests",
-    network=ipaddress.IPv4Network("192.168.36.0/24"),
-    vip="192.168.36.200",
-    nodes=tuple(
-        Node(f"db-{number}", f"192.168.36.{10 + number}", ("storage",), PLATFORM)
-        for number in (1, 2, 3)
-    ),
-    platforms={},
-)
-NAMES = [node.id for node in LAB.nodes]
+# What each platform of the lab has: glusterfs 10 and 11. A network for each, so that both can be
+# tested at once; GLUSTER_TEST_NETWORKS moves them for a second checkout on the same machine.
+PLATFORMS = ("debian12", "debian13")
+NETWORKS = os.environ.get("GLUSTER_TEST_NETWORKS", "192.168.36.0/24,192.168.37.0/24").split(",")
+NAMES = ["db-1", "db-2", "db-3"]
 GLUSTER = "gluster --mode=script"
 CALLER = Path(__file__).with_name("caller.py").relative_to(ROOT)
 
@@ -51,6 +42,22 @@ systemctl enable --quiet --now glusterd
 _numbers = itertools.count(1)
 
 
+def lab(platform):
+    """Return the description of the three nodes on a platform."""
+    network = ipaddress.IPv4Network(NETWORKS[PLATFORMS.index(platform)])
+    return Lab(
+        name=f"counterapp-test-gluster-{str(network[0]).replace('.', '-')}",
+        topology_name="gluster-tests",
+        network=network,
+        vip=str(network[200]),
+        nodes=tuple(
+            Node(name, str(network[11 + position]), ("storage",), platform)
+            for position, name in enumerate(NAMES)
+        ),
+        platforms={},
+    )
+
+
 class CallError(Exception):
     """An execution function raised; the text is what Salt said."""
 
@@ -58,10 +65,12 @@ class CallError(Exception):
 class StorageNode:
     """One node, reached as root."""
 
-    def __init__(self, node):
+    def __init__(self, lab, node):
+        self.lab = lab
+        self.platform = node.platform
         self.name = node.id
         self.address = node.address
-        self.container = f"{LAB.name}-{node.id}"
+        self.container = f"{lab.name}-{node.id}"
         self.salt = None
 
     def start(self):
@@ -71,18 +80,18 @@ class StorageNode:
             "--detach",
             f"--name={self.container}",
             f"--hostname={self.name}",
-            f"--label={engine.LABEL}={LAB.name}",
+            f"--label={engine.LABEL}={self.lab.name}",
             "--privileged",
             "--no-hosts",
-            f"--network={LAB.name}",
+            f"--network={self.lab.name}",
             f"--ip={self.address}",
             "--stop-signal=SIGRTMIN+3",
             f"--volume={ROOT}:/srv/counterapp:ro",
             "--volume=/srv/gluster",
-            images.name(PLATFORM),
+            images.name(self.platform),
             "/sbin/init",
         )
-        hosts = "".join(f"{node.address} {node.id}\n" for node in LAB.nodes)
+        hosts = "".join(f"{node.address} {node.id}\n" for node in self.lab.nodes)
         self.write("/etc/hosts", f"127.0.0.1 localhost\n{hosts}")
         self.sh("mkdir -p /etc/salt-test")
         self.write("/etc/salt-test/minion", _MINION.format(name=self.name))
@@ -158,7 +167,8 @@ class StorageNode:
 
     def glusterd(self, verb):
         """Start or stop glusterd; on Debian its bricks and self-heal daemon go with it."""
-        self.sh(f"systemctl {verb} glusterd")
+        # Its unit allows six starts an hour.
+        self.sh(f"systemctl reset-failed glusterd || true; systemctl {verb} glusterd")
 
 
 def wait_for(condition, seconds):
@@ -175,28 +185,46 @@ def everywhere(work, nodes):
         return list(pool.map(work, nodes))
 
 
-def up():
-    """Bring up the nodes, after removing those that an earlier, killed run left behind."""
-    down()
-    engine.ensure_network(LAB)
-    nodes = [StorageNode(node) for node in LAB.nodes]
+def up(lab):
+    """Bring up a lab's nodes, after removing those that an earlier, killed run left behind."""
+    down(lab)
+    engine.ensure_network(lab)
+    nodes = [StorageNode(lab, node) for node in lab.nodes]
     everywhere(StorageNode.start, nodes)
     for node in nodes:
-        engine.check_route(LAB, node.address)
+        engine.check_route(lab, node.address)
     return nodes
 
 
-def down():
+def down(lab):
     """Remove the nodes, their storage and their network, in whatever state they are."""
-    engine.remove_containers(LAB)
-    engine.remove_network(LAB)
+    engine.remove_containers(lab)
+    engine.remove_network(lab)
 
 
 def join(nodes):
-    """Have the nodes in one pool; returns them."""
-    seen = nodes[0].sh(f"{GLUSTER} peer status")
-    if seen.count("Peer in Cluster (Connected)") < len(nodes) - 1:
+    """Have the nodes in one pool, each of them connected with all others; returns them."""
+    if not _joined(nodes[0]):
         nodes[0].call("gluster.gather", NAMES)
+    assert wait_for(lambda: all(map(_joined, nodes)), 60), "the pool is not whole"
+    return nodes
+
+
+def _joined(node):
+    seen = node.sh(f"{GLUSTER} peer status")
+    return seen.count("Peer in Cluster (Connected)") == len(NAMES) - 1
+
+
+def separate(nodes):
+    """Have each of the nodes in a pool of its own, without volumes; returns them."""
+    for name in nodes[0].sh("ls /var/lib/glusterd/vols").split():
+        remove(nodes, name)
+    for peer in nodes[1:]:
+        nodes[0].sh(f"{GLUSTER} peer detach {peer.name} force || true")
+    alone = wait_for(
+        lambda: all(node.sh("ls /var/lib/glusterd/peers").strip() == "" for node in nodes), 15
+    )
+    assert alone, "the pool did not come apart"
     return nodes
 
 

@@ -173,6 +173,37 @@ def test_other_mounts_are_left_alone(client, volume):
     assert status(client)["mounted"] is False
 
 
+def test_what_was_mounted_is_unmounted_for_good(client, volume):
+    mounted(client, volume)
+    client.sh(f"echo kept > {POINT}/kept")
+    planned = client.state("gluster.unmounted", POINT, test=True)
+    assert planned["result"] is None
+    assert planned["changes"]["mounted"] == {"old": f"db-1:/{volume}", "new": None}
+    assert planned["changes"]["units"]["old"][0] == UNIT
+    assert status(client)["alive"]
+
+    client.sh(f"systemd-run --quiet --unit=busy.service sh -c 'cd {POINT} && exec sleep 60'")
+    try:
+        busy = client.state("gluster.unmounted", POINT)
+        assert (busy["result"], busy["changes"]) == (False, {})
+        assert "systemctl stop" in busy["comment"]
+    finally:
+        client.sh("systemctl stop busy.service")
+    done = client.state("gluster.unmounted", POINT)
+    assert (done["result"], done["changes"]) == (True, planned["changes"]), done
+    assert client.sh("ls -a /etc/systemd/system /etc/systemd/system/*").find("srv-shared") == -1
+    assert (status(client)["mounted"], status(client)["enabled"]) == (False, False)
+    assert client.sh(f"cat /srv/gluster/{volume}/brick/kept") == "kept\n"
+
+    again = client.state("gluster.unmounted", POINT)
+    assert (again["result"], again["changes"]) == (True, {})
+    assert client.state("gluster.unmounted", POINT, test=True)["result"] is True
+    client.sh(f"mount -t tmpfs other {POINT}")
+    other = client.state("gluster.unmounted", POINT)
+    assert (other["result"], other["changes"]) == (False, {})
+    assert "other of type tmpfs is mounted there" in other["comment"]
+
+
 def test_bad_declarations_are_refused(client):
     for changed, words in (
         ({"servers": []}, "must be a list with at least one host"),

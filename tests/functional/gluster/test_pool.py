@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functional.gluster.nodes import LAB, NAMES, CallError, everywhere, wait_for
+from tests.functional.gluster.nodes import NAMES, CallError, everywhere, wait_for
 
 
 def test_a_pool_forms_from_new_nodes(apart):
@@ -38,7 +38,7 @@ def test_a_pool_forms_when_all_nodes_begin_at_once_and_by_address(apart):
 
 
 def test_a_host_that_cannot_join_is_named_with_glusterds_words(pool):
-    stranger = str(LAB.network[1])
+    stranger = str(pool[0].lab.network[1])
     ret = pool[0].state("gluster.peered", "pool", peers=[*NAMES, stranger], timeout=1)
     assert ret["result"] is False
     assert ret["changes"] == {}
@@ -73,3 +73,130 @@ def test_a_peer_that_is_down_fails_and_recovers(pool):
     finally:
         third.glusterd("start")
     assert all(peer["ready"] for peer in first.call("gluster.wait_peers", NAMES, timeout=30))
+
+
+def test_a_host_is_detached_on_purpose_only_and_probed_again(pool):
+    first = pool[0]
+    for test in (True, False):
+        ret = first.state("gluster.detached", "db-3", test=test)
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "forget all volumes of it: say confirm=db-3" in ret["comment"]
+    planned = first.state("gluster.detached", "db-3", confirm="db-3", test=True)
+    assert (planned["result"], planned["changes"]) == (None, {"detached": "db-3"})
+    assert first.call("gluster.is_member", "db-3") is True
+    done = first.state("gluster.detached", "db-3", confirm="db-3")
+    assert (done["result"], done["changes"]) == (True, {"detached": "db-3"}), done
+    for name in ("db-3", "gone.invalid"):
+        for test in (True, False):
+            again = first.state("gluster.detached", name, test=test)
+            assert (again["result"], again["changes"]) == (True, {}), again
+    with pytest.raises(CallError, match=r"db-3 is not part of cluster \(2\)"):
+        first.call("gluster.detach", "db-3", confirm="db-3")
+    with pytest.raises(CallError, match="db-1 is localhost"):
+        first.call("gluster.detach", "db-1", confirm="db-1")
+
+    planned = first.state("gluster.peered", "pool", peers=NAMES, test=True)
+    assert (planned["result"], planned["changes"]) == (None, {"probed": ["db-3"]})
+    mended = first.state("gluster.peered", "pool", peers=NAMES)
+    assert (mended["result"], mended["changes"]) == (True, {"probed": ["db-3"]})
+
+
+def test_a_host_with_bricks_is_not_detached(pool, volume):
+    ret = pool[0].state("gluster.detached", "db-3", confirm="db-3", force=True)
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert "Peer db-3 hosts one or more bricks" in ret["comment"]
+
+
+def test_a_host_that_was_detached_while_it_was_down_is_taken_in_again(pool):
+    first, _, third = pool
+    third.glusterd("stop")
+    try:
+        wait_for(lambda: not first.call("gluster.peers")[1]["connected"], 10)
+        assert first.call("gluster.detach", "db-3", confirm="db-3") is True
+    finally:
+        third.glusterd("start")
+    mended = first.state("gluster.peered", "pool", peers=NAMES)
+    assert (mended["result"], mended["changes"]) == (True, {"probed": ["db-3"]}), mended
+    assert all(peer["ready"] for peer in third.call("gluster.wait_peers", NAMES))
+
+
+def test_a_node_that_lost_its_list_of_peers_is_told_the_remedy_and_mended_by_it(pool):
+    first, second, third = pool
+    first.glusterd("stop")
+    first.sh("rm /var/lib/glusterd/peers/*")
+    first.glusterd("start")
+    ret = first.state("gluster.peered", "pool", peers=NAMES)
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert "this node lost its list of peers: the pool of db-2 knows it as " in ret["comment"]
+    rejected = wait_for(
+        lambda: "Peer Rejected" in {peer["state"] for peer in third.call("gluster.peers")}, 20
+    )
+    assert rejected
+    seen = third.state("gluster.peered", "pool", peers=NAMES, timeout=0)
+    assert (seen["result"], seen["changes"]) == (False, {})
+    assert "run gluster.rejoin db-3 confirm=db-1 on it" in seen["comment"]
+    confirm = ret["comment"].partition("confirm=")[2].split()[0]
+    first.call("gluster.rejoin", "db-2", confirm=confirm)
+    for node in pool:
+        mended = node.state("gluster.peered", "pool", peers=NAMES)
+        assert (mended["result"], mended["changes"]) == (True, {}), mended
+
+
+def test_a_rejected_peer_is_told_with_the_remedy_and_mended_by_it(pool, volume):
+    first, second, third = pool
+    third.glusterd("stop")
+    third.sh(f"sed -i s/ping-timeout=10/ping-timeout=11/ /var/lib/glusterd/vols/{volume}/info")
+    third.glusterd("start")
+    rejected = wait_for(lambda: first.call("gluster.peers")[1]["state"] == "Peer Rejected", 20)
+    assert rejected, first.call("gluster.peers")
+    for test in (True, False):
+        ret = first.state("gluster.peered", "pool", peers=NAMES, timeout=1, test=test)
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "db-3 (Peer Rejected)" in ret["comment"]
+    remedy = ret["comment"].partition("run on db-3: ")[2]
+    third.sh(f"systemctl reset-failed glusterd || true; {remedy}")
+    for node in (first, second):
+        mended = node.state("gluster.peered", "pool", peers=NAMES)
+        assert (mended["result"], mended["changes"]) == (True, {}), mended
+    assert third.call("gluster.option", volume, "network.ping-timeout")["value"] == "10"
+
+
+def test_the_op_version_is_raised_and_never_lowered(pool):
+    first, _, third = pool
+    assert first.call("gluster.version").split(".")[0] in ("10", "11")
+    highest = first.call("gluster.max_op_version")
+    assert first.call("gluster.op_version") == highest
+    with pytest.raises(CallError, match="should not be equal or lower than current"):
+        first.call("gluster.set_op_version", highest)
+    with pytest.raises(CallError, match="must be a whole number such as"):
+        first.call("gluster.set_op_version", "max")
+    for version, result in ((90000, True), ("max", True), (highest + 1, False), ("new", False)):
+        for test in (True, False):
+            ret = first.state("gluster.op_version", "pool", version=version, test=test)
+            assert (ret["result"], ret["changes"]) == (result, {}), ret
+    older = "/var/lib/glusterd/glusterd.info"
+    everywhere(lambda node: node.glusterd("stop"), pool)
+    try:
+        everywhere(
+            lambda node: node.sh(f"sed -i s/operating-version=.*/operating-version=90000/ {older}"),
+            pool,
+        )
+    finally:
+        everywhere(lambda node: node.glusterd("start"), pool)
+    first.call("gluster.wait_peers", NAMES)
+    change = {"op_version": {"old": 90000, "new": highest}}
+    planned = first.state("gluster.op_version", "pool", test=True)
+    assert (planned["result"], planned["changes"]) == (None, change)
+    third.glusterd("stop")
+    try:
+        wait_for(lambda: not first.call("gluster.peers")[1]["connected"], 10)
+        ret = first.state("gluster.op_version", "pool")
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "db-3 cannot be asked whether it supports it" in ret["comment"]
+    finally:
+        third.glusterd("start")
+    first.call("gluster.wait_peers", NAMES)
+    done = first.state("gluster.op_version", "pool")
+    assert (done["result"], done["changes"]) == (True, change), done
+    assert third.call("gluster.op_version") == highest
+    assert first.state("gluster.op_version", "pool")["changes"] == {}

@@ -72,30 +72,32 @@ def test_what_cannot_be_created_is_refused_before_or_by_glusterd(pool, declared)
         assert name not in first.call("gluster.volumes")
 
 
-def test_a_bad_option_is_told_and_what_was_done_before_it_too(pool, declared):
-    ret = applied(pool[0], declared, options={"network.ping-timeout": "banana"})
-    assert ret["result"] is False
-    assert 'invalid time format "banana"' in ret["comment"]
-    assert list(ret["changes"]) == ["volume"]
+def test_a_bad_option_is_found_before_anything_is_created(pool, declared):
+    for test in (True, False):
+        ret = applied(pool[0], declared, test=test, options={"network.ping-timeot": 10})
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "network.ping-timeot" in ret["comment"]
+        assert declared[0] not in pool[0].call("gluster.volumes")
 
 
-def test_another_layout_is_refused_with_the_difference(pool, declared, volume):
-    name, arguments = declared
-    for changed, words in (
-        ({"bricks": arguments["bricks"][:2], "replica": 2}, "its replica count is 3, not 2"),
-        ({"arbiter": 1}, "its arbiter count is 0, not 1"),
-        (
-            {"bricks": [*arguments["bricks"][:2], "db-3:/srv/gluster/other/brick"]},
-            "it lacks db-3:/srv/gluster/other/brick",
-        ),
-    ):
-        for test in (True, False):
-            ret = applied(pool[0], declared, test=test, **changed)
-            assert ret["result"] is False
-            assert words in ret["comment"]
-            assert ret["changes"] == {}
-    reordered = {"bricks": arguments["bricks"][::-1]}
-    assert applied(pool[0], declared, **reordered)["changes"] == {}
+def test_options_that_are_not_declared_are_reset_when_asked(pool, declared, volume):
+    first = pool[0]
+    first.sh(f"gluster --mode=script volume set {volume} cluster.quorum-type none")
+    first.sh(f"gluster --mode=script volume set {volume} user.note kept")
+    before = first.call("gluster.info", volume)["options"]
+    assert applied(first, declared)["changes"] == {}
+    drift = {"strays": {"cluster.quorum-type": {"old": "none", "new": None}}}
+    planned = applied(first, declared, reset_strays=True, test=True)
+    assert (planned["result"], planned["changes"]) == (None, drift)
+    assert first.call("gluster.info", volume)["options"] == before
+    mended = applied(first, declared, reset_strays=True)
+    assert (mended["result"], mended["changes"]) == (True, drift), mended
+    del before["cluster.quorum-type"]
+    assert first.call("gluster.info", volume)["options"] == before
+    assert applied(first, declared, reset_strays=True)["changes"] == {}
+    bad = applied(first, declared, reset_strays=True, options={"network.ping-timeout": "banana"})
+    assert (bad["result"], bad["changes"]) == (False, {})
+    assert "banana" in bad["comment"]
 
 
 def test_an_option_changed_by_hand_is_set_back(pool, declared, volume):
@@ -186,3 +188,30 @@ def test_a_brick_on_a_node_that_is_down_fails_the_state(pool, declared, volume):
     finally:
         third.glusterd("start")
     assert applied(first, declared)["result"] is True
+
+
+def test_a_volume_is_deleted_only_when_its_name_is_said_twice(pool, declared, volume):
+    first, second, _ = pool
+    name, arguments = declared
+    for confirm in (None, "other"):
+        for test in (True, False):
+            kept = first.state("gluster.volume_absent", name, confirm=confirm, test=test)
+            assert (kept["result"], kept["changes"]) == (False, {})
+            assert f"with bricks {', '.join(arguments['bricks'])} was left" in kept["comment"]
+            assert f"say confirm: {name}" in kept["comment"]
+    planned = first.state("gluster.volume_absent", name, confirm=name, test=True)
+    assert planned["result"] is None
+    assert set(planned["changes"]) == {"status", "volume"}
+    assert first.call("gluster.info", name)["started"] is True
+
+    done = everywhere(lambda node: node.state("gluster.volume_absent", name, confirm=name), pool)
+    assert [ret["result"] for ret in done] == [True] * 3, done
+    changes = [step for ret in done for step in ret["changes"].items()]
+    assert sorted(changes, key=lambda step: step[0]) == list(planned["changes"].items())
+    assert name not in first.call("gluster.volumes")
+    assert second.sh(f"test -d /srv/gluster/{name}/brick && echo there") == "there\n"
+    for test in (True, False):
+        again = first.state("gluster.volume_absent", name, confirm=name, test=test)
+        assert (again["result"], again["changes"]) == (True, {})
+    bad = first.state("gluster.volume_absent", "no/name", confirm="no/name")
+    assert (bad["result"], bad["changes"]) == (False, {})

@@ -6,6 +6,7 @@ from salt.exceptions import CommandExecutionError
 from tests.support.loading import load
 
 utils = load("_utils/gluster.py")
+layout = load("_utils/gluster_layout.py")
 BRICKS = [f"db-{number}:/srv/gluster/shared/brick" for number in (1, 2, 3)]
 
 
@@ -21,6 +22,9 @@ BRICKS = [f"db-{number}:/srv/gluster/shared/brick" for number in (1, 2, 3)]
         ("set_badvalue", 30800, 'invalid time format "banana"'),
         ("set_locked", 30802, "Another transaction is in progress for shared"),
         ("probe_bad", 107, "Transport endpoint is not connected"),
+        ("quota_disabled", 30800, "Quota is disabled, please enable quota"),
+        ("profile_not_started", 30800, "Profile on Volume shared is not started"),
+        ("detach_bricks", 3, "Peer db-3 hosts one or more bricks"),
         ("heal_plain", 22, "only volumes of replicate/disperse type"),
         ("heal_stopped", 5, "Not able to fetch volfile from glusterd"),
     ],
@@ -51,6 +55,15 @@ def test_without_xml_the_error_is_what_was_printed(stderr, retcode, answered):
     assert stderr.split("\n")[0] in str(raised.value)
     assert raised.value.answered is answered
     assert not utils.locked(raised.value)
+
+
+def test_a_rebalance_that_is_just_ending_is_known_by_glusterds_words():
+    words = (
+        "Brick ops failed on db-2. Glusterd Syncop Mgmt brick op 'Rebalance' failed. "
+        "Please check brick log file for details."
+    )
+    assert utils.ending(utils.GlusterError("gluster volume rebalance shared status", 30800, words))
+    assert not utils.ending(CommandExecutionError("disk full"))
 
 
 def test_another_errors_are_never_taken_for_a_lock():
@@ -162,7 +175,7 @@ def health(parsed, status, heal):
     volume = utils.info(parsed("info"))
     healing = utils.heal(parsed(heal))
     # As the module does it: bricks and daemons come from one answer, not from the detailed one.
-    return utils.health(volume, utils.status(parsed(status), volume), healing)
+    return layout.health(volume, utils.status(parsed(status), volume), healing)
 
 
 def test_healthy(parsed):
@@ -185,7 +198,7 @@ def test_split_brain_is_told_apart_from_waiting(parsed):
 
 def test_a_volume_that_is_not_started(parsed):
     volume = utils.info(parsed("info_arb"))
-    assert utils.health(volume, None, []) == ["volume arb is Created, not Started"]
+    assert layout.health(volume, None, []) == ["volume arb is Created, not Started"]
 
 
 @pytest.mark.parametrize(("offline", "lost"), [(0, False), (1, False), (2, True), (3, True)])
@@ -194,16 +207,16 @@ def test_quorum_is_lost_with_most_of_the_copies(parsed, offline, lost):
     state = utils.status(parsed("status"), volume)
     for brick in state["bricks"][:offline]:
         brick["online"] = False
-    reasons = utils.health(volume, state, [])
+    reasons = layout.health(volume, state, [])
     assert any("quorum lost" in reason for reason in reasons) is lost
     assert len(reasons) == offline + lost
 
 
 def test_quorum_of_erasure_coding_and_of_two_copies():
     plain = {"disperse": 0, "redundancy": 0}
-    assert utils.quorum({"disperse": 6, "redundancy": 2}, ["b"] * 6) == 4
-    assert utils.quorum(plain, ["b"] * 2) == 1
-    assert utils.quorum(plain, ["b"]) == 1
+    assert layout.quorum({"disperse": 6, "redundancy": 2}, ["b"] * 6) == 4
+    assert layout.quorum(plain, ["b"] * 2) == 1
+    assert layout.quorum(plain, ["b"]) == 1
 
 
 def test_a_daemon_that_is_gone_and_a_brick_that_cannot_be_asked(parsed):
@@ -211,6 +224,6 @@ def test_a_daemon_that_is_gone_and_a_brick_that_cannot_be_asked(parsed):
     state = utils.status(parsed("status"), volume)
     state["daemons"][1]["online"] = False
     healing = utils.heal(parsed("heal_summary_killed"))
-    reasons = utils.health(volume, state, healing[2:])
+    reasons = layout.health(volume, state, healing[2:])
     assert reasons[0] == "Self-heal Daemon on db-2 is not running"
     assert reasons[1].startswith(f"heal state of {BRICKS[2]} is unknown: Failed to process")

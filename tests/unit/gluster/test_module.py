@@ -1,11 +1,18 @@
 """What the execution module adds to the answers: patience, order and confirmation."""
 
+import functools
+
 import pytest
 from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
 
 gluster = load("_modules/gluster.py")
+heal = load("_modules/gluster_heal.py")
+option = load("_modules/gluster_option.py")
+pool = load("_modules/gluster_pool.py")
+MODULES = [gluster, heal, option, pool]
+UTILS = ["gluster", "gluster_declared", "gluster_layout", "gluster_option"]
 utils = load("_utils/gluster.py")
 
 
@@ -37,17 +44,28 @@ def context():
 
 @pytest.fixture
 def configure_loader_modules(daemon, context, monkeypatch):
-    monkeypatch.setattr(gluster.salt.utils.path, "which", lambda command: f"/usr/sbin/{command}")
-    monkeypatch.setattr(gluster, "POLL_SECONDS", 0.01)
-    functions = {f"gluster.{name}": getattr(utils, name) for name in dir(utils) if name[0] != "_"}
-    config = {"gluster.lock_timeout": 0.2}
-    return {
-        gluster: {
-            "__utils__": functions,
-            "__context__": context,
-            "__salt__": {"cmd.run_all": daemon, "config.get": config.get},
-        }
+    monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: f"/usr/sbin/{command}")
+    functions = {
+        f"{file}.{name}": value
+        for file in UTILS
+        for name, value in vars(load(f"_utils/{file}.py")).items()
+        if name[0] != "_"
     }
+    functions["gluster.attempts"] = functools.partial(utils.attempts, pause=0.01)
+    monkeypatch.setattr(utils, "attempts", functions["gluster.attempts"])
+    config = {"gluster.lock_timeout": 0.2}
+    dunders = {
+        "__utils__": functions,
+        "__context__": context,
+        "__salt__": {"cmd.run_all": daemon, "config.get": config.get},
+    }
+    dunders["__salt__"]["gluster.replaced"] = lambda hosts: []
+    dunders["__salt__"]["gluster.lost_bricks"] = lambda volume: []
+    for module in MODULES:
+        for name, value in vars(module).items():
+            if name[0] != "_" and callable(value):
+                dunders["__salt__"][f"gluster.{name}"] = value
+    return dict.fromkeys(MODULES, dunders)
 
 
 def test_a_locked_glusterd_is_asked_again(daemon, answer):
@@ -72,9 +90,9 @@ def test_other_refusals_are_not_repeated(daemon, answer):
 
 
 def test_a_missing_command_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(gluster.salt.utils.path, "which", lambda command: None)
+    monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: None)
     with pytest.raises(CommandExecutionError, match="missing: install glusterfs-server") as raised:
-        gluster.peers()
+        pool.peers()
     assert raised.value.answered is False
 
 
@@ -101,14 +119,17 @@ def test_create_says_what_it_was_told(daemon, answer):
 
 def test_options_are_set_in_one_transaction(daemon, answer):
     words = "volume set shared network.ping-timeout 12 cluster.quorum-type auto"
-    daemon.answers = {words: [answer("set_multi")], "volume info shared": [answer("info_opts")]}
+    daemon.answers = {
+        words: [answer("set_multi")],
+        "volume info shared": [answer("info"), answer("info_opts")],
+    }
     options = {"network.ping-timeout": 12, "cluster.quorum-type": "auto"}
-    assert gluster.set_options("shared", options) == {
+    assert option.set_options("shared", options) == {
         "network.ping-timeout": "12",
         "cluster.quorum-type": "auto",
     }
     with pytest.raises(CommandExecutionError, match="no option to set"):
-        gluster.set_options("shared", {})
+        option.set_options("shared", {})
 
 
 def healthy_pool(answer):
@@ -154,10 +175,12 @@ def test_a_glusterd_that_is_down_is_a_reason(daemon, context):
 def names(monkeypatch):
     """Resolve db-1 … db-3 without a network; which of them this node is, the test says."""
     addresses = {f"db-{number}": {f"192.0.2.{number}"} for number in (1, 2, 3)}
-    monkeypatch.setattr(gluster, "_addresses", lambda host: addresses.get(host, set()))
+    monkeypatch.setattr(pool, "_addresses", lambda host: addresses.get(host, set()))
+    # It asks other nodes; the functional tests have some.
+    monkeypatch.setattr(pool, "_refuse_forgetful", lambda hosts: None)
 
     def here(name):
-        monkeypatch.setattr(gluster, "_own_addresses", lambda: addresses[name])
+        monkeypatch.setattr(pool, "_own_addresses", lambda: addresses[name])
 
     return here
 
@@ -168,14 +191,14 @@ def test_hosts_are_found_by_name_by_address_and_as_this_node(daemon, answer, nam
     known["stdout"] = known["stdout"].replace(">db-2<", ">192.0.2.2<")
     addresses = {"192.0.2.2": {"192.0.2.2"}, "db-1": {"192.0.2.1"}, "db-2": {"192.0.2.2"}}
     addresses["db-3"] = {"192.0.2.3"}
-    monkeypatch.setattr(gluster, "_addresses", lambda host: addresses.get(host, set()))
+    monkeypatch.setattr(pool, "_addresses", lambda host: addresses.get(host, set()))
     daemon.answers["peer status"] = [known]
-    found = gluster.find_peers(["db-1", "db-2", "db-3"])
+    found = pool.find_peers(["db-1", "db-2", "db-3"])
     assert found["db-1"]["self"]
     assert (found["db-2"]["member"], found["db-2"]["ready"]) == (True, True)
     assert found["db-3"]["state"] == "not a peer"
     with pytest.raises(CommandExecutionError, match="db-9 does not resolve"):
-        gluster.find_peers(["db-9"])
+        pool.find_peers(["db-9"])
 
 
 def test_the_first_of_new_nodes_probes_at_once(daemon, answer, names):
@@ -186,7 +209,7 @@ def test_the_first_of_new_nodes_probes_at_once(daemon, answer, names):
         "peer probe db-2": [answer("probe_new")],
         "peer probe db-3": [answer("probe_again")],
     }
-    assert gluster.gather(["db-1", "db-2", "db-3"], timeout=1) == ["db-2"]
+    assert pool.gather(["db-1", "db-2", "db-3"], timeout=1) == ["db-2"]
 
 
 def test_a_later_new_node_waits_to_be_taken_in(daemon, answer, names):
@@ -194,8 +217,8 @@ def test_a_later_new_node_waits_to_be_taken_in(daemon, answer, names):
     taken_in = answer("peer_status")
     taken_in["stdout"] = taken_in["stdout"].replace("db-3", "db-1")
     alone = answer("peer_status_alone")
-    daemon.answers["peer status"] = [alone] * 4 + [taken_in]
-    assert gluster.gather(["db-1", "db-2", "db-3"], timeout=2) == []
+    daemon.answers["peer status"] = [alone] * 5 + [taken_in]
+    assert pool.gather(["db-1", "db-2", "db-3"], timeout=2) == []
     assert not any(words.startswith("peer probe") for words in daemon.asked)
 
 
@@ -206,7 +229,7 @@ def test_a_refused_probe_is_in_the_error(daemon, answer, names):
         "peer probe db-3": [answer("probe_bad")],
     }
     with pytest.raises(CommandExecutionError) as raised:
-        gluster.gather(["db-1", "db-2", "db-3"], timeout=0.05)
+        pool.gather(["db-1", "db-2", "db-3"], timeout=0.05)
     assert "not in the pool after 0.05 s: db-3 (gluster peer probe db-3:" in str(raised.value)
     assert "Transport endpoint is not connected (107)" in str(raised.value)
 
@@ -220,3 +243,80 @@ def test_offline_bricks_are_named_with_their_disconnected_hosts(daemon, answer):
     with pytest.raises(CommandExecutionError) as raised:
         gluster.wait_online("shared", timeout=0.05)
     assert "db-3:/srv/gluster/shared/brick (its host is disconnected)" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "remedy"),
+    [
+        ("Peer Rejected", "run on db-3: systemctl stop glusterd && rm -rf "),
+        ("Accepted peer request", "Run gluster.rejoin db-3 confirm=db-1 here"),
+    ],
+)
+def test_a_state_that_does_not_end_is_told_early_with_the_remedy(
+    daemon, answer, names, monkeypatch, state, remedy
+):
+    names("db-1")
+    monkeypatch.setattr(pool, "SETTLE_SECONDS", 0)
+    stuck = answer("peer_status")
+    head, _, tail = stuck["stdout"].rpartition("Peer in Cluster")
+    stuck["stdout"] = head + state + tail
+    daemon.answers["peer status"] = [stuck]
+    for wait in (pool.wait_peers, pool.gather):
+        with pytest.raises(CommandExecutionError) as raised:
+            wait(["db-1", "db-2", "db-3"], timeout=600)
+        assert f"not in the pool after 0 s: db-3 ({state}). db-3: " in str(raised.value)
+        assert remedy in str(raised.value)
+
+
+@pytest.mark.parametrize("confirm", [None, "", "db-2", True])
+def test_detach_wants_the_name_twice(daemon, confirm):
+    with pytest.raises(CommandExecutionError, match="db-3 was not detached.* say confirm=db-3"):
+        pool.detach("db-3", force=True, confirm=confirm)
+    assert daemon.asked == []
+
+
+def test_detach_is_refused_in_glusterds_words(daemon, answer):
+    daemon.answers = {
+        "peer detach db-3 force": [answer("detach_bricks")],
+        "peer detach db-9": [answer("detach_stranger")],
+    }
+    with pytest.raises(CommandExecutionError, match=r"Peer db-3 hosts one or more bricks.*\(3\)"):
+        pool.detach("db-3", force=True, confirm="db-3")
+    with pytest.raises(CommandExecutionError, match=r"db-9 is not part of cluster \(2\)"):
+        pool.detach("db-9", confirm="db-9")
+
+
+def test_the_op_version_is_left_alone_while_a_member_cannot_be_asked(daemon, answer):
+    daemon.answers["peer status"] = [answer("peer_status_down")]
+    with pytest.raises(CommandExecutionError, match="not set to 110000: db-3 cannot be asked"):
+        pool.set_op_version(110000)
+    assert daemon.asked == ["peer status"]
+
+
+def test_the_op_version_is_never_lowered(daemon, answer):
+    daemon.answers = {
+        "peer status": [answer("peer_status")],
+        "volume set all cluster.op-version 90000": [answer("op_version_low")],
+    }
+    with pytest.raises(CommandExecutionError, match="should not be equal or lower than current"):
+        pool.set_op_version("90000")
+
+
+def test_granular_entry_heal_answers_in_words(daemon, answer):
+    daemon.answers = {
+        "volume list": [answer("volume_list")],
+        "volume info shared": [answer("info")],
+        "volume heal shared granular-entry-heal disable": [answer("granular")],
+    }
+    now = option.set_options("shared", {"cluster.granular-entry-heal": False})
+    assert now == {"cluster.granular-entry-heal": "on"}  # as the recorded answer still has it
+
+
+def test_a_check_that_meets_another_command_is_no_refusal_of_the_option(daemon, answer):
+    daemon.answers = {
+        "volume list": [answer("volume_list")],
+        "volume info shared": [answer("info")],
+        "volume set shared network.ping-timeout 9 check.only on": [answer("set_locked")],
+    }
+    with pytest.raises(CommandExecutionError, match=r"Another transaction .* \(30802\)"):
+        option.check_options({"network.ping-timeout": 9}, volume="shared")

@@ -1,0 +1,80 @@
+"""
+What glusterd tells of data on its way from brick to brick, as typed data.
+"""
+
+IN_PROGRESS, COMPLETED, FAILED, STOPPED = "in progress", "completed", "failed", "stopped"
+NOT_STARTED = "not started"
+
+# glusterd's own numbers, of which it has a second row for runs that only fix the layout.
+_STATES = {0: NOT_STARTED, 1: IN_PROGRESS, 2: STOPPED, 3: COMPLETED, 4: FAILED}
+_STATES.update({5: IN_PROGRESS, 6: STOPPED, 7: COMPLETED, 8: FAILED})
+# One node's word outweighs that of others that stand behind it here.
+_WEIGHTS = (IN_PROGRESS, FAILED, STOPPED, NOT_STARTED, COMPLETED)
+_COUNTS = {
+    "files": "files",
+    "bytes": "size",
+    "scanned": "lookups",
+    "failures": "failures",
+    "skipped": "skipped",
+}
+
+
+def migration(root, volume, bricks=None):
+    """Return how far a rebalance, or the emptying of bricks, has come.
+
+    The whole is as far as its last node. A node that glusterd cannot reach is left out by it, and
+    its aggregate speaks of the others only; here the node counts as "unknown".
+
+    :param root: the answer to ``rebalance`` or ``remove-brick``, ``status`` or ``stop``; None if
+        none was started.
+    :param volume: the volume as :func:`info` returns it.
+    :param bricks: names of the bricks whose nodes are at work; all of the volume without them.
+    :returns: dict with ``status``, ``task`` (its ID), ``layout_only`` (bool), the sums
+        ``files``, ``bytes`` (moved), ``scanned``, ``failures``, ``skipped``, the longest
+        ``seconds``, and ``nodes``: a list of dicts with ``host``, ``uuid``, ``status`` and the same
+        numbers.
+    """
+    if root is None:
+        nothing = dict.fromkeys(_COUNTS, 0)
+        unbegun = {"status": NOT_STARTED, "task": None, "layout_only": False}
+        return {**unbegun, **nothing, "seconds": 0.0, "nodes": []}
+    hosts = {
+        item["uuid"]: item["host"]
+        for item in volume["bricks"]
+        if bricks is None or item["name"] in bricks
+    }
+    nodes = []
+    for node in root.iterfind(".//node"):
+        uuid = node.findtext("id")
+        nodes.append(
+            {
+                "host": hosts.pop(uuid, node.findtext("nodeName")),
+                "uuid": uuid,
+                "status": _STATES.get(int(node.findtext("status")), node.findtext("statusStr")),
+                **{key: int(node.findtext(tag) or 0) for key, tag in _COUNTS.items()},
+                "seconds": float(node.findtext("runtime") or 0),
+            }
+        )
+    nodes += [
+        {"host": host, "uuid": uuid, "status": "unknown", **dict.fromkeys(_COUNTS), "seconds": None}
+        for uuid, host in hosts.items()
+    ]
+    found = {node["status"] for node in nodes}
+    doubtful = sorted(found.difference(_WEIGHTS))
+    status = next((status for status in _WEIGHTS if status in found), NOT_STARTED)
+    return {
+        "status": doubtful[0] if doubtful and status != IN_PROGRESS else status,
+        "task": root.findtext(".//task-id"),
+        "layout_only": any(int(text.text) > 4 for text in root.iterfind(".//node/status")),
+        **{key: sum(node[key] or 0 for node in nodes) for key in _COUNTS},
+        "seconds": max((node["seconds"] or 0.0 for node in nodes), default=0.0),
+        "nodes": sorted(nodes, key=lambda node: node["host"]),
+    }
+
+
+def progress(found):
+    """Return in words what :func:`migration` found."""
+    return (
+        f"{found['status']}: {found['files']} files moved, {found['failures']} failures, "
+        f"{found['skipped']} skipped"
+    )

@@ -1,0 +1,127 @@
+"""
+Gluster mounts as systemd and the kernel see them.
+"""
+
+import re
+
+from salt.exceptions import CommandExecutionError
+
+_MOUNT_OPTION = re.compile(r"[A-Za-z0-9_.-]+(=[^\s,]+)?")
+
+
+def unit_name(path, suffix="mount"):
+    """Return systemd's unit name for a mount point, as ``systemd-escape --path`` makes it."""
+    trimmed = re.sub("/+", "/", path).strip("/")
+    if not trimmed:
+        return f"-.{suffix}"
+    escaped = []
+    for position, byte in enumerate(trimmed.encode()):
+        char = chr(byte)
+        if char == "/":
+            escaped.append("-")
+        elif (char.isascii() and char.isalnum()) or char in ":_" or (char == "." and position):
+            escaped.append(char)
+        else:
+            escaped.append(f"\\x{byte:02x}")
+    return f"{''.join(escaped)}.{suffix}"
+
+
+def units(path, volume, servers, options=None):
+    """Return the systemd units that keep a volume mounted: ``{file name: text}``.
+
+    The mount unit, and a companion that its failure starts. systemd never repeats a mount that
+    failed, so at boot a node that is up before the storage nodes would stay without the volume.
+    The companion starts the mount again every ten seconds until it succeeds, and ends then.
+    The mount has three minutes: a server that is gone without a word costs two, a TCP connection's
+    attempts, before the next one is asked. ``nofail`` keeps a volume that is gone from holding up
+    the boot (logins wait for remote-fs.target); units that need the volume say so with
+    ``RequiresMountsFor=``.
+
+    :raises CommandExecutionError: for a path, volume, server or option that cannot be used.
+    """
+    if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
+        raise CommandExecutionError(f"mount point {path!r} must be an absolute path below /")
+    if re.search(r"[\x00-\x1f\x7f]", path) or re.search(r"(^|/)\.{1,2}(/|$)", path):
+        raise CommandExecutionError(
+            f"mount point {path!r} must hold no control character and no '.' or '..' step"
+        )
+    if isinstance(servers, str) or not servers:
+        raise CommandExecutionError(
+            f"servers of volume {volume} must be a list with at least one host"
+        )
+    first, *others = servers
+    if any(":" in str(server) for server in servers):
+        raise CommandExecutionError(
+            "servers of a mount are parted by ':', so name them where they have IPv6 addresses"
+        )
+    fields = ["_netdev", "nofail"]
+    if others:
+        fields.append("backup-volfile-servers=" + ":".join(others))
+    for option in ["log-level=WARNING"] if options is None else options:
+        if not isinstance(option, str) or not _MOUNT_OPTION.fullmatch(option):
+            raise CommandExecutionError(f"{option!r} is no mount option")
+        if option.partition("=")[0] in ("_netdev", "nofail", "backup-volfile-servers"):
+            raise CommandExecutionError(
+                f"mount option {option} is set by this function: leave it out"
+            )
+        fields.append(option)
+    path = "/" + re.sub("/+", "/", path).strip("/")
+    mount, retry = unit_name(path), unit_name(path).removesuffix(".mount") + "-retry.service"
+    where, fields = path.replace("%", "%%"), ",".join(fields).replace("%", "%%")
+    return {
+        mount: f"""\
+# Written by Salt (gluster.mounted); changes made here are overwritten.
+[Unit]
+Description=Gluster volume {volume} on {where}
+Wants=network-online.target
+After=network-online.target glusterd.service
+OnFailure={retry}
+
+[Mount]
+What={first}:/{volume}
+Where={where}
+Type=glusterfs
+Options={fields}
+TimeoutSec=180
+
+[Install]
+WantedBy=multi-user.target
+""",
+        retry: f"""\
+# Written by Salt (gluster.mounted); changes made here are overwritten.
+[Unit]
+Description=Try again to mount Gluster volume {volume} on {where}
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=systemctl start {_quoted(mount)}
+Restart=on-failure
+RestartSec=10
+""",
+    }
+
+
+def mounts(mountinfo, path):
+    """Return what is mounted on ``path``, lowest first: ``[{"source", "fstype", "options"}]``.
+
+    :param mountinfo: the text of ``/proc/self/mountinfo``.
+    """
+    path = "/" + re.sub("/+", "/", path).strip("/")
+    found = []
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        if _unescape(fields[4]) == path:
+            fstype, source, super_options = fields[fields.index("-", 6) + 1 :][:3]
+            options = list(dict.fromkeys(f"{fields[5]},{super_options}".split(",")))
+            found.append({"source": _unescape(source), "fstype": fstype, "options": options})
+    return found
+
+
+def _quoted(unit):
+    # systemd unescapes command lines and expands specifiers in them; unit names hold "\x2d".
+    return unit.replace("\\", "\\\\").replace("%", "%%")
+
+
+def _unescape(field):
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field)
