@@ -79,6 +79,9 @@ def with_role(role):
     """
     Return the IDs of the nodes with a role, in the order of the topology.
 
+    role
+        A role, as the topology has it.
+
     CLI Example:
 
     .. code-block:: bash
@@ -161,6 +164,9 @@ def unlock(confirm=None):
 def history(limit=20):
     """
     Return the last rollouts, newest first: who, when, which release, how it ended and why.
+
+    limit
+        How many of them.
 
     CLI Example:
 

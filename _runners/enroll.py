@@ -78,6 +78,9 @@ def forget(id):  # pylint: disable=redefined-builtin
 
     A key that was accepted stays accepted: ``salt-key -d`` takes it out.
 
+    id
+        The node's minion ID.
+
     CLI Example:
 
     .. code-block:: bash
@@ -96,6 +99,9 @@ def authenticate(id):  # pylint: disable=redefined-builtin
 
     Returns ``id``, ``state`` (``accepted``, ``pending``, ``absent``) and ``reason``. A key that is
     not the expected one stays where it is, unaccepted, and is a failure, as is a stranger's.
+
+    id
+        The node's minion ID.
 
     CLI Example:
 

@@ -239,6 +239,9 @@ def volume_healthy(timeout=120):
     """
     Wait until the shared volume has all its bricks and nothing left to heal.
 
+    timeout
+        Seconds to wait.
+
     CLI Example:
 
     .. code-block:: bash
@@ -262,6 +265,9 @@ def volume_healthy(timeout=120):
 def publish(release):
     """
     Put the release on the shared volume; see ``counterapp.publish``.
+
+    release
+        Its version.
 
     CLI Example:
 
@@ -289,6 +295,9 @@ def step_aside(node):
     without it, and it is not the primary.
 
     A set of one member has nobody to hand over to: its member is touched as it is.
+
+    node
+        The member's minion ID.
 
     CLI Example:
 
@@ -335,6 +344,11 @@ def member_back(node, timeout=120):
     """
     Wait until a member serves again and has caught up, and the set has a primary.
 
+    node
+        The member's minion ID.
+    timeout
+        Seconds to wait.
+
     CLI Example:
 
     .. code-block:: bash
@@ -353,6 +367,9 @@ def member_back(node, timeout=120):
 def replica_set_healthy(timeout=60):
     """
     Wait until every member of the replica set is up and there is a primary.
+
+    timeout
+        Seconds to wait.
 
     CLI Example:
 
@@ -378,6 +395,9 @@ def drain(node):
     Take a web node out of rotation in every balancer and wait until its last session has ended.
 
     Refused, and undone, when fewer than ``web:min_in_service`` would stay in a balancer.
+
+    node
+        The web node's minion ID.
 
     CLI Example:
 
@@ -451,6 +471,9 @@ def web_ready(node, release):
 def rejoin(node):
     """
     Put a web node back into rotation in every balancer, and wait until each calls it up.
+
+    node
+        The web node's minion ID.
 
     CLI Example:
 
@@ -526,6 +549,9 @@ def hand_over_vip(node):
     Stops its keepalived, which says goodbye to the others; the state that follows starts it again.
     The only balancer of a fleet keeps the VIP.
 
+    node
+        The balancer's minion ID.
+
     CLI Example:
 
     .. code-block:: bash
@@ -560,6 +586,9 @@ def balancer_ready(node):
     """
     Wait until a balancer calls every web server up.
 
+    node
+        The balancer's minion ID.
+
     CLI Example:
 
     .. code-block:: bash
@@ -580,6 +609,9 @@ def balancer_ready(node):
 def vip_held(timeout=20):
     """
     Wait until exactly one balancer holds the VIP.
+
+    timeout
+        Seconds to wait.
 
     CLI Example:
 
@@ -606,6 +638,9 @@ def vip_held(timeout=20):
 def verify(release):
     """
     Verify the fleet as a step of a rollout; see ``counterapp.verify``.
+
+    release
+        The version that must answer.
 
     CLI Example:
 

@@ -26,4 +26,6 @@ base:
     {%- for secret in needed | unique | sort %}
     - secrets.{{ secret }}
     {%- endfor %}
+    # Its own key and nobody else's: all nodes mount the volume, and prove who they are.
+    - secrets.gluster_tls.{{ id }}
 {%- endfor %}

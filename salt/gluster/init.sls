@@ -1,3 +1,4 @@
 include:
   - gluster.install
+  - gluster.log
   - gluster.mount

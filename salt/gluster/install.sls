@@ -1,11 +1,16 @@
 {%- from 'lib/cluster.jinja' import me with context %}
 {%- from 'gluster/map.jinja' import os, packages with context %}
 
+include:
+  - gluster.tls
+
 {%- if os.repositories %}
 
 Gluster's package repository is known:
   pkg.installed:
     - pkgs: {{ os.repositories | json }}
+    - require:
+      - sls: gluster.tls
     - require_in:
       - pkg: Gluster's client is installed
 {%- endif %}
@@ -15,3 +20,5 @@ Gluster's client is installed:
     - pkgs: {{ packages | json }}
     - refresh: {{ os.repositories | length > 0 }}
     - install_recommends: False
+    - require:
+      - sls: gluster.tls

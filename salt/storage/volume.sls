@@ -1,5 +1,6 @@
 {%- from 'lib/cluster.jinja' import nodes, by_role with context %}
-{%- from 'storage/map.jinja' import gluster, force, replica, brick_nodes with context %}
+{%- from 'storage/map.jinja' import gluster, force, replica, arbiter, brick_nodes, options
+    with context %}
 
 include:
   - storage.service
@@ -23,8 +24,11 @@ The shared volume exists:
       - {{ nodes[id].address }}:{{ gluster.brick }}
 {%- endfor %}
     - replica: {{ replica }}
+    - arbiter: {{ arbiter }}
     - force: {{ force }}
     - started: True
-    - options: {{ gluster.get('options', {}) | json }}
+    - options: {{ options | json }}
+    # What was set by hand and is declared nowhere goes.
+    - reset_strays: True
     - require:
       - gluster: The storage nodes know each other

@@ -28,7 +28,10 @@ def test_each_node_gets_what_its_roles_need(tree, topology, node):
     pillar = compiled(tree, topology, node)
     roles = support.facts(topology, node)["roles"]
     wanted = set().union(*(NEEDED.get(role, set()) for role in roles))
-    assert pillar.get("secrets", {}) == {name: support.secret(name) for name in wanted}
+    assert pillar["secrets"] == {
+        "gluster_tls": support.tls(node),
+        **{name: support.secret(name) for name in wanted},
+    }
 
 
 @pytest.mark.parametrize("node", ["web-1", "lb-1", "master"])
@@ -37,7 +40,7 @@ def test_a_claimed_role_gives_nothing(tree, node):
     pillar = compiled(tree, "default", node, **claimed)
     roles = support.facts("default", node)["roles"]
     wanted = set().union(*(NEEDED.get(role, set()) for role in roles))
-    assert set(pillar.get("secrets", {})) == wanted
+    assert set(pillar["secrets"]) == {"gluster_tls", *wanted}
 
 
 @pytest.mark.parametrize("stranger", ["db-9", "db-1.example.org", "xdb-1", "db-11"])
@@ -51,9 +54,16 @@ def test_a_node_of_the_other_topology_is_a_stranger(tree):
     assert "secrets" not in pillar
 
 
+@pytest.mark.parametrize(("topology", "node"), support.NODES)
+def test_the_key_of_another_node_goes_nowhere(tree, topology, node):
+    text = repr(compiled(tree, topology, node))
+    others = {other for _topology, other in support.NODES} - {node}
+    assert not [other for other in others if support.tls(other)["key"] in text]
+
+
 def test_a_secret_that_was_not_made_yet_is_left_to_who_needs_it(tmp_path):
     tree = support.Tree(tmp_path)
     (tree.master_pillar / "secrets/vrrp.sls").unlink()
     pillar = compiled(tree, "default", "lb-1")
-    assert "secrets" not in pillar
+    assert set(pillar["secrets"]) == {"gluster_tls"}
     assert "lb" in pillar

@@ -14,7 +14,7 @@ import pathlib
 
 
 def runner(name, arg=None, **kwargs):
-    assert name == "rollout.planned", name
+    assert name in ("rollout.planned", "storage.plan_tls"), name
     plan = json.loads(pathlib.Path(__opts__["test_plan"]).read_text())
     return plan if isinstance(plan, str) else {"release": "1.10", "nodes": {}, **plan}
 '''
@@ -81,7 +81,8 @@ def test_the_rollout_reads_as_the_procedure(steps):
 
 
 def test_each_stage_file_is_part_of_the_rollout():
-    there = {path.stem for path in (ROOT / "salt/orch").glob("*.sls")} - {"rollout"}
+    there = {path.stem for path in (ROOT / "salt/orch").glob("*.sls")}
+    there -= {"rollout", "storage_tls"}
     assert there == {"prepare", "storage", "db", "web", "lb", "verify"}
 
 
@@ -165,7 +166,9 @@ def test_nodes_are_touched_in_the_order_of_the_plan(steps):
     assert touched == ["db-3", "db-1", "db-2"]
 
 
-@pytest.mark.parametrize("stage", ["prepare", "storage", "db", "web", "lb", "verify"])
+@pytest.mark.parametrize(
+    "stage", ["prepare", "storage", "storage_tls", "db", "web", "lb", "verify"]
+)
 @pytest.mark.parametrize("plan", ["Exception occurred in runner rollout.planned: …", {"failed": 1}])
 def test_a_plan_that_cannot_be_had_is_no_empty_plan(tree, tmp_path, stage, plan):
     (tmp_path / "saltutil.py").write_text(STUB)
@@ -175,4 +178,45 @@ def test_a_plan_that_cannot_be_had_is_no_empty_plan(tree, tmp_path, stage, plan)
         compiler.state.opts["test_plan"] = str(tmp_path / "plan.json")
         chunks, errors = compiler.chunks([f"orch.{stage}"])
     assert not chunks
-    assert any("The plan of the rollout cannot be had" in error for error in errors)
+    words = "What has to be done cannot be told" if stage == "storage_tls" else "The plan of"
+    assert any(words in error for error in errors)
+
+
+TLS_PLAN = {"reasons": ["db-1: …"], "keepers": ["db-1", "db-2"], "others": ["master", "web-1"]}
+
+
+def test_the_switch_of_tls_stops_everything_before_it_starts_anything(steps):
+    chunks = steps("storage_tls", TLS_PLAN)
+    assert runners(chunks) == [
+        "counterapp.lock",
+        "storage.begin_tls",
+        "storage.unmount",
+        "storage.stop_daemons",
+        "rollout.apply",
+        "storage.start_daemons",
+        "storage.stop_volume",
+        "rollout.apply",
+        "rollout.apply",
+        "rollout.volume_healthy",
+        "storage.finish_tls",
+        "storage.abandon_tls",
+    ]
+    assert chained(chunks)
+    everywhere = ["db-1", "db-2", "master", "web-1"]
+    assert [each["nodes"] for each in chunks if "nodes" in each] == [
+        everywhere,
+        ["db-1", "db-2"],
+        everywhere,
+        ["db-1", "db-2"],
+        "db-1",
+        everywhere,
+    ]
+    # Only these states may change what a pool speaks.
+    (allowed,) = [each for each in chunks if "pillar" in each]
+    assert (allowed["sls"], allowed["pillar"]) == ("gluster.tls", {"gluster_tls_switch": True})
+    watched = {next(iter(each.values())) for each in chunks[-1]["onfail"]}
+    assert watched == {each["__id__"] for each in chunks[:-1]}
+
+
+def test_where_all_do_as_the_pillar_says_nothing_stops(steps):
+    assert runners(steps("storage_tls", {**TLS_PLAN, "reasons": []})) == []

@@ -70,6 +70,7 @@ def test_the_highstate_compiles(node, system, topology, name):
     # What is compiled goes over the wire and into job caches.
     text = repr(chunks)
     assert not [name for name in support.SECRETS if support.secret(name) in text]
+    assert support.tls(name)["key"] not in text
 
 
 @pytest.mark.parametrize("name", ["master", "web-1", "db-1", "lb-1"])
@@ -121,7 +122,9 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
     ("name", "key"),
     [
         ("web-1", "secrets:mongodb_app"),
+        ("web-1", "secrets:gluster_tls"),
         ("web-1", "gluster:mount"),
+        ("web-1", "gluster:tls"),
         ("web-1", "web:port"),
         ("db-1", "secrets:mongodb_keyfile"),
         ("db-1", "secrets:mongodb_admin"),
@@ -172,6 +175,149 @@ class TestStorage:
         assert volume["bricks"] == [
             f"192.168.33.{last}:/srv/gluster/shared/brick" for last in (11, 12, 14)
         ]
+
+    @pytest.mark.parametrize(
+        ("name", "topology", "arbiter"), [("db-1", "default", 0), ("web-1", "classic", 1)]
+    )
+    def test_two_copies_and_an_arbiter_in_place_of_three(self, node, name, topology, arbiter):
+        compiler = node(name, topology, pillar={"gluster:arbiter": bool(arbiter)})
+        volume = chunk(compiler.chunks(["storage"])[0], "The shared volume exists")
+        assert (volume["replica"], volume["arbiter"]) == (3, arbiter)
+        # The arbiter is the last of the three.
+        assert len(volume["bricks"]) == 3
+        last = {"db-1": "192.168.33.16", "web-1": "192.168.33.14"}[name]
+        assert volume["bricks"][-1].startswith(f"{last}:")
+
+    def test_an_arbiter_without_three_nodes_is_refused(self, node):
+        compiler = node("db-1", pillar={"gluster:arbiter": True, "gluster:replica": 2})
+        chunks, errors = compiler.chunks(["storage"])
+        assert not chunks
+        assert any("gluster:arbiter wants three storage nodes" in error for error in errors)
+
+    @pytest.mark.parametrize(
+        ("keepers", "client", "server"),
+        [(1, None, "none"), (2, "auto", "none"), (3, "auto", "server")],
+    )
+    def test_quorum_follows_the_storage_nodes(self, node, pillar_of, keepers, client, server):
+        nodes = pillar_of("default", "db-1")["topology"]["nodes"]
+        for number in range(keepers + 1, 4):
+            nodes[f"db-{number}"]["roles"] = ["db"]
+        pillar = {"topology:nodes": nodes, "gluster:replica": keepers}
+        volume = chunk(
+            node("db-1", pillar=pillar).chunks(["storage"])[0], "The shared volume exists"
+        )
+        assert len(volume["bricks"]) == keepers
+        assert volume["options"].get("cluster.quorum-type") == client
+        assert volume["options"]["cluster.server-quorum-type"] == server
+        # A volume without copies has nothing to heal.
+        assert ("cluster.self-heal-daemon" in volume["options"]) is (keepers > 1)
+
+    @pytest.mark.parametrize(("name", "topology"), [("db-1", "default"), ("web-1", "classic")])
+    def test_nobody_but_the_topologys_nodes_may_mount(self, node, name, topology):
+        chunks, _ = node(name, topology).chunks(["storage"])
+        options = chunk(chunks, "The shared volume exists")["options"]
+        nodes = support.TOPOLOGY["topologies"][topology]["nodes"]
+        assert options["auth.allow"].split(",") == [each["address"] for each in nodes.values()]
+        assert options["auth.ssl-allow"].split(",") == list(nodes)
+        assert options["network.ping-timeout"] == "10"
+        assert options["nfs.disable"] == "on"
+
+    def test_an_option_of_the_pillar_wins(self, node):
+        pillar = {"gluster:options": {"network.ping-timeout": "7", "auth.allow": "10.0.0.1"}}
+        chunks, _ = node("db-1", pillar=pillar).chunks(["storage"])
+        options = chunk(chunks, "The shared volume exists")["options"]
+        assert (options["network.ping-timeout"], options["auth.allow"]) == ("7", "10.0.0.1")
+
+
+class TestGluster:
+    @pytest.mark.parametrize("system", support.SYSTEMS)
+    def test_keys_are_in_place_before_anything_starts(self, node, system):
+        compiler = node("db-1", system=system)
+        chunks, errors = compiler.chunks(["storage", "gluster"])
+        assert not errors
+        ids = [each["__id__"] for each in chunks]
+        for before, after in (
+            ("Gluster's key is in its place", "Gluster's management speaks TLS"),
+            ("Gluster's management speaks TLS", "Gluster's client is installed"),
+            ("Gluster's client is installed", "Gluster's daemon runs"),
+            ("Gluster's daemon runs", "The shared volume exists"),
+        ):
+            assert ids.index(before) < ids.index(after)
+        key = chunk(chunks, "Gluster's key is in its place")
+        assert (key["mode"], key["show_changes"]) == ("0600", False)
+        assert key["contents_pillar"] == "secrets:gluster_tls:key"
+        folder = "/etc/pki/tls" if system.startswith("rocky") else "/usr/lib/ssl"
+        link = chunk(chunks, "Every version of Gluster finds glusterfs.key")
+        assert (link["name"], link["target"]) == (
+            f"{folder}/glusterfs.key",
+            "/etc/ssl/glusterfs.key",
+        )
+        options = chunk(chunks, "The shared volume exists")["options"]
+        assert (options["client.ssl"], options["server.ssl"]) == ("on", "on")
+
+    @pytest.mark.parametrize("system", support.SYSTEMS)
+    def test_without_tls(self, node, system):
+        compiler = node("db-1", system=system, pillar={"gluster:tls": False})
+        chunks, errors = compiler.chunks(["storage", "gluster"])
+        assert not errors
+        assert not compiler.problems(chunks)
+        assert not [each for each in chunks if "secrets:" in str(each.get("contents_pillar"))]
+        assert chunk(chunks, "Gluster's management speaks in clear")["fun"] == "absent"
+        assert chunk(chunks, "Gluster's key is gone")["fun"] == "absent"
+        options = chunk(chunks, "The shared volume exists")["options"]
+        assert (options["client.ssl"], options["server.ssl"]) == ("off", "off")
+        assert "auth.ssl-allow" not in options
+
+    def test_without_tls_no_key_is_needed(self, node):
+        pillar = {"gluster:tls": False, "secrets:gluster_tls": None}
+        assert node("web-1", pillar=pillar).chunks(["gluster"])[1] == []
+
+    @pytest.mark.parametrize("tls", [True, False])
+    @pytest.mark.parametrize("bound", ["peers", "vols"])
+    def test_a_pool_never_changes_node_by_node(self, node, tmp_path, tls, bound):
+        (tmp_path / bound).mkdir()
+        (tmp_path / bound / "something").touch()
+        if not tls:
+            (tmp_path / "secure-access").touch()
+        pillar = {"gluster:tls": tls, "gluster:home": str(tmp_path)}
+        chunks, errors = node("db-1", pillar=pillar).chunks(["storage"])
+        assert not chunks
+        words = "without TLS" if tls else "with TLS"
+        assert any(f"or has a volume, {words}" in error for error in errors)
+        assert any("salt-run state.orchestrate orch.storage_tls" in error for error in errors)
+        # The orchestration, for which everything has stopped, may.
+        pillar["gluster_tls_switch"] = True
+        assert node("db-1", pillar=pillar).chunks(["gluster.tls"])[1] == []
+        pillar.pop("gluster_tls_switch")
+        # And so may one whose glusterd knows of nobody.
+        (tmp_path / bound / "something").unlink()
+        assert node("db-1", pillar=pillar).chunks(["storage"])[1] == []
+
+    def test_a_mounted_volume_is_in_the_mode_of_its_pool(self, node, tmp_path):
+        pillar = {"gluster:home": str(tmp_path), "gluster:mount": "/proc"}
+        chunks, errors = node("web-1", pillar=pillar).chunks(["gluster"])
+        assert not chunks
+        assert any("'web-1' has mounted /proc without TLS" in error for error in errors)
+        (tmp_path / "secure-access").touch()
+        assert node("web-1", pillar=pillar).chunks(["gluster"])[1] == []
+
+    @pytest.mark.parametrize(
+        ("system", "path"),
+        [
+            ("debian12", "/etc/logrotate.d/glusterfs-common"),
+            ("debian13", "/etc/logrotate.d/glusterfs-common"),
+            ("rocky9", "/etc/logrotate.d/glusterfs"),
+        ],
+    )
+    def test_logs_are_rotated_by_size_and_time(self, node, system, path):
+        compiler = node("lb-1", system=system)
+        chunks, _ = compiler.chunks(["gluster"])
+        # In the place of the package's entry: a log with two would be rotated by none.
+        text = compiler.file(chunks, path)
+        lines = [line.strip() for line in text.splitlines()]
+        assert {"daily", "rotate 14", "maxsize 50M", "nocreate"} <= set(lines)
+        assert "copytruncate" not in lines
+        assert any("-HUP" in line for line in lines)
 
 
 class TestMongodb:

@@ -1,0 +1,150 @@
+"""The secrets that bootstrap makes on the master, Gluster's certificates above all."""
+
+import datetime
+import importlib.machinery
+import importlib.util
+import stat
+import subprocess
+import sys
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from tests.support.loading import ROOT
+
+NODES = {"boss": "10.9.0.10", "data-1": "10.9.0.11"}
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """make-secrets as a module, over the configuration of a topology of two nodes."""
+    # Its folder counts as what nodes are provisioned from: no cache may appear there.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader = importlib.machinery.SourceFileLoader(
+        "make_secrets", str(ROOT / "bootstrap/make-secrets")
+    )
+    spec = importlib.util.spec_from_loader("make_secrets", loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    module.home = tmp_path / "secrets"
+    write_topology(tmp_path, NODES)
+    module.run = lambda: module.make(module.home, (str(tmp_path / "minion.conf"),))
+    module.run()
+    return module
+
+
+def write_topology(folder, nodes):
+    (folder / "pillar").mkdir(exist_ok=True)
+    document = {"topologies": {"own": {"nodes": {id_: {"address": a} for id_, a in nodes.items()}}}}
+    (folder / "pillar/topology.sls").write_text(yaml.safe_dump(document))
+    roots = {"base": [str(folder / "nowhere"), str(folder / "pillar")]}
+    settings = {"counterapp_topology": "own", "pillar_roots": roots}
+    (folder / "minion.conf").write_text(yaml.safe_dump(settings))
+
+
+def held(made, node):
+    return yaml.safe_load((made.home / f"gluster_tls/{node}.sls").read_text())["secrets"][
+        "gluster_tls"
+    ]
+
+
+def contents(made):
+    return {path: path.read_bytes() for path in made.home.rglob("*") if path.is_file()}
+
+
+def test_a_second_run_makes_nothing(made, capsys):
+    before = contents(made)
+    capsys.readouterr()
+    made.run()
+    assert contents(made) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_only_root_reads_them(made):
+    for path in [made.home, *made.home.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_the_key_of_the_authority_is_in_no_pillar_file(made):
+    authority = made.home / "gluster_tls_authority.pem"
+    line = authority.read_text().splitlines()[2]
+    assert [path for path, text in contents(made).items() if line.encode() in text] == [authority]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_certificate_names_its_node(made, node, tmp_path):
+    tls = held(made, node)
+    certificate = x509.load_pem_x509_certificate(tls["certificate"].encode())
+    assert certificate.subject.rfc4514_string() == f"CN={node}"
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [node]
+    assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == [NODES[node]]
+    key = serialization.load_pem_private_key(tls["key"].encode(), password=None)
+    assert key.public_key() == certificate.public_key()
+    # As OpenSSL, and so Gluster, judges it, on both ends of a connection.
+    for kind in ("key", "certificate", "ca"):
+        (tmp_path / kind).write_text(tls[kind])
+    for purpose in ("sslserver", "sslclient"):
+        subprocess.run(
+            ["openssl", "verify", "-x509_strict", "-purpose", purpose]
+            + ["-CAfile", str(tmp_path / "ca"), str(tmp_path / "certificate")],
+            check=True,
+            capture_output=True,
+        )
+
+
+def test_a_new_node_and_a_new_address_get_a_certificate(made, tmp_path, capsys):
+    before = held(made, "boss")
+    write_topology(tmp_path, {**NODES, "data-1": "10.9.0.12", "data-2": "10.9.0.13"})
+    capsys.readouterr()
+    made.run()
+    words = capsys.readouterr().out
+    assert "made Gluster's certificate of data-2" in words
+    assert "made anew, for the new address, Gluster's certificate of data-1" in words
+    assert held(made, "boss") == before
+    assert held(made, "data-2")["ca"] == before["ca"]
+
+
+def test_a_certificate_is_renewed_before_it_ends(made, monkeypatch, capsys):
+    before = held(made, "boss")
+    later = datetime.datetime.now(datetime.UTC) + made.CERTIFICATE_LIFE - made.RENEW_BEFORE
+    monkeypatch.setattr(made, "_now", lambda: later - made.DAY)
+    made.run()
+    assert held(made, "boss") == before
+    monkeypatch.setattr(made, "_now", lambda: later + made.DAY)
+    made.run()
+    after = held(made, "boss")
+    assert after["certificate"] != before["certificate"]
+    # By the same authority, so nodes with the old one and nodes with the new one trust each other.
+    assert after["ca"] == before["ca"]
+    assert "renewed Gluster's certificate of boss" in capsys.readouterr().out
+
+
+def test_the_end_of_the_authority_is_announced_and_a_new_one_signs_anew(made, monkeypatch, capsys):
+    before = held(made, "boss")
+    later = datetime.datetime.now(datetime.UTC) + made.AUTHORITY_LIFE - made.RENEW_BEFORE / 2
+    monkeypatch.setattr(made, "_now", lambda: later)
+    made.run()
+    assert "Gluster's authority ends on" in capsys.readouterr().out
+    monkeypatch.undo()
+    (made.home / "gluster_tls_authority.pem").unlink()
+    made.run()
+    assert held(made, "boss")["ca"] != before["ca"]
+
+
+def test_other_secrets_are_never_made_anew(made, tmp_path):
+    before = (made.home / "mongodb_keyfile.sls").read_text()
+    (made.home / "vrrp.sls").unlink()
+    made.run()
+    assert (made.home / "mongodb_keyfile.sls").read_text() == before
+    assert yaml.safe_load((made.home / "vrrp.sls").read_text())["secrets"]["vrrp"]
+
+
+def test_without_a_topology_it_says_what_is_missing(made, tmp_path):
+    with pytest.raises(made.Problem, match=r"run bootstrap\.sh first"):
+        made.make(made.home, (str(tmp_path / "nothing"),))
+    (tmp_path / "pillar/topology.sls").unlink()
+    with pytest.raises(made.Problem, match=r"no topology\.sls in the pillar_roots"):
+        made.run()
