@@ -1,7 +1,8 @@
 # Thin on purpose: what a target does lives in bootstrap/, lab/ and app/, where it is tested.
 # Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS.
-.PHONY: up down clean status ssh salt run key host dist wheels lock prepare lint test test-fast \
-	test-unit test-frontend test-functional test-integration test-system
+.PHONY: up down clean status ssh salt run key host dist wheels lock docs prepare lint test test-fast \
+	test-unit test-frontend test-functional test-integration test-system drill \
+	functional-debian12 functional-debian13 functional-others
 export LAB TOPOLOGY LAB_NETWORK VERSION ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB_TOOL = .venv/bin/python -m lab
@@ -31,6 +32,8 @@ wheels: host
 	@$(LAB_TOOL) wheels
 lock: host
 	@requirements/lock
+docs: host
+	.venv/bin/python docs/make_reference.py
 prepare: host
 	@$(LAB_TOOL) prepare
 
@@ -42,8 +45,19 @@ test-unit: host
 	.venv/bin/python -m pytest tests/unit
 test-frontend: host
 	@tests/frontend
+# Most of what is tested here is waited for, so two at a time: each glusterfs, and all the rest.
 test-functional: prepare
-	.venv/bin/python -m pytest tests/functional
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+		functional-debian12 functional-debian13 functional-others
+functional-debian12 functional-debian13: functional-%:
+	.venv/bin/python -m pytest tests/functional/gluster -k $* $(SKIP_$*)
+# The examples of the docstrings are the same for both: once is enough for them.
+SKIP_debian12 = --ignore=tests/functional/gluster/test_examples.py
+functional-others:
+	.venv/bin/python -m pytest tests/functional --ignore=tests/functional/gluster
+# The faults of the storage nodes again, with a minute of writing in each phase.
+drill: prepare
+	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
 test-integration: host
 	.venv/bin/python -m pytest tests/integration
 test-system: prepare

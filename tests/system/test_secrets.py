@@ -1,6 +1,7 @@
 """Secrets: random enough, on the nodes that need them, and nowhere else."""
 
 import base64
+import json
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ from lab.config import ROOT
 
 NAMES = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "vrrp")
 DIRECTORY = "/etc/salt/counterapp/pillar/secrets"
+AUTHORITY = "gluster_tls_authority.pem"
 # Run on a node: says where one of the patterns on its standard input stands.
 SEARCH = """
 import pathlib, sys
@@ -34,6 +36,23 @@ def secrets(cluster):
     return found
 
 
+@pytest.fixture(scope="module")
+def keys(cluster):
+    """The private key of each node for Gluster, and that of their authority."""
+    found = {}
+    for node in cluster.lab.nodes:
+        text = cluster.master("cat", f"{DIRECTORY}/gluster_tls/{node.id}.sls")
+        found[node.id] = yaml.safe_load(text)["secrets"]["gluster_tls"]["key"]
+    authority = cluster.master("cat", f"{DIRECTORY}/{AUTHORITY}")
+    return {**found, AUTHORITY: authority.partition("-----BEGIN CERTIFICATE")[0]}
+
+
+@pytest.fixture(scope="module")
+def values(secrets, keys):
+    """What must be found nowhere: of a key its second line, the first is alike in all."""
+    return [*secrets.values(), *(key.splitlines()[2] for key in keys.values())]
+
+
 def test_each_has_256_bits(secrets):
     assert set(secrets) == set(NAMES)
     for value in secrets.values():
@@ -43,40 +62,45 @@ def test_each_has_256_bits(secrets):
 
 
 def test_only_root_on_the_master_reads_them(cluster):
-    files = [f"{DIRECTORY}/{name}.sls" for name in NAMES]
-    modes = cluster.master("stat", "-c", "%a %U", DIRECTORY, *files)
-    assert modes.splitlines() == ["700 root", *["600 root"] * len(NAMES)]
+    tls = [f"{DIRECTORY}/gluster_tls/{node.id}.sls" for node in cluster.lab.nodes]
+    files = [*(f"{DIRECTORY}/{name}.sls" for name in NAMES), f"{DIRECTORY}/{AUTHORITY}", *tls]
+    modes = cluster.master("stat", "-c", "%a %U", DIRECTORY, f"{DIRECTORY}/gluster_tls", *files)
+    assert modes.splitlines() == [*["700 root"] * 2, *["600 root"] * len(files)]
 
 
-def test_a_minion_gets_those_of_its_role_only(cluster):
+def test_a_minion_gets_those_of_its_role_only(cluster, keys):
     of_role = {
         "web": {"mongodb_app"},
         "db": {"mongodb_keyfile", "mongodb_admin", "mongodb_app"},
         "lb": {"vrrp"},
     }
-    pillars = cluster.salt("*", "pillar.items")
     for node in cluster.lab.nodes:
+        # Asked on the node itself, and not returned: what is unmasked must not reach a job cache.
+        asked = ["salt-call", "--no-return-event", "pillar.items", "unmask=True", "--out=json"]
+        pillar = json.loads(cluster.on(node.id, *asked))["local"]
         wanted = set().union(*(of_role.get(role, set()) for role in node.roles))
-        assert set(pillars[node.id].get("secrets", {})) == wanted, node.id
+        assert set(pillar["secrets"]) == {"gluster_tls", *wanted}, node.id
+        text = json.dumps(pillar)
+        assert [name for name, key in keys.items() if key.splitlines()[2] in text] == [node.id]
 
 
-def test_no_secret_is_in_a_log_a_job_an_argument_or_the_file_server(cluster, secrets):
+def test_no_secret_is_in_a_log_a_job_an_argument_or_the_file_server(cluster, values):
     for node in cluster.lab.nodes:
-        found = cluster.on(node.id, "python3", "-c", SEARCH, stdin="\n".join(secrets.values()))
+        found = cluster.on(node.id, "python3", "-c", SEARCH, stdin="\n".join(values))
         assert found.splitlines() == [], node.id
 
 
-def test_no_secret_is_in_what_a_run_printed(cluster, secrets, first_rollout):
+def test_no_secret_is_in_what_a_run_printed(cluster, values, first_rollout):
     code, output = cluster.rollout()
     printed = first_rollout.run.text + first_rollout.killed.text + output
     log = (cluster.lab.directory / "rollout.log").read_text()
-    for value in secrets.values():
+    for value in values:
         assert value not in printed
         assert value not in log
 
 
-def test_no_secret_is_in_the_repository(secrets):
-    for value in secrets.values():
+def test_no_secret_is_in_the_repository(values):
+    for value in values:
         found = subprocess.run(
             ["git", "grep", "--quiet", "--fixed-strings", "--untracked", "-e", value], cwd=ROOT
         )

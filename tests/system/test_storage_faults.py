@@ -1,0 +1,120 @@
+"""Storage nodes that die, lose their disk or come back as new machines, with the commands of
+docs/operating.md."""
+
+import time
+
+import pytest
+
+from lab import machines
+
+VICTIM, HELPER, BRICK = "db-3", "db-1", "/srv/gluster/shared/brick"
+FOLDER = "/srv/shared/faults"
+# Seconds until a minion that has not answered yet is asked whether it is still at it.
+PATIENCE = "--timeout=90"
+# In the lab the brick is on the root file system.
+FORCE = "force=True"
+# A client notices a dead brick after network.ping-timeout (10 s).
+STALL = 10 + 5
+WRITER = """
+import os, sys, time
+folder, stop = sys.argv[1:]
+longest, number, last = 0, 0, time.monotonic()
+while not os.path.exists(stop):
+    with open(f"{folder}/{number}", "w") as file:
+        file.write(f"{number} " * 500)
+        file.flush()
+        os.fsync(file.fileno())
+    now = time.monotonic()
+    longest, last, number = max(longest, now - last), now, number + 1
+    time.sleep(0.05)
+print(number, longest)
+"""
+SUMS = f"cd {BRICK}/faults && find . -type f | sort | xargs -r sha256sum | sha256sum"
+
+
+def sums(cluster):
+    """Return the checksum of all test files on each brick."""
+    return {node: cluster.on(node, "sh", "-c", SUMS) for node in cluster.with_role("storage")}
+
+
+def healthy(cluster):
+    return cluster.salt(HELPER, "gluster.healthy", "shared")[HELPER]["healthy"]
+
+
+def command(cluster, node, *words):
+    """Run a documented command, which must succeed."""
+    answer = cluster.salt(node, *words, PATIENCE)[node]
+    assert not isinstance(answer, str), answer
+    if words[0] == "state.apply":
+        assert [each["comment"] for each in answer.values() if not each["result"]] == []
+    return answer
+
+
+@pytest.fixture(scope="module")
+def files(cluster):
+    cluster.on("web-1", "mkdir", "-p", FOLDER)
+    yield
+    cluster.on("web-1", "rm", "-rf", FOLDER)
+
+
+def test_writes_go_on_while_a_storage_node_is_gone(cluster, files):
+    stop = "/run/stop-the-writer"
+    cluster.on("web-1", "rm", "-f", stop)
+    words = ["python3", "-c", WRITER, FOLDER, stop]
+    writer = machines.popen_on_node(cluster.lab, "web-1", words)
+
+    def written():
+        return len(cluster.on("web-1", "ls", FOLDER).split())
+
+    try:
+        cluster.until("the writer writes", lambda: written() > 10)
+        cluster.stop(VICTIM)
+        at_loss = written()
+        cluster.until("writes go on", lambda: written() > at_loss + 50, STALL + 30)
+        cluster.start(VICTIM)
+        cluster.until("its minion answers", lambda: VICTIM in cluster.salt(VICTIM, "test.ping"))
+    finally:
+        cluster.on("web-1", "touch", stop)
+        output, _ = writer.communicate(timeout=60)
+    assert writer.returncode == 0, output
+    number, longest = output.split()[-2:]
+    assert float(longest) <= STALL
+    assert int(number) > 50
+    began = time.monotonic()
+    cluster.until("all is healed", lambda: healthy(cluster), 60)
+    print(f"stalled for {float(longest):.1f} s, healed {time.monotonic() - began:.1f} s after it")
+    assert len(set(sums(cluster).values())) == 1
+    cluster.until_whole()
+
+
+def test_a_lost_disk(cluster, files):
+    before = sums(cluster)
+    cluster.on(VICTIM, "sh", "-c", f"pkill -KILL -x glusterfsd; rm -rf {BRICK}")
+    brick = f"{cluster.lab.node(VICTIM).address}:{BRICK}"
+    lost = command(cluster, VICTIM, "gluster.lost_bricks", "shared")
+    assert [each["name"] for each in lost] == [brick]
+    refused = cluster.salt(VICTIM, "gluster.reset_brick", "shared", brick, FORCE)[VICTIM]
+    assert "say confirm=shared" in refused
+    command(cluster, VICTIM, "gluster.reset_brick", "shared", brick, "confirm=shared", FORCE)
+    command(cluster, VICTIM, "gluster.wait_healed", "shared")
+    command(cluster, VICTIM, "state.apply", "storage")
+    cluster.until("the volume is healthy", lambda: healthy(cluster))
+    assert sums(cluster) == before
+
+
+def test_a_new_machine_under_the_old_name(cluster, files):
+    before = sums(cluster)
+    address, helper = (cluster.lab.node(node).address for node in (VICTIM, HELPER))
+    cluster.on(VICTIM, "systemctl", "stop", "glusterd")
+    cluster.on(VICTIM, "sh", "-c", f"rm -rf /var/lib/glusterd/* {BRICK}")
+    command(cluster, VICTIM, "state.apply", "storage.service")
+    uuid = cluster.salt(HELPER, "gluster.peers")[HELPER]
+    command(cluster, VICTIM, "gluster.rejoin", helper, f"confirm={address}", FORCE)
+    command(cluster, VICTIM, "gluster.wait_healed", "shared")
+    command(cluster, VICTIM, "state.apply", "storage")
+    cluster.until_whole()
+    assert sums(cluster) == before
+    # To the others it is who it was.
+    assert {peer["uuid"] for peer in cluster.salt(HELPER, "gluster.peers")[HELPER]} == {
+        peer["uuid"] for peer in uuid
+    }

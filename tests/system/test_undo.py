@@ -1,0 +1,59 @@
+"""A release that turns bad on the way is taken back everywhere, and nobody notices."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lab import up
+from lab.config import ROOT
+
+BAD = "0.1.0.post2"
+_ASKED = '''        """Return None when traffic may come'''
+_REFUSES = """        if self._node == "web-2":
+            return "this release is never ready on web-2"
+"""
+
+
+@pytest.fixture
+def bad_release(tmp_path):
+    """A release, built as any other, that is ready on web-1 and never on web-2."""
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "app", tree / "app", ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(ROOT / "pillar", tree / "pillar")
+    for folder in ("build", "app/frontend/node_modules"):
+        (tree / folder).symlink_to(ROOT / folder)
+    readiness = tree / "app" / "backend" / "src" / "counterapp" / "readiness.py"
+    before, asked, after = readiness.read_text().partition(_ASKED)
+    assert asked, "readiness.py is not what this test knows"
+    docstring, quotes, body = after.partition('"""\n')
+    readiness.write_text(before + asked + docstring + quotes + _REFUSES + body)
+    archives = [up.DIST / f"counterapp-{BAD}.tar.gz{end}" for end in ("", ".sha256")]
+    for archive in archives:
+        archive.unlink(missing_ok=True)
+    subprocess.run(
+        [sys.executable, tree / "app/build_release.py", "--version", BAD, "--out", up.DIST],
+        env={**os.environ, "SOURCE_DATE_EPOCH": "0"},
+        check=True,
+    )
+    yield BAD
+    for archive in archives:
+        archive.unlink()
+
+
+def test_a_release_that_is_never_ready_on_one_node_is_taken_back_on_all(cluster, bad_release):
+    web = cluster.with_role("web")
+    before = cluster.salt("roles:web", "--grain", "counterapp.current")
+    with cluster.traffic("undo") as traffic:
+        code, output = cluster.rollout(bad_release)
+    assert code != 0
+    assert "this release is never ready on web-2" in output
+    assert traffic.failures == []
+    assert cluster.count("undo") == len(traffic.values) > 0
+    assert cluster.salt("roles:web", "--grain", "counterapp.current") == before
+    (last,) = cluster.runner("counterapp.history", "limit=1")
+    assert last["outcome"] == "failed"
+    assert set(traffic.nodes) == set(web)
+    cluster.until_whole()
