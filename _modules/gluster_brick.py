@@ -130,11 +130,14 @@ def wait_emptied(volume, bricks, timeout=600):
     """
     Wait until the data has been moved off bricks, then return :py:func:`remove_status`.
 
+    That glusterd calls the move completed is no proof: it does so too where it has not looked at a
+    single file, for a brick that did not answer at that moment. The bricks have to be empty.
+
     :param str volume: its name.
     :param list bricks: as given to :py:func:`remove_bricks`.
     :param float timeout: seconds to wait at most. The move itself goes on after them.
     :raises CommandExecutionError: when the time is over; at once if it has failed, also for single
-        files, or is not under way.
+        files, is not under way, or has completed with files left on the bricks.
 
     CLI Example:
 
@@ -144,11 +147,10 @@ def wait_emptied(volume, bricks, timeout=600):
     """
     for _ in __utils__["gluster.attempts"](timeout):
         found = remove_status(volume, bricks)
-        if _emptied(found):
-            return found
         if found["status"] not in ("in progress", "unknown"):
             break
-    raise CommandExecutionError(_not_emptied(volume, bricks, found))
+    _check_emptied(volume, bricks, found)
+    return found
 
 
 def remove_commit(volume, bricks, confirm=None):
@@ -160,7 +162,7 @@ def remove_commit(volume, bricks, confirm=None):
     :param str confirm: the volume's name once more; without it nothing is done.
     :returns: the volume as :py:func:`info` returns it.
     :raises CommandExecutionError: without the confirmation, or unless the data has been moved
-        completely: no failures, no file skipped.
+        completely: no failures, no file skipped, none left on the bricks.
 
     CLI Example:
 
@@ -169,9 +171,7 @@ def remove_commit(volume, bricks, confirm=None):
         salt db-1 gluster.remove_commit shared '[db-1:/bricks/b, db-2:/bricks/b, db-3:/bricks/b]' confirm=shared
     """  # noqa: E501
     names = _names(bricks)
-    found = remove_status(volume, names)
-    if not _emptied(found):
-        raise CommandExecutionError(_not_emptied(volume, names, found))
+    _check_emptied(volume, names, remove_status(volume, names))
     if confirm != volume:
         raise CommandExecutionError(
             f"{', '.join(names)} not taken out of volume {volume}: say confirm={volume}"
@@ -316,16 +316,19 @@ def _migration(made_of, names, *words):
     return __utils__["gluster_brick.migration"](answer, made_of, names)
 
 
-def _emptied(found):
-    return found["status"] == "completed" and not found["failures"] and not found["skipped"]
-
-
-def _not_emptied(volume, bricks, found):
+def _check_emptied(volume, names, found):
     words = __utils__["gluster_brick.progress"](found)
+    if found["status"] == "completed" and not found["failures"] and not found["skipped"]:
+        left = __salt__["gluster.files_on"](volume, names)
+        if not left:
+            return
+        words += "".join(f"; still on {name}: {', '.join(left[name])}" for name in left)
     remedy = ""
     if found["status"] not in ("in progress", "not started", "unknown"):
         remedy = ": see the rebalance log on their hosts, then gluster.remove_stop and begin again"
-    return f"volume {volume}: data not moved off {', '.join(bricks)}: {words}{remedy}"
+    raise CommandExecutionError(
+        f"volume {volume}: data not moved off {', '.join(names)}: {words}{remedy}"
+    )
 
 
 def _gluster(*words):

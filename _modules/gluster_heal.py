@@ -15,6 +15,8 @@ import salt.utils.platform
 from salt.exceptions import CommandExecutionError
 
 VOLUMES = "/var/lib/glusterd/vols"
+# Of a mount that lasts for a moment: a log for each would never be removed.
+LOG = "/var/log/glusterfs/salt-heal.log"
 # A daemon takes up on its own what waits only every ten minutes (cluster.heal-timeout).
 LAUNCH_SECONDS = 10
 CONNECT_SECONDS = 10
@@ -241,7 +243,7 @@ def _brick_of_client(volume, client):
 def _mounted(volume):
     with tempfile.TemporaryDirectory(prefix="gluster-") as root:
         # Without the kernel's memory of times, which differ between the copies.
-        options = "attribute-timeout=0,entry-timeout=0"
+        options = f"attribute-timeout=0,entry-timeout=0,log-file={LOG}"
         _run("mount", "-t", "glusterfs", "-o", options, f"localhost:/{volume}", root)
         try:
             _wait_connected(volume, root)

@@ -81,7 +81,7 @@ def brick_replaced(name, volume, old, new, force=False, timeout=600):
                 raise
         __salt__["gluster.wait_healed"](volume, timeout=timeout, launch=True)
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = f"Brick {old} of volume {volume} was replaced by {new}, which is complete"
     return ret
 
@@ -135,7 +135,7 @@ def rebalanced(name, force=False, timeout=3600):
         __salt__["gluster.set_options"](name, {MARK: _mark(volume, found)})
         ret["changes"] = {"rebalance": {"old": None, "new": "completed"}}
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = (
         f"Volume {name} was rebalanced over its {len(sets)} sets: {found['files']} files "
         f"({found['bytes']} bytes) moved"
@@ -144,7 +144,7 @@ def rebalanced(name, force=False, timeout=3600):
 
 
 def _rebalance(ret, name, found, force, timeout):
-    for _ in range(RUNS):
+    for run in range(RUNS):
         if found["status"] != "in progress":
             try:
                 __salt__["gluster.rebalance"](name, force=force)
@@ -154,7 +154,8 @@ def _rebalance(ret, name, found, force, timeout):
                 if __salt__["gluster.rebalance_status"](name)["status"] != "in progress":
                     raise
         found = __salt__["gluster.wait_rebalanced"](name, timeout=timeout)
-        if not found["failures"] and not found["layout_only"]:
+        # One that has looked at no file at all began before a brick answered, or there are none.
+        if not found["failures"] and not found["layout_only"] and (found["scanned"] or run):
             return found
     words = __utils__["gluster_brick.progress"](found)
     raise CommandExecutionError(
@@ -169,14 +170,3 @@ def _mark(volume, found):
 
 def _bricks(volume):
     return [item["name"] for item in __salt__["gluster.info"](volume)["bricks"]]
-
-
-def _failed(ret, error):
-    # A dry run on a bare node, where an earlier state of the same run would install glusterd.
-    if __opts__["test"] and not getattr(error, "answered", True):
-        ret["result"] = None
-        ret["comment"] = f"Cannot be told before glusterd runs: {error}"
-        return ret
-    ret["result"] = False
-    ret["comment"] = str(error)
-    return ret

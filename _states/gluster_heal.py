@@ -81,7 +81,7 @@ def healed(name, volume=None, timeout=300, full=False, resolve=None, source=None
         __salt__["gluster.wait_healed"](volume, timeout=timeout, launch=True)
         ret["changes"] = plan
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = f"Nothing waits to be healed on volume {volume}"
     return ret
 
@@ -98,14 +98,3 @@ def _split_brain(volume):
                 if not paths.get(key, "").startswith("/"):
                     paths[key] = entry["path"]
     return sorted(paths.values())
-
-
-def _failed(ret, error):
-    # A dry run on a bare node, where an earlier state of the same run would install glusterd.
-    if __opts__["test"] and not getattr(error, "answered", True):
-        ret["result"] = None
-        ret["comment"] = f"Cannot be told before glusterd runs: {error}"
-        return ret
-    ret["result"] = False
-    ret["comment"] = str(error)
-    return ret

@@ -76,7 +76,7 @@ def mounted(name, volume, servers, options=None, remount=False, timeout=90):
         if not (after["alive"] and after["enabled"]):
             raise CommandExecutionError(f"{name} does not last after the change: {after}")
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = _mount_words(name, plan, "was")
     return ret
 
@@ -123,14 +123,8 @@ def unmounted(name):
         if after["mounted"]:
             raise CommandExecutionError(f"{name} is still mounted: {after['source']}")
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = f"{name} was unmounted" if plan else f"{name} is not mounted"
-    return ret
-
-
-def _failed(ret, error):
-    ret["result"] = False
-    ret["comment"] = str(error)
     return ret
 
 

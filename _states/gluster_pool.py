@@ -58,7 +58,7 @@ def peered(name, peers, timeout=60):
             ret["changes"] = {"probed": added} if added else {}
             raise
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = f"{', '.join(peers)} are in the pool and connected"
     return ret
 
@@ -99,7 +99,7 @@ def detached(name, confirm=None, force=False):
         if __salt__["gluster.is_member"](name):
             raise CommandExecutionError(f"{name} is still in the pool after it was detached")
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = f"{name} was detached"
     return ret
 
@@ -143,17 +143,6 @@ def op_version(name, version="max"):
         if after < wanted:
             raise CommandExecutionError(f"the op-version is {after} after it was set to {wanted}")
     except CommandExecutionError as error:
-        return _failed(ret, error)
+        return __utils__["gluster.failed"](ret, error, __opts__["test"])
     ret["comment"] = f"The op-version was raised from {now} to {after}"
-    return ret
-
-
-def _failed(ret, error):
-    # A dry run on a bare node, where an earlier state of the same run would install glusterd.
-    if __opts__["test"] and not getattr(error, "answered", True):
-        ret["result"] = None
-        ret["comment"] = f"Cannot be told before glusterd runs: {error}"
-        return ret
-    ret["result"] = False
-    ret["comment"] = str(error)
     return ret

@@ -85,6 +85,21 @@ def attempts(timeout, pause=POLL_SECONDS):
     yield True
 
 
+def failed(ret, error, test):
+    """Return a state's ``ret`` as that of a run which ended in ``error``.
+
+    :param test: whether it is a dry run. On a bare node, where an earlier state of the same run
+        would install glusterd, such a one cannot tell: its result is None.
+    """
+    if test and not getattr(error, "answered", True):
+        ret["result"] = None
+        ret["comment"] = f"Cannot be told before glusterd runs: {error}"
+    else:
+        ret["result"] = False
+        ret["comment"] = str(error)
+    return ret
+
+
 def reply(words, result):
     """Return the parsed XML answer to a command, as an ``ElementTree`` root.
 

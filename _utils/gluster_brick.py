@@ -2,6 +2,8 @@
 What glusterd tells of data on its way from brick to brick, as typed data.
 """
 
+import re
+
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "in progress", "completed", "failed", "stopped"
 NOT_STARTED = "not started"
 
@@ -78,3 +80,21 @@ def progress(found):
         f"{found['status']}: {found['files']} files moved, {found['failures']} failures, "
         f"{found['skipped']} skipped"
     )
+
+
+def client(volfile, host, path):
+    """Return that part of a volume's client volfile which reaches one brick; None without one.
+
+    It is a volfile by itself: mounted, it shows what this one brick holds.
+
+    :param volfile: what ``system:: getspec`` printed for the volume.
+    """
+    for part in re.findall(r"^volume .*?^end-volume$", volfile, re.MULTILINE | re.DOTALL):
+        lines = {line.strip() for line in part.splitlines()}
+        if {
+            "type protocol/client",
+            f"option remote-host {host}",
+            f"option remote-subvolume {path}",
+        } <= lines:
+            return f"{part}\n"
+    return None

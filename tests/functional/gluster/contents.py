@@ -66,6 +66,19 @@ def frozen(node, volume):
         node.sh(f"kill -CONT {bricks}")
 
 
+def put_on(node, volume, brick, path):
+    """Put a file onto a brick past the volume, as a move that has not seen it leaves it."""
+    host, _, directory = brick.partition(":")
+    wanted = (f"remote-host {host}\n", f"remote-subvolume {directory}\n")
+    parts = node.sh(f"{GLUSTER} system:: getspec {volume}").split("end-volume\n")
+    (client,) = (part for part in parts if all(words in part for words in wanted))
+    node.write("/root/brick.vol", f"{client.strip()}\nend-volume\n")
+    node.sh(
+        "mkdir -p /mnt/brick && glusterfs --volfile=/root/brick.vol /mnt/brick\n"
+        f"echo left > /mnt/brick/{path}; umount /mnt/brick"
+    )
+
+
 def volume_of(nodes, name, bricks, *words):
     """Create and start a volume without our modules; returns its name."""
     everywhere(lambda node: node.sh(f"mkdir -p /srv/gluster/{name}"), nodes)

@@ -415,6 +415,16 @@ def wait_emptied(site):
 
 
 @part
+def files_on(site):
+    answer = yield
+    assert all(path.startswith("/") for paths in answer.values() for path in paths)
+    held = site.third.sh(
+        f"find {BRICKS[2].partition(':')[2]} -path '*/.glusterfs*' -prune -o -type f -print"
+    )
+    assert bool(held) == bool(answer)
+
+
+@part
 def remove_commit(site):
     yield
     assert site.bricks() == BRICKS

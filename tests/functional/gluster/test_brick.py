@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functional.gluster.contents import contents, frozen, volume_of
+from tests.functional.gluster.contents import contents, frozen, put_on, volume_of
 from tests.functional.gluster.nodes import CallError, wait_for
 
 
@@ -85,9 +85,19 @@ def test_bricks_are_added_and_copies_removed_by_hand(pool, declared, bricks, vol
 
 
 def test_data_is_moved_off_bricks_and_back(pool, declared, bricks, spread):
-    first, second, _ = pool
+    first, second, third = pool
     gone = [bricks[1]]
     with contents(first, spread) as files:
+        path = bricks[1].partition(":")[2]
+        there = second.sh(f"cd {path} && find dir* -type f -size +0 | sort").split()
+        assert there
+        seen = third.call("gluster.files_on", spread, gone, most=99)
+        assert {brick: sorted(names) for brick, names in seen.items()} == {
+            bricks[1]: [f"/{name}" for name in there]
+        }
+        assert len(third.call("gluster.files_on", spread, bricks[:2], most=1)[bricks[1]]) == 1
+        with pytest.raises(CallError, match=f"{spread} has no brick db-1:/none"):
+            first.call("gluster.files_on", spread, ["db-1:/none"])
         idle = first.call("gluster.remove_status", spread, gone)
         assert (idle["status"], idle["task"], idle["nodes"]) == ("not started", None, [])
         with pytest.raises(CallError, match=f"not moved off {bricks[1]}: not started"):
@@ -119,6 +129,13 @@ def test_data_is_moved_off_bricks_and_back(pool, declared, bricks, spread):
         assert stopped["bytes"] + found["bytes"] == 20000 * moved
         with pytest.raises(CallError, match=f"{bricks[1]} not taken out .* say confirm={spread}"):
             first.call("gluster.remove_commit", spread, gone)
+        # glusterd goes on saying "completed", and would take the brick out with what is on it.
+        put_on(third, spread, bricks[1], "dir1/late")
+        for function, more in (("wait_emptied", {}), ("remove_commit", {"confirm": spread})):
+            with pytest.raises(CallError, match=f"completed.*; still on {bricks[1]}: /dir1/late"):
+                first.call(f"gluster.{function}", spread, gone, **more)
+        second.sh(f"rm {path}/dir1/late")
+        assert third.call("gluster.files_on", spread, gone) == {}
         assert first.call("gluster.remove_commit", spread, gone, confirm=spread)["distribute"] == 1
         assert files.are_intact()
         assert files.are_on(first, bricks[0])

@@ -102,3 +102,33 @@ def test_a_refusal_to_commit_early_is_in_glusterds_words(answer):
     with pytest.raises(utils.GlusterError, match="migration is in progress") as raised:
         utils.reply(["volume", "remove-brick"], answer("remove_commit_early"))
     assert raised.value.errno == 30800
+
+
+VOLFILE = """\
+volume a-client-0
+    type protocol/client
+    option remote-subvolume /srv/gluster/a/brick
+    option remote-host db-1
+end-volume
+
+volume a-client-1
+    type protocol/client
+    option password secret
+    option remote-subvolume /srv/gluster/a/brick2
+    option remote-host db-1
+end-volume
+
+volume a-dht
+    type cluster/distribute
+    subvolumes a-client-0 a-client-1
+end-volume
+"""
+
+
+def test_the_part_of_a_volfile_that_reaches_one_brick():
+    assert brick.client(VOLFILE, "db-1", "/srv/gluster/a/brick2") == (
+        "\n".join(VOLFILE.splitlines()[6:12]) + "\n"
+    )
+    assert "a-client-0" in brick.client(VOLFILE, "db-1", "/srv/gluster/a/brick")
+    assert brick.client(VOLFILE, "db-2", "/srv/gluster/a/brick") is None
+    assert brick.client(VOLFILE, "db-1", "/srv/gluster") is None
