@@ -26,7 +26,11 @@ PROBE_OF_PEER = 2
 
 IN_CLUSTER = "Peer in Cluster"
 
-_LOCKED = re.compile(r"Another transaction (is|could be) in progress|^Locking failed on ")
+# The last is all that `volume get all` says when its question to the peers finds the lock taken; of
+# a bad name or volume it says more.
+_LOCKED = re.compile(
+    r"Another transaction (is|could be) in progress|^Locking failed on |^volume get option: failed$"
+)
 
 
 class GlusterError(salt.exceptions.CommandExecutionError):

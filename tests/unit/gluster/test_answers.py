@@ -227,3 +227,21 @@ def test_a_daemon_that_is_gone_and_a_brick_that_cannot_be_asked(parsed):
     reasons = layout.health(volume, state, healing[2:])
     assert reasons[0] == "Self-heal Daemon on db-2 is not running"
     assert reasons[1].startswith(f"heal state of {BRICKS[2]} is unknown: Failed to process")
+
+
+@pytest.mark.parametrize(
+    ("words", "locked"),
+    [
+        ("volume get option: failed", True),
+        ("Locking failed on db-3. Please check log file for details.", True),
+        ("volume get option: failed: Did you mean network.ping-timeout?", False),
+        ("volume get option: failed: Volume none does not exist", False),
+    ],
+)
+def test_what_a_question_to_the_pool_says_when_the_lock_is_taken(words, locked):
+    said = (
+        f"<cliOutput><opRet>-1</opRet><opErrno>0</opErrno><opErrstr>{words}</opErrstr></cliOutput>"
+    )
+    with pytest.raises(CommandExecutionError) as raised:
+        utils.reply(["volume", "get", "all", "all"], {"stdout": said, "stderr": "", "retcode": 0})
+    assert utils.locked(raised.value) is locked

@@ -34,7 +34,9 @@ def test_the_units_of_a_mount():
         "WantedBy=multi-user.target",
     ):
         assert line in mount
-    assert "ExecStart=systemctl start srv-shared.mount" in units["srv-shared-retry.service"]
+    retry = units["srv-shared-retry.service"]
+    assert "ExecStart=systemctl start srv-shared.mount\n" in retry
+    assert "ExecStart=systemctl is-active --quiet srv-shared.mount\n" in retry
 
 
 def test_one_server_has_no_backup_and_options_replace_the_default():
