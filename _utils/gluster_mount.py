@@ -96,6 +96,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 ExecStart=systemctl start {_quoted(mount)}
+# A mount that comes and fails at once counts as started, and this very run as its OnFailure=.
+ExecStart=systemctl is-active --quiet {_quoted(mount)}
 Restart=on-failure
 RestartSec=10
 """,
