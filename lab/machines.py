@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,14 @@ from lab import engine, wheels
 from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
 from lab.progress import Progress, stream
 
-# Where Vagrant keeps its port leases; in its log only when it fails on one.
-_LEASES = "fp-leases"
+# What stands in Vagrant's log when it fails on something that is gone at the next run.
+_PASSING = {
+    # Vagrant 2.3 leases the SSH port of each node for 60 s. When nodes that start at once take
+    # longer than that, two of them remove the same old lease, and the second one ends in ENOENT.
+    "fp-leases": "its own port leases",
+    # A node that a killed run left without its network, or before its network was up.
+    "EHOSTUNREACH": "a node that could not be reached",
+}
 SSH_KEY = BUILD / "ssh" / "id_ed25519"
 
 
@@ -48,7 +56,7 @@ def environment(lab: Lab) -> dict[str, str]:
 
 def up(lab: Lab, progress: Progress) -> None:
     """Start and provision every node that is not running, through ``vagrant up``."""
-    forget_broken(lab)
+    mend_broken(lab)
 
     telling = ("Creating the container", "Running trigger", "Running provisioner")
 
@@ -58,16 +66,19 @@ def up(lab: Lab, progress: Progress) -> None:
             progress.say(f"{match[1]}: {match[2].rstrip('.')}")
 
     log = lab.directory / "vagrant-up.log"
-    try:
-        stream(["vagrant", "up", "--provision"], on_line, log, environment(lab))
-    except LabError:
-        # Vagrant 2.3 leases the SSH port of each node for 60 s. When nodes that start at once take
-        # longer than that, two of them remove the same old lease, and the second one ends in
-        # ENOENT. What came up stays up; the next run brings up the rest.
-        if _LEASES not in log.read_text():
-            raise
-        progress.say("Vagrant tripped over its own port leases: going on where it stopped")
-        stream(["vagrant", "up", "--provision"], on_line, log, environment(lab))
+    for last in (False, True):
+        try:
+            stream(["vagrant", "up", "--provision"], on_line, log, environment(lab))
+        except LabError:
+            told = log.read_text()
+            passing = next((what for words, what in _PASSING.items() if words in told), None)
+            if last or passing is None:
+                raise
+            # What came up stays up; the next run brings up the rest.
+            progress.say(f"Vagrant tripped over {passing}: going on where it stopped")
+            mend_broken(lab)
+        else:
+            return
 
 
 def settled(lab: Lab) -> bool:
@@ -101,14 +112,30 @@ def _provisioning(lab: Lab) -> str:
     return digest.hexdigest()
 
 
-def forget_broken(lab: Lab) -> None:
-    """Remove containers that were never started, so that Vagrant makes them anew.
+def mend_broken(lab: Lab) -> None:
+    """Undo what a `make up` left that was killed while podman made a container.
 
-    A `make up` that was killed while podman made a container leaves one that no longer starts.
+    One that was not started yet no longer starts: it is removed, and Vagrant makes it anew. One
+    that runs without the network that it was about to get is restarted.
     """
+    addresses = {f"{lab.name}-{node.id}": node.address for node in lab.nodes}
     for container in engine.containers(lab):
         if container["State"] in ("created", "configured", "initialized"):
             engine.podman("rm", "--force", "--volumes", "--time", "0", container["Id"])
+        elif container["State"] == "running" and container["Names"][0] in addresses:
+            address = addresses[container["Names"][0]]
+            engine.check_route(lab, address)
+            if _cut_off(address):
+                engine.podman("restart", "--time", "10", container["Id"])
+
+
+def _cut_off(address: str) -> bool:
+    """Tell whether nobody at all is at an address; one that boots or refuses is there."""
+    try:
+        with socket.create_connection((address, 22), timeout=5):
+            return False
+    except OSError as error:
+        return error.errno == errno.EHOSTUNREACH
 
 
 def destroy(lab: Lab) -> None:
