@@ -121,10 +121,7 @@ def _is_pointer(path):
 
 
 def _run(*argv):
-    result = __salt__["cmd.run_all"](list(argv), python_shell=False, ignore_retcode=True)
-    if result["retcode"]:
-        words = " ".join((result["stderr"] or result["stdout"]).split()) or f"see {LOG}"
-        raise CommandExecutionError(f"{argv[0]}: {words} ({result['retcode']})")
+    __utils__["gluster.succeed"](argv, __salt__["cmd.run_all"])
 
 
 def _gluster_text(*words):

@@ -264,10 +264,7 @@ def _wait_connected(volume, root):
 
 
 def _run(*argv):
-    result = __salt__["cmd.run_all"](list(argv), python_shell=False, ignore_retcode=True)
-    if result["retcode"]:
-        words = " ".join((result["stderr"] or result["stdout"]).split())
-        raise CommandExecutionError(f"{' '.join(argv)}: {words} ({result['retcode']})")
+    __utils__["gluster.succeed"](argv, __salt__["cmd.run_all"])
 
 
 def _left_words(volume, left):

@@ -77,6 +77,20 @@ def run(words, cmd, patience, text=False):
     raise AssertionError("attempts() ends with a last one")
 
 
+def succeed(argv, cmd):
+    """Run a command that is none of ``gluster``'s, such as a mount, and expect it to succeed.
+
+    :param cmd: the loader's ``cmd.run_all``.
+    :raises CommandExecutionError: with the command, its words and its exit code, if that is not 0.
+    """
+    result = cmd(list(argv), python_shell=False, ignore_retcode=True)
+    if result["retcode"]:
+        words = " ".join((result["stderr"] or result["stdout"]).split())
+        raise salt.exceptions.CommandExecutionError(
+            f"{' '.join(argv)}: {words} ({result['retcode']})"
+        )
+
+
 def attempts(timeout, pause=POLL_SECONDS):
     """Yield False for each attempt within ``timeout`` seconds and True for one last after them.
 

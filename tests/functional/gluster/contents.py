@@ -3,6 +3,7 @@
 import contextlib
 
 from tests.functional.gluster.nodes import GLUSTER, everywhere
+from tests.support.loading import load
 
 _WRITE = """\
 for n in 1 2 3 4 5 6; do mkdir -p dir$n/sub; for m in 1 2; do
@@ -69,10 +70,8 @@ def frozen(node, volume):
 def put_on(node, volume, brick, path):
     """Put a file onto a brick past the volume, as a move that has not seen it leaves it."""
     host, _, directory = brick.partition(":")
-    wanted = (f"remote-host {host}\n", f"remote-subvolume {directory}\n")
-    parts = node.sh(f"{GLUSTER} system:: getspec {volume}").split("end-volume\n")
-    (client,) = (part for part in parts if all(words in part for words in wanted))
-    node.write("/root/brick.vol", f"{client.strip()}\nend-volume\n")
+    volfile = node.sh(f"{GLUSTER} system:: getspec {volume}")
+    node.write("/root/brick.vol", load("_utils/gluster_brick.py").client(volfile, host, directory))
     node.sh(
         "mkdir -p /mnt/brick && glusterfs --volfile=/root/brick.vol /mnt/brick\n"
         f"echo left > /mnt/brick/{path}; umount /mnt/brick"
