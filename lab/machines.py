@@ -17,14 +17,11 @@ from lab import engine, wheels
 from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
 from lab.progress import Progress, stream
 
-# What stands in Vagrant's log when it fails on something that is gone at the next run.
-_PASSING = {
-    # Vagrant 2.3 leases the SSH port of each node for 60 s. When nodes that start at once take
-    # longer than that, two of them remove the same old lease, and the second one ends in ENOENT.
-    "fp-leases": "its own port leases",
-    # A node that a killed run left without its network, or before its network was up.
-    "EHOSTUNREACH": "a node that could not be reached",
-}
+# What stands in Vagrant's log when it fails on a node that a killed run left without its network,
+# or before its network was up: it is gone at the next run.
+_UNREACHABLE = "EHOSTUNREACH"
+# A line of a Ruby backtrace, of which Vagrant prints dozens behind the one line that tells.
+_BACKTRACE = re.compile(r"\.rb:\d+:in ")
 SSH_KEY = BUILD / "ssh" / "id_ed25519"
 
 
@@ -68,14 +65,18 @@ def up(lab: Lab, progress: Progress) -> None:
     log = lab.directory / "vagrant-up.log"
     for last in (False, True):
         try:
-            stream(["vagrant", "up", "--provision"], on_line, log, environment(lab))
+            stream(
+                ["vagrant", "up", "--provision"],
+                on_line,
+                log,
+                environment(lab),
+                noise=_BACKTRACE,
+            )
         except LabError:
-            told = log.read_text()
-            passing = next((what for words, what in _PASSING.items() if words in told), None)
-            if last or passing is None:
+            if last or _UNREACHABLE not in log.read_text():
                 raise
             # What came up stays up; the next run brings up the rest.
-            progress.say(f"Vagrant tripped over {passing}: going on where it stopped")
+            progress.say("a node could not be reached: going on where Vagrant stopped")
             mend_broken(lab)
         else:
             return

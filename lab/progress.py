@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -74,9 +75,11 @@ def stream(
     log: Path,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    noise: re.Pattern[str] | None = None,
 ) -> None:
     """Run ``command``, hand each line it prints to ``on_line`` and keep all of it in ``log``.
 
+    :param noise: lines that tell an operator nothing, and are left out of the error.
     :raises LabError: when it exits other than 0, with its last lines and the log's path.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,8 @@ def stream(
             file.flush()
             text = line.rstrip()
             if text:
-                tail = [*tail[-14:], text]
+                if not (noise and noise.search(text)):
+                    tail = [*tail[-14:], text]
                 on_line(text)
     if process.returncode != 0:
         lines = "\n  ".join(tail)

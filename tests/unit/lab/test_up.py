@@ -1,4 +1,4 @@
-"""How the lab copes with another run beside it, and with Vagrant's own race."""
+"""How the lab copes with another run beside it, and with a Vagrant that fails."""
 
 import dataclasses
 import fcntl
@@ -35,11 +35,11 @@ def vagrant(tmp_path, monkeypatch):
     return install
 
 
-def test_a_lost_port_lease_is_tried_once_more(lab, vagrant, capsys):
-    runs = vagrant("No such file or directory - /root/.vagrant.d/data/fp-leases/127_0_0_1_2204")
+def test_a_node_that_could_not_be_reached_is_tried_once_more(lab, vagrant, capsys):
+    runs = vagrant("The SSH connection failed: No route to host (EHOSTUNREACH)")
     machines.up(lab, Progress(1))
     assert runs.read_text() == "run\nrun\n"
-    assert "going on where it stopped" in capsys.readouterr().out
+    assert "going on where Vagrant stopped" in capsys.readouterr().out
 
 
 def test_any_other_failure_of_vagrant_is_reported_at_once(lab, vagrant):
@@ -47,6 +47,14 @@ def test_any_other_failure_of_vagrant_is_reported_at_once(lab, vagrant):
     with pytest.raises(LabError, match="the image is broken"):
         machines.up(lab, Progress(1))
     assert runs.read_text() == "run\n"
+
+
+def test_the_error_is_what_vagrant_says_and_not_its_backtrace(lab, vagrant):
+    trace = r"\n".join(["/usr/lib/vagrant/machine.rb:248:in `action_raw`".replace("`", "")] * 30)
+    vagrant(f"An error occurred on web-1: no space left\n{trace}")
+    with pytest.raises(LabError, match="no space left") as failed:
+        machines.up(lab, Progress(1))
+    assert "machine.rb" not in str(failed.value)
 
 
 def test_one_run_at_a_time_builds_in_a_checkout(tmp_path, monkeypatch):
