@@ -162,6 +162,7 @@ class Member:
             *("--dbpath", str(data), "--logpath", str(self.folder / "mongod.log"), "--logappend"),
             *("--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--setParameter", "transactionLifetimeLimitSeconds=3"),  # as salt/mongodb has it
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
             *self._args,
         ]

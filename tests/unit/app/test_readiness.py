@@ -3,8 +3,8 @@
 import threading
 
 import pytest
+from counterapp.counters import StoreUnavailable
 from counterapp.readiness import MAX_AGE, Readiness
-from counterapp.store import StoreUnavailable
 
 
 class Clock:

@@ -1,10 +1,15 @@
-"""The store's own rules that need no database: error messages and field names."""
+"""What the driver's errors become: sentences for clients, and the choice to try again."""
+
+import time
 
 import pytest
-from counterapp import store
+from counterapp import driver
+from counterapp.counters import StoreUnavailable
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
+    DuplicateKeyError,
     NetworkTimeout,
     NotPrimaryError,
     OperationFailure,
@@ -31,19 +36,65 @@ ADDRESS = "db-1.internal:27017"
     ],
 )
 def test_errors_become_sentences_without_addresses(error, message):
-    sentence = str(store._unavailable(error))
-    assert message in sentence
-    assert ADDRESS not in sentence
+    with pytest.raises(StoreUnavailable) as raised, driver.translated():
+        raise error
+    assert message in str(raised.value)
+    assert ADDRESS not in str(raised.value)
 
 
-def test_a_dotted_node_name_survives_as_a_field_name():
-    field = store._field("web-1.example.org")
-    assert "." not in field
-    assert store._node(field) == "web-1.example.org"
+def bulk(*codes):
+    return BulkWriteError({"writeErrors": [{"code": code} for code in codes]})
 
 
-def test_making_a_store_connects_to_nothing():
-    made = store.MongoStore("mongodb://127.0.0.1:1/?replicaSet=x", "counterapp", 0.1, 0.1)
-    with pytest.raises(store.StoreUnavailable, match="no primary"):
-        made.probe("web-1")
-    made.close()
+@pytest.mark.parametrize(
+    "error",
+    [
+        AutoReconnect(ADDRESS),
+        ServerSelectionTimeoutError(ADDRESS),
+        WTimeoutError(ADDRESS, 64),
+        DuplicateKeyError(ADDRESS, 11000),
+        OperationFailure(ADDRESS, 112),
+        OperationFailure(ADDRESS, 10107),
+        OperationFailure(ADDRESS, 251, {"errorLabels": ["TransientTransactionError"]}),
+        bulk(11000),
+        bulk(112, 11000),
+        bulk(),
+    ],
+)
+def test_what_passes_is_tried_until_it_has_passed(error):
+    tries = []
+
+    def write():
+        tries.append(error)
+        if len(tries) < 3:
+            raise error
+        return "written"
+
+    assert driver.persist(write, time.monotonic() + 5, 5) == "written"
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize(
+    "error", [OperationFailure(ADDRESS, 13), ConfigurationError(ADDRESS), bulk(11000, 121)]
+)
+def test_what_does_not_pass_is_not_tried_again(error):
+    tries = []
+
+    def write():
+        tries.append(error)
+        raise error
+
+    with pytest.raises(type(error)):
+        driver.persist(write, time.monotonic() + 5, 5)
+    assert len(tries) == 1
+
+
+def test_a_deadline_ends_the_tries():
+    began = time.monotonic()
+
+    def write():
+        raise AutoReconnect(ADDRESS)
+
+    with pytest.raises(AutoReconnect):
+        driver.persist(write, began + 0.3, 5)
+    assert 0.1 < time.monotonic() - began < 2

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from counterapp.store import CounterStore, StoreUnavailable
+from counterapp.counters import CounterStore, StoreUnavailable
 
 MAX_AGE = 1.0
 """Seconds for which an answer is given again, so that many checkers cost one write."""

@@ -1,0 +1,281 @@
+"""The whole of ``counterapp.counters.CounterStore`` in memory, for tests of what talks HTTP.
+
+It obeys the protocol's sentences one for one, so that a route is tested against what a store
+promises, and not against MongoDB. Import ``counterapp`` first (its source must be on the path).
+"""
+
+import hmac
+import queue
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from counterapp.counters import (
+    LARGEST,
+    AlreadyThere,
+    Change,
+    Counted,
+    Counter,
+    Forbidden,
+    KeyReused,
+    NotFound,
+    OutOfBounds,
+    Overloaded,
+    Plan,
+    StoreUnavailable,
+    Totals,
+)
+
+MADE_BY_A_HIT = Plan(lower=-1, upper=1, resettable=False)
+"""What a counter is that nobody created, and what anybody may do to it, as with CountAPI."""
+
+
+class MemoryStore:
+    """Keeps counters in memory, as seen from one web node.
+
+    ``broken``: a sentence that makes every call fail as a lost database does. ``overloaded``: the
+    same for hits, as too many of them do. ``bug``: an exception that every call raises. ``now``:
+    the clock, to be moved by tests.
+    """
+
+    def __init__(self, node="web-1"):
+        self.node = node
+        self.broken = None
+        self.overloaded = None
+        self.bug = None
+        self.probes = 0
+        self.now = None
+        self.watching = threading.Event()
+        self._lock = threading.RLock()
+        self._counters = {}
+        self._admins = {}
+        self._answers = {}
+        self._watchers = []
+
+    def clock(self):
+        return self.now or datetime.now(UTC)
+
+    def _check(self):
+        if self.bug:
+            raise self.bug
+        if self.broken:
+            raise StoreUnavailable(self.broken)
+
+    def _there(self, key):
+        counter = self._counters.get(key)
+        if counter and counter.expires and counter.expires <= self.clock():
+            self._forget(key)
+            counter = None
+        if counter is None:
+            raise NotFound(f"There is no counter {key}")
+        return counter
+
+    def _forget(self, key):
+        del self._counters[key]
+        self._admins.pop(key, None)
+        for known in [known for known in self._answers if known[0] == key]:
+            del self._answers[known]
+
+    def _allow(self, key, admin):
+        owner = self._admins.get(key)
+        if owner is None or admin is None or not hmac.compare_digest(owner, admin):
+            raise Forbidden(f"This admin key is not the one of {key}")
+
+    def _make(self, key, plan, admin):
+        now = self.clock()
+        expires = now + timedelta(seconds=plan.lifetime) if plan.lifetime is not None else None
+        counter = Counter(
+            key, plan.value, plan, admin is not None, now, now, expires, base=plan.value
+        )
+        self._counters[key] = counter
+        if admin is not None:
+            self._admins[key] = admin
+        self._tell(Change(key, counter.value))
+        return counter
+
+    def _move(self, counter, amount, node=None):
+        value = counter.value + amount
+        if abs(value) > LARGEST:
+            raise OutOfBounds("A counter stays within ±(2^53 - 1)")
+        now = self.clock()
+        minute = int(now.timestamp()) // 60
+        moved = replace(
+            counter,
+            value=value,
+            updated=now,
+            minutes=_add(counter.minutes, minute, amount),
+            hours=_add(counter.hours, minute // 60, amount),
+            days=_add(counter.days, minute // 1440, amount),
+            nodes=_add(counter.nodes, node, amount) if node else counter.nodes,
+        )
+        self._counters[counter.key] = moved
+        if amount:
+            self._tell(Change(counter.key, value, node))
+        return moved
+
+    def _once(self, key, idempotency_key, asked, act):
+        """Do ``act`` unless it was done under this idempotency key; return what came of it."""
+        known = self._answers.get((key, idempotency_key)) if idempotency_key else None
+        if known is not None:
+            if known[0] != asked:
+                raise KeyReused("This idempotency key was used for something else")
+            return Counted(known[1], replayed=True)
+        value = act().value
+        if idempotency_key:
+            self._answers[key, idempotency_key] = (asked, value)
+        return Counted(value)
+
+    def hit(self, key, idempotency_key=None):
+        with self._lock:
+            self._check()
+            if self.overloaded:
+                raise Overloaded(self.overloaded)
+
+            def act():
+                try:
+                    counter = self._there(key)
+                except NotFound:
+                    counter = self._make(key, MADE_BY_A_HIT, None)
+                return self._move(counter, counter.plan.step, self.node)
+
+            return self._once(key, idempotency_key, "hit", act)
+
+    def add(self, key, amount, admin, idempotency_key=None):
+        with self._lock:
+            self._check()
+            counter = self._there(key)
+            if counter.owned:
+                self._allow(key, admin)
+            plan = counter.plan
+            least = -LARGEST if plan.lower is None else plan.lower
+            most = LARGEST if plan.upper is None else plan.upper
+            if not least <= amount <= most:
+                raise OutOfBounds(f"An update of {key} adds {least} to {most}")
+            return self._once(
+                key, idempotency_key, ("add", amount), lambda: self._move(counter, amount)
+            )
+
+    def set(self, key, value, admin):
+        with self._lock:
+            self._check()
+            counter = self._there(key)
+            self._allow(key, admin)
+            if not counter.plan.resettable:
+                raise Forbidden(f"{key} was made as one that is not resettable")
+            return counter.value, self._move(counter, value - counter.value).value
+
+    def read(self, key):
+        with self._lock:
+            self._check()
+            try:
+                return self._there(key)
+            except NotFound:
+                return None
+
+    def create(self, key, plan, admin):
+        with self._lock:
+            self._check()
+            try:
+                self._there(key)
+            except NotFound:
+                if not key.reserved:
+                    return self._make(key, plan, admin)
+            raise AlreadyThere(f"There is a counter {key} already")
+
+    def delete(self, key, admin):
+        with self._lock:
+            self._check()
+            self._there(key)
+            self._allow(key, admin)
+            self._forget(key)
+            self._tell(Change(key, None))
+
+    def page(self, owner, after, limit):
+        with self._lock:
+            self._check()
+            keys = sorted(
+                key
+                for key in self._counters
+                if (owner is None or self._admins.get(key) == owner) and (not after or key > after)
+            )
+            return [counter for counter in map(self.read, keys) if counter][:limit]
+
+    def all(self, owner):
+        yield from self.page(owner, None, len(self._counters))
+
+    def changes(self):
+        self._check()
+        mine = queue.SimpleQueue()
+        with self._lock:
+            self._watchers.append(mine)
+        self.watching.set()
+        try:
+            while True:
+                change = mine.get()
+                if isinstance(change, BaseException):
+                    raise change
+                yield change
+        finally:
+            with self._lock:
+                self._watchers.remove(mine)
+
+    def end_changes(self, error=None):
+        """End every :meth:`changes` as a lost database would."""
+        self.watching.clear()
+        self._tell(error or StoreUnavailable("The database did not answer in time"))
+
+    def _tell(self, change):
+        for watcher in self._watchers:
+            watcher.put(change)
+
+    def take(self, records, replace, admin):
+        with self._lock:
+            self._check()
+            return [self._take(record, replace, admin) for record in records]
+
+    def _take(self, record, replace, admin):
+        if record.key.reserved:
+            return False
+        try:
+            counter = self._there(record.key)
+        except NotFound:
+            self._make(record.key, Plan(value=record.value), admin)
+            return True
+        if not replace or admin is None or self._admins.get(record.key) != admin:
+            return False
+        self._move(counter, record.value - counter.value)
+        return True
+
+    def totals(self):
+        with self._lock:
+            self._check()
+            counters = self._counters.values()
+            hits = sum(sum(counter.nodes.values()) for counter in counters)
+            return Totals(len(counters), len({key.namespace for key in self._counters}), hits)
+
+    def operator_set(self, key, value):
+        with self._lock:
+            self._check()
+            counter = self._there(key)
+            return counter.value, self._move(counter, value - counter.value).value
+
+    def operator_delete(self, key):
+        with self._lock:
+            self._check()
+            self._there(key)
+            self._forget(key)
+            self._tell(Change(key, None))
+
+    def waiting(self):
+        return 0
+
+    def probe(self, node):
+        self.probes += 1
+        self._check()
+
+    def close(self):
+        pass
+
+
+def _add(amounts, name, amount):
+    return {**amounts, name: amounts.get(name, 0) + amount} if amount else amounts

@@ -1,0 +1,178 @@
+"""Items that come while a write is on its way share the next one."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from counterapp.combiner import CROWD, Combiner
+from counterapp.counters import Overloaded, StoreUnavailable
+
+
+class Database:
+    """Commits batches when it is let, and keeps what it was given."""
+
+    def __init__(self):
+        self.batches = []
+        self.begun = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.open.set()
+
+    def __call__(self, items, deadline):
+        assert deadline > time.monotonic() - 1
+        self.begun.release()
+        assert self.open.wait(20)
+        self.batches.append(list(items))
+        return [KeyError(item) if item == "bad" else f"<{item}>" for item in items]
+
+
+@pytest.fixture
+def database():
+    return Database()
+
+
+@pytest.fixture
+def make(database):
+    made = []
+
+    def combiner(**changes):
+        options = {"waiting": 100, "batch": 50, "timeout": 10, "name": "test"}
+        made.append(Combiner(database, **{**options, **changes}))
+        return made[-1]
+
+    yield combiner
+    database.open.set()
+    for one in made:
+        one.close()
+
+
+def all_wait(combiner, number):
+    deadline = time.monotonic() + 10
+    while combiner.waiting != number:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_one_item_does_not_wait_for_others(make, database):
+    assert make().submit("a") == "<a>"
+    assert database.batches == [["a"]]
+
+
+def test_what_comes_during_a_write_shares_the_next_in_order(make, database):
+    combiner = make(batch=3)
+    database.open.clear()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(combiner.submit, "first")]
+        assert database.begun.acquire(timeout=10)
+        for place in range(5):
+            answers.append(pool.submit(combiner.submit, str(place)))
+            all_wait(combiner, place + 2)
+        database.open.set()
+        assert [answer.result(10) for answer in answers] == ["<first>"] + [
+            f"<{place}>" for place in range(5)
+        ]
+    assert database.batches == [["first"], ["0", "1", "2"], ["3", "4"]]
+    assert combiner.waiting == 0
+
+
+def test_few_items_follow_each_other_at_once(make, database):
+    combiner = make(pace=60)
+    assert [combiner.submit(item) for item in "abc"] == ["<a>", "<b>", "<c>"]
+
+
+def test_under_load_the_next_write_waits_for_more_items(make, database):
+    combiner = make(pace=60)
+    database.open.clear()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(combiner.submit, "first")]
+        assert database.begun.acquire(timeout=10)
+        answers += [pool.submit(combiner.submit, str(place)) for place in range(CROWD)]
+        all_wait(combiner, 1 + CROWD)
+        database.open.set()
+        for answer in answers:
+            answer.result(10)
+        assert database.begun.acquire(timeout=10)
+        late = [pool.submit(combiner.submit, item) for item in ("late", "later")]
+        all_wait(combiner, 2)
+        assert not database.begun.acquire(timeout=0.2)
+        # Nobody waits for company when the server stops.
+        combiner.close()
+        assert {answer.result(10) for answer in late} == {"<late>", "<later>"}
+    assert set(database.batches[-1]) == {"late", "later"}
+
+
+def test_each_caller_gets_its_own_answer_or_error(make, database):
+    combiner = make()
+    database.open.clear()
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(combiner.submit, "first")
+        assert database.begun.acquire(timeout=10)
+        good, bad = pool.submit(combiner.submit, "good"), pool.submit(combiner.submit, "bad")
+        all_wait(combiner, 3)
+        database.open.set()
+        assert first.result(10) == "<first>"
+        assert good.result(10) == "<good>"
+        with pytest.raises(KeyError):
+            bad.result(10)
+
+
+def test_what_a_write_raises_everyone_in_it_gets_and_the_next_goes_on():
+    failures = [ZeroDivisionError("first")]
+
+    def commit(items, deadline):
+        if failures:
+            raise failures.pop()
+        return list(items)
+
+    combiner = Combiner(commit, waiting=9, batch=9, timeout=5, name="test")
+    with pytest.raises(ZeroDivisionError):
+        combiner.submit("a")
+    assert combiner.submit("b") == "b"
+    combiner.close()
+
+
+def test_more_than_may_wait_are_refused_at_once(make, database):
+    combiner = make(waiting=2)
+    database.open.clear()
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(combiner.submit, item) for item in "ab"]
+        all_wait(combiner, 2)
+        with pytest.raises(Overloaded, match="Too many"):
+            combiner.submit("c")
+        database.open.set()
+        assert {answer.result(10) for answer in answers} == {"<a>", "<b>"}
+    assert combiner.submit("d") == "<d>"
+
+
+def test_who_waits_too_long_is_told_whether_it_was_begun(make, database):
+    combiner = make(timeout=0.2)
+    database.open.clear()
+    with ThreadPoolExecutor(2) as pool:
+        begun = pool.submit(combiner.submit, "begun")
+        assert database.begun.acquire(timeout=10)
+        queued = pool.submit(combiner.submit, "queued")
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
+            begun.result(10)
+        with pytest.raises(StoreUnavailable, match="was not counted"):
+            queued.result(10)
+    database.open.set()
+    assert combiner.submit("next") == "<next>"
+    assert database.batches == [["begun"], ["next"]]
+
+
+def test_a_closed_one_finishes_what_waits_and_takes_nothing_more(make, database):
+    combiner = make()
+    database.open.clear()
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(combiner.submit, "a")]
+        assert database.begun.acquire(timeout=10)
+        answers.append(pool.submit(combiner.submit, "b"))
+        all_wait(combiner, 2)
+        closing = pool.submit(combiner.close)
+        while not combiner._closed:
+            time.sleep(0.005)
+        with pytest.raises(StoreUnavailable, match="is stopping"):
+            combiner.submit("c")
+        database.open.set()
+        closing.result(10)
+        assert [answer.result(10) for answer in answers] == ["<a>", "<b>"]
