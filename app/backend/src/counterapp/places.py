@@ -1,0 +1,66 @@
+"""``:HOST:`` and ``:PATHNAME:`` in place of names: the page that asks, as with CountAPI.
+
+Anybody can send any ``Origin`` and ``Referer``, as anybody can name any counter.
+"""
+
+import hashlib
+import re
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from flask import Request
+
+from counterapp.counters import DEFAULT_NAMESPACE, NAME
+
+HOST = ":HOST:"
+PATHNAME = ":PATHNAME:"
+
+INDEX = "index"
+"""The name of the page ``/``."""
+
+_CUT = 50
+_DIGEST = 12
+
+
+def resolve(word: str, request: Request) -> str:
+    """Return the name that a word of a path stands for; most stand for themselves.
+
+    What comes back need not be a good name: a host such as ``[::1]`` is none.
+    """
+    if word == HOST:
+        return _host(request)
+    if word == PATHNAME:
+        return page_name(_page(request.headers.get("Referer", "")).path)
+    return word
+
+
+def page_name(path: str) -> str:
+    """Return the name of the counter of a page: readable, and another one for each page.
+
+    A path that a name can hold is itself. Any other is made one, with a digest of the whole, since
+    ``/a/b`` and ``/a-b`` are two pages. A slash at the end makes no difference.
+    """
+    path = unquote(path).strip("/")
+    if not path:
+        return INDEX
+    if NAME.fullmatch(path) and path != INDEX:
+        return path
+    digest = hashlib.sha256(path.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+    return f"{re.sub('[^A-Za-z0-9_.]+', '-', path)[:_CUT]}-{digest}"
+
+
+def _host(request: Request) -> str:
+    for header in ("Origin", "Referer"):
+        if host := _page(request.headers.get(header, "")).hostname:
+            return host
+    # A client that is no browser has no page.
+    return DEFAULT_NAMESPACE
+
+
+def _page(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        # Some nonsense is only found when it is asked for.
+        _ = parts.hostname
+    except ValueError:
+        return urlsplit("")
+    return parts

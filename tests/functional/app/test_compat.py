@@ -1,0 +1,234 @@
+"""CountAPI's own client, from npm and unmodified but for its base URL, at a real node.
+
+``countapi/package-lock.json`` pins it, and what its own tests need, by their SHA-512.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.loading import ROOT
+
+LOCK = pathlib.Path(__file__).parent / "countapi" / "package-lock.json"
+BASE_URL = '"https://api.countapi.xyz"'
+NODE = pathlib.Path(sys.executable).parent / "node"
+NPM = NODE.with_name("npm")
+
+OWNER = "0b1f0a5e-6b6b-4c4e-9f3e-2d1c0b0a0908"
+"""An admin key, as a person would keep it in the base URL: the client itself knows of none."""
+
+
+@pytest.fixture(scope="session")
+def modules():
+    """The packages, fetched once for each state of the lock file."""
+    folder = ROOT / "build/cache" / f"countapi-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(LOCK.parent, folder)
+            # Nothing of what is fetched may run before its hash was compared, nor at all by itself.
+            command = [NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            environ = os.environ | {"PATH": f"{NODE.parent}:{os.environ['PATH']}"}
+            fetched = subprocess.run(
+                command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300
+            )
+            assert fetched.returncode == 0, fetched.stdout + fetched.stderr
+            (folder / "complete").touch()
+    return folder / "node_modules"
+
+
+@pytest.fixture
+def node(single, make_node):
+    return make_node(single).start()
+
+
+@pytest.fixture
+def countapi(modules, node, tmp_path):
+    """Return a function that lays the client out with our node as its base URL."""
+
+    def lay_out(login=""):
+        client = tmp_path / f"client-{hashlib.sha256(login.encode()).hexdigest()[:8]}"
+        if not client.exists():
+            shutil.copytree(modules / "countapi-js", client)
+            source = (client / "lib" / "index.js").read_text()
+            assert source.count(BASE_URL) == 1
+            ours = f'"http://{login}127.0.0.1:{node.port}"'
+            (client / "lib" / "index.js").write_text(source.replace(BASE_URL, ours))
+        return client
+
+    return lay_out
+
+
+@pytest.fixture
+def call(modules, countapi):
+    """Return a function that calls the client and returns what its promise came to."""
+
+    def run(expression, login=""):
+        script = f"""
+            const countapi = require({json.dumps(str(countapi(login)))});
+            {expression}
+                .then((result) => ({{ result }}), (error) => ({{ error: String(error) }}))
+                .then((outcome) => console.log(JSON.stringify(outcome)));
+        """
+        return json.loads(run_node(modules, "-e", script).stdout)
+
+    return run
+
+
+def run_node(modules, *arguments):
+    ended = subprocess.run(
+        [NODE, *arguments],
+        env=os.environ | {"NODE_PATH": str(modules)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended
+
+
+def test_the_clients_own_tests_pass(modules, node, countapi):
+    """Its authors' tests want some counters to be there; all but these is theirs."""
+    key = {"Authorization": f"Bearer {OWNER}"}
+    for path in (
+        "/hit/test",
+        "/hit/test/test",
+        "/create?key=d7b97e5f-69a4-4933-8928-b9ee92f6b6ca",
+        "/create?key=c23ce4fa-4b78-4cbb-b53a-da3c2c38bb18&enable_reset=1",
+        "/create?key=ce420ebf-369c-4a19-92b1-8b02fb6e72ba&update_upperbound=100",
+    ):
+        assert node.get(path, headers=key).status_code == 200
+    client = countapi(f":{OWNER}@")
+    mocha = modules / "mocha" / "bin" / "mocha.js"
+    ended = run_node(modules, mocha, "--reporter", "json", client / "test" / "index.js")
+    report = json.loads(ended.stdout[ended.stdout.index("{\n") :])
+    assert report["stats"]["failures"] == report["stats"]["pending"] == 0
+    assert report["stats"]["passes"] == 30
+
+
+def test_counting_and_reading(call):
+    assert call("countapi.hit('site', 'page')") == {
+        "result": {"status": 200, "path": "site/page", "value": 1}
+    }
+    assert call("countapi.hit('page')")["result"]["path"] == "default/page"
+    assert call("countapi.get('site', 'page')")["result"]["value"] == 1
+    assert (
+        call("countapi.get('nobody')")["result"].items()
+        >= {"status": 404, "path": "default/nobody", "value": None}.items()
+    )
+
+
+def test_what_the_client_creates_is_its_users_by_the_key_in_the_base_url(call):
+    login = f":{OWNER}@"
+    options = "{ namespace: 'site', key: 'shop', value: 5, enable_reset: 1, update_upperbound: 50 }"
+    assert call(f"countapi.create({options})", login)["result"] == {
+        "status": 200,
+        "path": "site/shop",
+        "namespace": "site",
+        "key": "shop",
+        "value": 5,
+    }
+    assert call("countapi.update('site', 'shop', 37)", login)["result"]["value"] == 42
+    assert call("countapi.update('site', 'shop', 51)", login)["result"]["status"] == 403
+    assert (
+        call("countapi.set('site', 'shop', 7)", login)["result"].items()
+        >= {"status": 200, "old_value": 42, "value": 7}.items()
+    )
+    refused = call("countapi.set('site', 'shop', 8)")["result"]
+    assert refused.items() >= {"status": 403, "old_value": 7, "value": 7}.items()
+    info = call("countapi.info('site', 'shop')")["result"]
+    assert (info["update_upperbound"], info["enable_reset"]) == (50, True)
+
+
+def test_what_the_client_rejects(call):
+    assert "update_upperbound" in call("countapi.create({ update_upperbound: -1 })")["error"]
+    call("countapi.create({ key: 'once' })")
+    assert call("countapi.create({ key: 'once' })")["error"].endswith("409")
+
+
+def test_a_browser_that_sends_its_page_is_counted_by_it(node):
+    visit = {"Referer": "https://example.com/blog/", "Origin": "https://example.com"}
+    for value in (1, 2):
+        answer = node.get("/hit/:HOST:/:PATHNAME:", headers=visit)
+        assert answer.json() == {"value": value}
+        assert answer.headers["X-Path"] == "example.com/blog"
+
+
+def test_an_abacus_client(node):
+    made = node.post("/create/site/page?initializer=10")
+    assert made.status_code == 201
+    bearer = {"Authorization": f"Bearer {made.json()['admin_key']}"}
+    assert node.post("/update/site/page?value=5", headers=bearer).json()["value"] == 15
+    assert node.get("/hit/site/page").json()["value"] == 16
+    assert node.post("/set/site/page?value=3", headers=bearer).json()["value"] == 3
+    assert node.post("/reset/site/page", headers=bearer).json()["value"] == 0
+    assert node.post("/delete/site/page", headers=bearer).json()["status"] == "ok"
+    assert node.get("/get/site/page").status_code == 404
+
+
+def test_the_database_keeps_no_admin_key(node, single, environ):
+    made = node.post("/create/site/page").json()
+    with single.client() as client:
+        kept = client[environ["COUNTERAPP_DATABASE"]]["counters"].find_one({"_id": "site/page"})
+    assert made["admin_key"] not in str(kept)
+    assert hashlib.sha256(made["admin_key"].encode()).hexdigest() in str(kept)
+
+
+def test_idempotent_hits_and_borders(node):
+    once = {"Idempotency-Key": "one"}
+    answers = [node.get("/hit/page", headers=once) for _ in range(2)]
+    assert [answer.json()["value"] for answer in answers] == [1, 1]
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    largest = 2**53 - 1
+    key = node.get(f"/create/large?value={largest - 1}").json()["admin_key"]
+    assert node.get("/hit/large").json() == {"value": largest}
+    for path in ("/hit/large", f"/update/large?amount=1&token={key}"):
+        over = node.get(path)
+        assert (over.status_code, over.json()["value"]) == (403, largest)
+
+
+def test_a_counter_of_a_hit_is_nobodys(node):
+    node.get("/hit/page")
+    assert node.get("/update/page?amount=100").status_code == 403
+    bearer = {"Authorization": f"Bearer {OWNER}"}
+    for path in ("/set/page?value=1", "/reset/page", "/delete/page"):
+        assert node.get(path, headers=bearer).status_code == 403
+    assert node.get("/badge/page.svg").text.count("hits: 1") == 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /hit/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /hit/page?callback=\xff\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /hit/page?callback=" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /set/page?value=" + b"9" * 3000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /set/:HOST:/page?value=1 HTTP/1.1\r\nHost: x\r\nReferer: http://[\xff\r\n\r\n",
+        b"GET /set/page?value=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic \xff\r\n\r\n",
+        b"GET /hit/page HTTP/1.1\r\nHost: x\r\nIdempotency-Key: \xff\r\n\r\n",
+        b"POST /hit/page HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /hit/page HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /hit/page HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\nxx",
+        b"BREW /hit/page HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /stream/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /badge/page.svg?label=\xff\x01\xed\xa0\x80 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_bytes_that_no_client_should_send_are_the_clients_fault(node, sent):
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        status = connection.recv(65536).split(b"\r\n")[0]
+    assert b" 4" in status or not status
+    assert node.get("/get/page").status_code == 404
