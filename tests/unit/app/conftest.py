@@ -1,7 +1,6 @@
 """The Flask application with its store replaced at the store's own seam."""
 
 import sys
-from collections import Counter as Tally
 
 import pytest
 import salt._logging
@@ -15,41 +14,8 @@ sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
 
 from counterapp.app import create_app  # noqa: E402
 from counterapp.settings import Settings  # noqa: E402
-from counterapp.store import Counter, StoreUnavailable  # noqa: E402
 
-
-class MemoryStore:
-    """Keeps counters in memory; ``broken`` makes every call fail as a lost database does."""
-
-    def __init__(self):
-        self.broken = None
-        self.bug = None
-        self.probes = 0
-        self.counters = {}
-
-    def _check(self):
-        if self.bug:
-            raise self.bug
-        if self.broken:
-            raise StoreUnavailable(self.broken)
-
-    def hit(self, name, node):
-        self._check()
-        tally = self.counters.setdefault(name, Tally())
-        tally[node] += 1
-        return tally.total()
-
-    def read(self, name):
-        self._check()
-        tally = self.counters.get(name)
-        return tally and Counter(name=name, count=tally.total(), nodes=dict(tally))
-
-    def probe(self, node):
-        self.probes += 1
-        self._check()
-
-    def close(self):
-        pass
+from tests.support.memory_store import MemoryStore  # noqa: E402
 
 
 @pytest.fixture

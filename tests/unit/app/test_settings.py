@@ -26,12 +26,16 @@ def test_every_variable_is_read(environ):
         "COUNTERAPP_DATABASE": "other",
         "COUNTERAPP_DATABASE_TIMEOUT": "2.5",
         "COUNTERAPP_READY_TIMEOUT": "1",
+        "COUNTERAPP_MAX_STREAMS": "50",
+        "COUNTERAPP_OPERATOR_KEY": "k" * 32,
         "COUNTERAPP_LOG_LEVEL": "DEBUG",
     }
     settings = Settings.from_environ(environ | more)
     assert settings.database == "other"
     assert settings.database_timeout == 2.5
     assert settings.ready_timeout == 1.0
+    assert settings.max_streams == 50
+    assert settings.operator_key == "k" * 32
     assert settings.log_level == "DEBUG"
 
 
@@ -83,8 +87,16 @@ def test_a_bad_connection_string_is_not_repeated(environ):
     assert "notaport" not in str(failure.value)
 
 
-def test_the_password_is_not_in_the_repr(environ):
-    assert "pw" not in repr(Settings.from_environ(environ))
+def test_no_secret_is_in_the_repr(environ):
+    settings = Settings.from_environ(environ | {"COUNTERAPP_OPERATOR_KEY": "s3cret" * 8})
+    assert "pw" not in repr(settings)
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_short_operator_key_is_refused_and_not_repeated(environ):
+    with pytest.raises(SettingsError, match="COUNTERAPP_OPERATOR_KEY must have at least") as failed:
+        Settings.from_environ(environ | {"COUNTERAPP_OPERATOR_KEY": "hunter2"})
+    assert "hunter2" not in str(failed.value)
 
 
 @pytest.mark.parametrize("text", ["", "0", "1025", "x", "1.5", "-1", "٣"])

@@ -1,7 +1,16 @@
-"""counterapp: counts hits, keeps them in MongoDB, and says which node answered.
+"""counterapp: counts hits exactly, keeps them in MongoDB, and says which node answered.
 
-Modules, from the inside out: ``settings`` (what the environment says), ``store`` (the only one
-that knows MongoDB), ``readiness`` (may traffic come here?), ``api``, ``health`` and ``frontend``
-(what HTTP clients see), ``problems`` (how errors look), ``logs``, and ``app``, which puts them
-together. ``wsgi`` and ``gunicorn_conf`` are what a node runs.
+Modules, from the inside out:
+
+- ``settings`` (what the environment says) and ``logs``;
+- ``counters`` (what counters are, and what a store of them can do) and ``history`` (their past);
+- the store: ``mongo``, with ``documents``, ``driver``, ``batches`` and ``combiner``; ``readiness``
+  (may traffic come here?) and ``watch`` (who waits for changes);
+- what HTTP clients see: ``v1`` (with ``inputs``, ``access``, ``shapes``, ``transfer``,
+  ``operators`` and ``openapi``), ``compat`` (with ``params``, ``places``, ``creation`` and
+  ``answers``), ``badges`` (with ``drawing``, ``letters`` and ``colours``), ``stream``, ``health``,
+  ``metrics`` and ``frontend``; ``admin`` (keys) and ``problems`` (how errors look);
+- around every request: ``frame``, ``cors`` and ``shortcut``; and ``app``, which puts all together.
+
+``wsgi`` and the ``gunicorn_*`` modules are what a node runs.
 """

@@ -1,26 +1,35 @@
 """The Flask application, put together from its parts."""
 
-import logging
-import re
 import time
-import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
-from counterapp import api, frontend, health, problems
-from counterapp.logs import elapsed_ms
+from counterapp import (
+    badges,
+    compat,
+    cors,
+    frontend,
+    health,
+    inputs,
+    metrics,
+    problems,
+    shortcut,
+    stream,
+    v1,
+)
+from counterapp.counters import CounterStore
+from counterapp.frame import NO_STORE, Frame
+from counterapp.mongo import MongoStore
 from counterapp.readiness import Readiness
 from counterapp.settings import Settings
-from counterapp.store import CounterStore, MongoStore
+from counterapp.watch import Watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-REQUEST_ID = re.compile("[A-Za-z0-9._:-]{1,128}")
-
-access_log = logging.getLogger("counterapp.access")
+QUIET = health.PATHS | {metrics.PATH}
 
 
 def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
@@ -32,18 +41,33 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     store = store or MongoStore(
         settings.mongodb_uri,
         settings.database,
+        node=settings.node,
         timeout=settings.database_timeout,
         probe_timeout=settings.ready_timeout,
+        waiting=settings.waiting,
+        keep_keys=settings.keep_keys,
+        combine=settings.combine,
     )
     app = Flask("counterapp", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = api.MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = inputs.MAX_BODY
     app.url_map.merge_slashes = False
     app.wsgi_app = _never_without_path(app.wsgi_app)  # type: ignore[assignment,method-assign]
     problems.register(app)
-    _register_request_frame(app, settings)
-    app.register_blueprint(api.blueprint(settings, store))
+    frame = Frame(settings)
+    _register_request_frame(app, frame)
+    cors.register(app)
+    numbers = metrics.register(app, settings, store)
+    watch = Watch(store, settings.max_streams)
+    numbers.watch("counterapp_streams", "Streams of events that are open.", watch.count)
+    # For the worker, whose stop must not wait for streams.
+    app.extensions["counterapp.watch"] = watch
+    app.register_blueprint(v1.blueprint(settings, store))
+    app.register_blueprint(compat.blueprint(settings, store))
+    app.register_blueprint(badges.blueprint(store))
+    app.register_blueprint(stream.blueprint(watch, store))
     app.register_blueprint(health.blueprint(settings, Readiness(store, settings.node)))
     app.register_blueprint(frontend.blueprint(settings.static))
+    shortcut.register(app, settings, store, frame, numbers)
     return app
 
 
@@ -57,41 +81,26 @@ def _never_without_path(wsgi_app: "WSGIApplication") -> "WSGIApplication":
     return call
 
 
-def _register_request_frame(app: Flask, settings: Settings) -> None:
-    """What surrounds every request: its ID, who answered it, and its line in the log."""
-
+def _register_request_frame(app: Flask, frame: Frame) -> None:
     @app.before_request
     def begin() -> None:
-        g.started = time.perf_counter()
-        asked = request.headers.get("X-Request-ID", "")
-        g.request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        g.started = request.environ.get(shortcut.STARTED, time.perf_counter())
+        g.request_id = frame.request_id(request.headers.get("X-Request-ID", ""))
+        inputs.readable_query()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Served-By"] = settings.node
-        response.headers["X-Release"] = settings.release
-        response.headers["X-Request-ID"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        # What is counted now is not what is counted next; files set their own rule.
-        response.headers.setdefault("Cache-Control", "no-store")
-        _log_access(response, settings)
+        response.headers.update(frame.headers(g.request_id))
+        # Files set their own rule.
+        response.headers.setdefault(*NO_STORE)
+        frame.log(
+            started=g.started,
+            # Balancers and Prometheus ask all the time; only their bad news is worth a line.
+            quiet=request.path in QUIET and response.status_code < 400,
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            request_id=g.request_id,
+            client=request.remote_addr,
+        )
         return response
-
-
-def _log_access(response: Response, settings: Settings) -> None:
-    # Balancers ask several times a second; only their bad news is worth a line.
-    quiet = request.path in health.PATHS and response.status_code < 400
-    access_log.log(
-        logging.DEBUG if quiet else logging.INFO,
-        "request",
-        extra={
-            "method": request.method,
-            "path": request.path,
-            "status": response.status_code,
-            "duration_ms": elapsed_ms(g.started),
-            "request_id": g.request_id,
-            "client": request.remote_addr,
-            "node": settings.node,
-            "release": settings.release,
-        },
-    )

@@ -46,6 +46,16 @@ class Settings:
     """How long a hit waits for a primary, and then for the majority's acknowledgement."""
     ready_timeout: float = 1.5
     """How long the write that ``/readyz`` makes may take altogether."""
+    waiting: int = 1000
+    """How many hits may wait for their write; more are refused at once."""
+    keep_keys: int = 86400
+    """For how long an idempotency key is remembered."""
+    combine: bool = True
+    """Whether hits share writes. Off only to measure what that brings."""
+    max_streams: int = 200
+    """How many streams of events a process serves at a time; more are refused with 503."""
+    operator_key: str | None = field(default=None, repr=False)
+    """What operators' tokens are signed with; secret. Without it none is taken."""
     log_level: str = "INFO"
     release: str = field(default_factory=installed_release)
 
@@ -63,6 +73,11 @@ class Settings:
             "database": reader.read("COUNTERAPP_DATABASE", _database, "counterapp"),
             "database_timeout": reader.read("COUNTERAPP_DATABASE_TIMEOUT", _seconds, 5.0),
             "ready_timeout": reader.read("COUNTERAPP_READY_TIMEOUT", _seconds, 1.5),
+            "waiting": reader.read("COUNTERAPP_WAITING", _many, 1000),
+            "keep_keys": reader.read("COUNTERAPP_KEEP_KEYS", _many, 86400),
+            "combine": reader.read("COUNTERAPP_COMBINE", _yes_or_no, True),
+            "max_streams": reader.read("COUNTERAPP_MAX_STREAMS", whole_number, 200),
+            "operator_key": reader.read("COUNTERAPP_OPERATOR_KEY", _operator_key, None),
             "log_level": reader.read("COUNTERAPP_LOG_LEVEL", _log_level, "INFO"),
         }
         reader.raise_problems()
@@ -149,6 +164,23 @@ def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) or float(text) <= 0:
         raise ValueError(f"must be a number of seconds above 0, such as 5 or 1.5, not {text!r}")
     return float(text)
+
+
+def _many(text: str) -> int:
+    return whole_number(text, most=99_999_999)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError(f"must be yes or no, not {text!r}")
+    return text == "yes"
+
+
+def _operator_key(text: str) -> str:
+    # As many bits as the signature has (RFC 7518, 3.2).
+    if len(text.encode()) < 32:
+        raise ValueError("must have at least 32 bytes")
+    return text
 
 
 def _log_level(text: str) -> str:

@@ -1,0 +1,93 @@
+"""``/metrics``, as Prometheus reads it: what this process was asked, how it answered, how long.
+
+Each process has numbers of its own. A node runs one (``COUNTERAPP_WORKERS``); with more, a scrape
+gets the numbers of whichever answers it, and ``counterapp_build_info`` tells which that was.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+
+from flask import Blueprint, Flask, Response, g, request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from counterapp.counters import CounterStore
+from counterapp.settings import Settings
+
+PATH = "/metrics"
+
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+"""Seconds. A hit should take less than 0.05 s; one that waits for an election takes more than 2."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+class Metrics:
+    """The numbers of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "counterapp_requests",
+            "Requests answered.",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "counterapp_request_duration_seconds",
+            "From a request's arrival to the first byte of its answer.",
+            ["route"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        build = Gauge(
+            "counterapp_build_info",
+            "Always 1; who this is stands in the labels.",
+            ["node", "release", "python", "process"],
+            registry=self.registry,
+        )
+        python = platform.python_version()
+        build.labels(settings.node, settings.release, python, str(os.getpid())).set(1)
+
+    def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Add a number that is read whenever the metrics are."""
+        Gauge(name, meaning, registry=self.registry).set_function(read)
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Note an answer."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+
+def register(app: Flask, settings: Settings, store: CounterStore) -> Metrics:
+    """Let ``app`` count its answers, and give the numbers at ``/metrics``."""
+    metrics = Metrics(settings)
+    metrics.watch("counterapp_waiting_hits", "Hits that wait for their write.", store.waiting)
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        # Only routes and methods that there are become labels: clients cannot make new ones.
+        route = request.url_rule.rule if request.url_rule else "none"
+        method = request.method if request.method in METHODS else "other"
+        # ``started`` is the request frame's, which ``app`` puts around every request.
+        metrics.count(route, method, response.status_code, time.perf_counter() - g.started)
+        return response
+
+    pages = Blueprint("metrics", __name__)
+
+    @pages.get(PATH)
+    def scrape() -> Response:
+        return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
+
+    app.register_blueprint(pages)
+    return metrics

@@ -1,0 +1,51 @@
+"""How ``/api/v1`` writes things down: counters, times, and answers that need no second sending."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, json, request
+
+from counterapp import history
+from counterapp.counters import Counter
+
+
+def now() -> datetime:
+    """Return the present, to the second: what depends on it is the same for a second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def time(moment: datetime) -> str:
+    """Write a moment as RFC 3339 has it, in UTC."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def counter(found: Counter, moment: datetime) -> dict[str, Any]:
+    """Write a counter with its rates as of a moment."""
+    return {
+        "namespace": found.key.namespace,
+        "key": found.key.name,
+        "value": found.value,
+        "step": found.plan.step,
+        "lower": found.plan.lower,
+        "upper": found.plan.upper,
+        "resettable": found.plan.resettable,
+        "owned": found.owned,
+        "created": time(found.created),
+        "updated": time(found.updated),
+        "expires": time(found.expires) if found.expires else None,
+        "nodes": found.nodes,
+        "rates": history.rates(found, moment),
+    }
+
+
+def conditional(body: Any) -> Response:
+    """Answer with a body and its ``ETag``; with 304 and no body to who has that one already.
+
+    The tag is the body's own hash, so it is the same from every node.
+    """
+    response = Response(json.dumps(body), mimetype="application/json")
+    response.add_etag()
+    # May be kept, but must be asked for again each time.
+    response.headers["Cache-Control"] = "no-cache"
+    response.make_conditional(request)
+    return response

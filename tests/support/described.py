@@ -1,0 +1,65 @@
+"""A test client that holds every answer of ``/api/v1`` against the API's own OpenAPI document."""
+
+import re
+
+import jsonschema_rs
+from flask.testing import FlaskClient
+
+
+class DescribedClient(FlaskClient):
+    """Fails the test when an answer is none that the document promises."""
+
+    def open(self, *args, **kwargs):
+        response = super().open(*args, **kwargs)
+        path = response.request.path
+        if path.startswith("/api/v1/") and response.request.method not in {"OPTIONS", "HEAD"}:
+            check(document(self.application), response.request.method, path, response)
+        return response
+
+
+def document(app):
+    """Return the document as it is served."""
+    answer = FlaskClient(app, app.response_class).get("/api/v1/openapi.json")
+    assert answer.status_code == 200
+    return answer.get_json()
+
+
+def template(document, path):
+    """Return the path of the document that a request's path is one of; None for none."""
+    base = document["servers"][0]["url"]
+    for each in document["paths"]:
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(base + each)), path):
+            return each
+    return None
+
+
+def check(document, method, path, response):
+    found = template(document, path)
+    operation = document["paths"].get(found, {}).get(method.lower())
+    if operation is None:
+        # No such path or method: not for the document to describe, but a problem all the same.
+        assert response.status_code in {404, 405}, (method, path, response.status_code)
+        assert response.mimetype == "application/problem+json"
+        return
+    described = operation["responses"].get(str(response.status_code))
+    assert described, f"{method} {found} has no {response.status_code} in its document"
+    for name, header in described.get("headers", {}).items():
+        assert not header.get("required") or name in response.headers, (method, found, name)
+    content = described.get("content")
+    if content is None:
+        assert response.data == b""
+        return
+    assert response.mimetype in content, (method, found, response.mimetype)
+    if response.mimetype.endswith("json"):
+        schema = content[response.mimetype]["schema"]
+        whole = {**schema, "components": document["components"]}
+        validator(repr(whole), jsonschema_rs.validator_for, whole).validate(response.get_json())
+
+
+_validators = {}
+
+
+def validator(name, make, schema):
+    if name not in _validators:
+        _validators[name] = make(schema, validate_formats=True)
+    return _validators[name]

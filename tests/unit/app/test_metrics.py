@@ -1,0 +1,75 @@
+"""``/metrics``: numbers that are true, and names that clients cannot make."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@pytest.fixture
+def samples(client):
+    """Return a function that scrapes, and gives each sample by its name and labels."""
+
+    def scrape():
+        response = client.get("/metrics")
+        assert response.status_code == 200
+        assert response.mimetype == "text/plain"
+        text = response.get_data(as_text=True)
+        return {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    return scrape
+
+
+def requests(route, method, status):
+    labels = {"route": route, "method": method, "status": str(status)}
+    return ("counterapp_requests_total", *sorted(labels.items()))
+
+
+HITS = "/api/v1/counters/<namespace>/<name>/hits"
+
+
+def test_requests_are_counted_by_route_method_and_status(client, store, samples):
+    for name in ("one", "two"):
+        client.post(f"/api/v1/counters/default/{name}/hits")
+    client.post("/api/v1/counters/default/no/hits")
+    store.broken = "gone"
+    client.post("/api/v1/counters/default/one/hits")
+    found = samples()
+    assert found[requests(HITS, "POST", 200)] == 2
+    assert found[requests(HITS, "POST", 400)] == 1
+    assert found[requests(HITS, "POST", 503)] == 1
+    assert found["counterapp_request_duration_seconds_count", ("route", HITS)] == 4
+
+
+def test_who_asks_for_anything_makes_no_new_names(client, samples):
+    for n in range(20):
+        client.get(f"/nowhere/{n}")
+        client.open("/", method=f"BREW{n}")
+    found = samples()
+    assert found[requests("none", "GET", 404)] == 20
+    made = [name for name in found if name[0] == "counterapp_requests_total"]
+    assert len(made) == 2
+
+
+def test_it_tells_who_it_is_and_what_waits(store, request, monkeypatch):
+    monkeypatch.setattr(store, "waiting", lambda: 7)
+    found = request.getfixturevalue("samples")()
+    assert found[("counterapp_waiting_hits",)] == 7
+    [(build, value)] = [each for each in found.items() if each[0][0] == "counterapp_build_info"]
+    assert {("node", "web-1"), ("release", "1.2.3")} <= set(build[1:])
+    assert value == 1
+    assert found[("process_resident_memory_bytes",)] > 1_000_000
+
+
+def test_it_needs_no_database(store, samples):
+    store.broken = "gone"
+    assert samples()
+
+
+def test_each_application_has_numbers_of_its_own(client, settings, store, samples):
+    from counterapp.app import create_app
+
+    create_app(settings, store).test_client().get("/livez")
+    assert requests("/livez", "GET", 200) not in samples()
