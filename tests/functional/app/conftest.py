@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -12,10 +13,18 @@ import uuid
 import pytest
 import requests
 
+from tests.support.browser import chromium
 from tests.support.loading import ROOT
 from tests.support.mongod import free_port, replica_set, wait_for
 
+# At DEBUG, where pytest-salt-factories has it, it tells of every message to a server.
+logging.getLogger("pymongo").setLevel(logging.INFO)
+
+# Some tests speak to the store itself, as it stands in the source tree.
+sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
+
 FROM_SOURCE = (sys.executable, "-m", "gunicorn")
+HIT = "/api/v1/counters/default/shared/hits"
 COMMAND = ["-c", "python:counterapp.gunicorn_conf", "counterapp.wsgi:app"]
 
 
@@ -59,7 +68,7 @@ class Node:
     def get(self, path, **options):
         return requests.get(self.url + path, **{"timeout": 30, **options})
 
-    def post(self, path="/api/hits", **options):
+    def post(self, path=HIT, **options):
         return requests.post(self.url + path, **{"timeout": 30, **options})
 
     def alive(self):
@@ -142,6 +151,13 @@ def make_node(tmp_path, environ):
     yield make
     for node in made:
         node.kill()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium; Playwright runs only once in a process."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

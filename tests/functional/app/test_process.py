@@ -7,6 +7,7 @@ import socket
 import pytest
 import requests
 
+from tests.functional.app.conftest import HIT
 from tests.support.mongod import replica_set, wait_for
 
 GOOD = {"COUNTERAPP_MONGODB_URI": "mongodb://db-1/?replicaSet=rs0", "COUNTERAPP_NODE": "web-1"}
@@ -40,7 +41,7 @@ def test_sigterm_finishes_what_is_in_flight(single, make_node):
             wait_for(lambda: not accepts(node.port), 10, "no new connections")
             assert not answer.done()
             client.admin.command("fsyncUnlock")
-            assert answer.result(20).json()["count"] == 1
+            assert answer.result(20).json()["value"] == 1
     finally:
         with contextlib.suppress(Exception):
             client.admin.command("fsyncUnlock")
@@ -87,7 +88,7 @@ def test_logs_are_json_and_without_secrets(make_node):
     with replica_set(auth=True) as rs:
         node = make_node(rs).start()
         node.post(headers={"X-Request-ID": "find-me"})
-        node.get("/api/hits/x")
+        node.get("/api/v1/counters/default/x")
         for member in rs.members:
             member.kill()
         wait_for(lambda: node.get("/readyz").status_code == 503, 10, "503 from /readyz")
@@ -96,10 +97,12 @@ def test_logs_are_json_and_without_secrets(make_node):
         lines = node.log_lines
         assert rs.admin_password not in node.log
     [hit] = [line for line in lines if line.get("request_id") == "find-me"]
-    assert (hit["method"], hit["path"], hit["status"]) == ("POST", "/api/hits", 200)
+    assert (hit["method"], hit["path"], hit["status"]) == ("POST", HIT, 200)
     assert hit["node"] == "web-1"
     assert hit["duration_ms"] > 0
-    assert [line["status"] for line in lines if line.get("path") == "/api/hits/x"] == [400]
+    assert [
+        line["status"] for line in lines if line.get("path") == "/api/v1/counters/default/x"
+    ] == [400]
     assert any("Listening at" in line["message"] for line in lines)
 
 
@@ -120,13 +123,13 @@ def test_wrong_credentials_are_not_ready_and_say_so(make_node):
         b"\x00\x01\x02\r\n\r\n",
         b"GET /%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://x?\r HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/hits/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/counters/default/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /api/hits HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n",
-        b"POST /api/hits HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /api/hits HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"BREW /api/hits HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/hits HTTP/1.1\r\nHost: [\r\n\r\n",
+        b"POST /api/v1/counters HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n",
+        b"POST /api/v1/counters HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /api/v1/counters HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"BREW /api/v1/requests HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/requests HTTP/1.1\r\nHost: [\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=9-1\r\n\r\n",
     ],
 )
@@ -141,7 +144,7 @@ def test_bytes_that_are_hardly_http_give_no_500_and_no_harm(shared_node, sent):
 
 def test_a_chunked_body_beyond_the_limit_is_refused(shared_node):
     chunks = iter([b"x" * 8192] * 8)
-    response = requests.post(shared_node.url + "/api/hits", data=chunks, timeout=10)
+    response = requests.post(shared_node.url + HIT, data=chunks, timeout=10)
     assert response.status_code in {400, 413}
 
 

@@ -1,9 +1,16 @@
 """gunicorn's configuration: ``gunicorn -c python:counterapp.gunicorn_conf counterapp.wsgi:app``.
 
 Read from the environment: ``COUNTERAPP_BIND`` (``address:port``), ``COUNTERAPP_WORKERS``,
-``COUNTERAPP_THREADS``, ``COUNTERAPP_GRACEFUL_TIMEOUT`` (seconds). ``--bind`` and the like on the
-command line win.
+``COUNTERAPP_CONNECTIONS``, ``COUNTERAPP_GRACEFUL_TIMEOUT`` (seconds). ``--bind`` and the like on
+the command line win. Why it is this kind of worker: docs/performance.md.
 """
+
+# ruff: noqa: E402
+# Before anything takes its own view of threads, sockets and TLS: the driver does, and the settings
+# are checked with the driver.
+from gevent import monkey  # type: ignore[import-untyped]
+
+monkey.patch_all()
 
 import os
 import re
@@ -19,11 +26,17 @@ def _bind(text: str) -> str:
     return text
 
 
+def _connections(text: str) -> int:
+    return whole_number(text, most=15000)
+
+
 _reader = Reader(os.environ)
 bind = _reader.read("COUNTERAPP_BIND", _bind, "127.0.0.1:8000")
 # One process: readiness is judged once a node. More of them only pay with more cores.
 workers = _reader.read("COUNTERAPP_WORKERS", whole_number, 1)
-threads = _reader.read("COUNTERAPP_THREADS", whole_number, 32)
+# Clients at a time, streams included; more wait in the kernel. Above what may wait for the database
+# (COUNTERAPP_WAITING), so that who is too much is told so.
+worker_connections = _reader.read("COUNTERAPP_CONNECTIONS", _connections, 2000)
 # A stopping worker finishes what it has accepted within this time.
 graceful_timeout = _reader.read("COUNTERAPP_GRACEFUL_TIMEOUT", whole_number, 30)
 

@@ -1,26 +1,122 @@
-"""gunicorn's threaded worker, with a stop that leaves nobody waiting at a closed door."""
+"""gunicorn's gevent worker, with a stop that leaves nobody waiting at a closed door."""
 
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+import contextlib
+import os
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import gevent  # type: ignore[import-untyped]
+from gevent import monkey, socket
+from gevent.pool import Pool  # type: ignore[import-untyped]
+from gevent.server import StreamServer  # type: ignore[import-untyped]
+from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+PULSE = 0.25
+"""Seconds after which a stop is noticed at the latest."""
+
+LINGER = 2.0
+"""Seconds for which a stopping worker keeps idle connections, for a request already on its way."""
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """A ``gthread`` worker that refuses new connections as soon as it is told to stop.
+class _Idle(gevent.Timeout):  # type: ignore[misc]
+    """The time that a connection waits for its next request."""
 
-    gunicorn's own stops accepting but keeps its listening sockets open while it finishes what is
-    in flight: the kernel goes on completing connections, which are then reset unanswered. Refused
-    at once, a balancer takes such a request to another node.
+    def __init__(self, seconds: float, idle: "set[_Idle]") -> None:
+        super().__init__(seconds, False)
+        self._idle = idle
+
+    def __enter__(self) -> "_Idle":
+        self._greenlet = gevent.getcurrent()
+        self._idle.add(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> Any:
+        self._idle.discard(self)
+        return super().__exit__(kind, value, trace)
+
+    def end(self) -> None:
+        """Let the time be over now."""
+        self._idle.discard(self)
+        gevent.kill(self._greenlet, self, block=False)
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """A worker whose requests are greenlets: one that waits costs nearly nothing.
+
+    It refuses new connections as soon as it is told to stop. gunicorn's own closes its sockets
+    first, so that the kernel resets those who connected and were not accepted yet; refused at
+    once, a balancer takes a request to another node.
     """
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for listener in self.sockets:
-                self._accept_waiting(listener)
-                listener.close()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle: set[_Idle] = set()
 
-    def _accept_waiting(self, listener: object) -> None:
-        # These clients connected before we stopped; they are owed an answer.
-        before = -1
-        while self.nr_conns != before:
-            before = self.nr_conns
-            self.accept(listener)
+    def timeout_ctx(self) -> _Idle:
+        return _Idle(self.cfg.keepalive if self.alive else LINGER, self._idle)
+
+    def run(self) -> None:
+        pool = Pool(self.worker_connections)
+        servers = [self._serve(listener, pool) for listener in self.sockets]
+        while self.alive:
+            self.notify()
+            gevent.sleep(PULSE)
+        for server in servers:
+            _close_door(server)
+        # Streams have no end of their own; their clients come back to another node.
+        self.wsgi.extensions["counterapp.watch"].close()
+        self._finish(pool)
+
+    def _serve(self, listener: Any, pool: Pool) -> StreamServer:
+        listener.setblocking(True)
+        # What gunicorn wants of a listener, also when it is closed and its last clients are served.
+        name = listener.getsockname()
+        named = SimpleNamespace(getsockname=lambda: name)
+
+        def handle(client: Any, address: Any) -> None:
+            # gunicorn closes ``client`` at once: where it had not read everything, the kernel would
+            # reset the connection, and the client lose its answer.
+            kept = socket.socket(fileno=os.dup(client.fileno()))
+            try:
+                self.handle(named, client, address)
+            finally:
+                util.close_graceful(kept)
+
+        server = StreamServer(listener, handle=handle, spawn=pool)
+        if self.cfg.workers > 1:
+            # Shared out evenly, not to whoever wakes first.
+            server.max_accept = 1
+        server.start()
+        return server
+
+    def _finish(self, pool: Pool) -> None:
+        begun = time.monotonic()
+        while not pool.join(timeout=PULSE):
+            self.notify()
+            passed = time.monotonic() - begun
+            if passed >= LINGER:
+                for idle in list(self._idle):
+                    idle.end()
+            if passed >= self.cfg.graceful_timeout:
+                self.log.warning("Cut off after %d s: %d connections", passed, len(pool))
+                pool.kill(timeout=1)
+                return
+
+
+def _close_door(server: StreamServer) -> None:
+    """Let new connections be refused; those that the kernel has taken already are served."""
+    server.stop_accepting()
+    plain = monkey.get_original("socket", "socket")
+    listener = plain(fileno=server.socket.detach())
+    listener.setblocking(False)
+    accepted = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            accepted.append(listener.accept())
+    # With nothing between the last look and this: who connects in between is reset.
+    listener.close()
+    for client, address in accepted:
+        server.do_handle(socket.socket(fileno=client.detach()), address)
