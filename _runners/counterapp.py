@@ -9,6 +9,7 @@ default ``/var/lib/counterapp``), ``counterapp_dist`` (where built releases lie,
 ``/srv/counterapp-dist``), ``counterapp_config`` (default ``/etc/salt/counterapp``).
 """
 
+import datetime
 import hashlib
 import json
 import logging
@@ -20,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 
+import jwt
 from salt.exceptions import CommandExecutionError, SaltException
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,9 @@ _FRESH = {
 }
 _VERSION = re.compile(r"counterapp-(?P<version>[A-Za-z0-9][A-Za-z0-9.+_-]*)\.tar\.gz\Z")
 #: The counter that checks whether hits are counted exactly; nobody else uses it.
-_VERIFY_COUNTER = "rollout-verify"
+_VERIFY_COUNTER = "default/rollout-verify"
+#: What an operator's token can allow.
+_SCOPES = {"counters:read", "counters:write"}
 
 
 def _fail(*reasons):
@@ -520,18 +524,18 @@ def verify(hits=20, release=None, timeout=30):
         before = None
         by_node = {}
         for number in range(1, hits + 1):
-            answer = _request("POST", f"{url}api/hits/{_VERIFY_COUNTER}")
+            answer = _request("POST", f"{url}api/v1/counters/{_VERIFY_COUNTER}/hits")
             by_node[answer["node"]] = by_node.get(answer["node"], 0) + 1
             if before is None:
                 # A counter that nobody has hit yet does not exist: the first hit tells where it
                 # stood. Nobody else counts on it, since only one rollout runs at a time.
-                before = answer["count"] - 1
-            if answer["count"] != before + number:
+                before = answer["value"] - 1
+            if answer["value"] != before + number:
                 return _fail(
-                    f"hit {number} through {url} made the count {answer['count']}, not "
+                    f"hit {number} through {url} made the count {answer['value']}, not "
                     f"{before + number}"
                 )
-        after = _request("GET", f"{url}api/hits/{_VERIFY_COUNTER}")["count"]
+        after = _request("GET", f"{url}api/v1/counters/{_VERIFY_COUNTER}")["value"]
         if after != before + hits:
             return _fail(f"{hits} hits through {url} moved the count from {before} to {after}")
         problems = []
@@ -577,6 +581,79 @@ def _request(method, url):
     except urllib.error.HTTPError as error:
         with error:
             raise OSError(f"{method} {url} was answered with {error.code}") from error
+
+
+# Operators of the counters
+
+
+def token(scopes="counters:read", minutes=15, subject=None, path=None):
+    """
+    Make a token for the operator's endpoints of the app, and put it into a file of root's alone.
+
+    The file holds the whole header, for ``curl --header @<file>``: so the token is in no argument,
+    no log and no job cache. It is signed with the fleet's operator key and ends by itself; a new
+    one takes the place of the one before.
+
+    scopes
+        What it allows, separated by commas or blanks: ``counters:read`` (list and export all
+        counters), ``counters:write`` (set and delete any).
+    minutes
+        For how long it is good, from 1 to 1440.
+    subject
+        Whom the app's log shall name. Default: the user who runs this, at this master.
+    path
+        Where to put it. Default: ``operator.header`` in the folder of the rollouts' journal.
+
+    Returns ``path``, ``subject``, ``scopes`` and ``expires``; never the token.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run counterapp.token scopes=counters:read,counters:write minutes=10
+    """
+    try:
+        wanted = sorted(set(str(scopes).replace(",", " ").split()))
+        if not wanted or not set(wanted) <= _SCOPES:
+            raise CommandExecutionError(
+                f"the scopes must be some of {', '.join(sorted(_SCOPES))}, not {scopes!r}"
+            )
+        if type(minutes) is not int or not 1 <= minutes <= 1440:
+            raise CommandExecutionError(f"minutes must be from 1 to 1440, not {minutes!r}")
+        who = str(subject or f"{globals().get('__user__', 'root')}@{__opts__['id']}")
+        expires = int(time.time()) + 60 * minutes
+        claims = {"sub": who, "aud": "counterapp", "scope": " ".join(wanted), "exp": expires}
+        signed = jwt.encode(claims, _operator_key(), algorithm="HS256")
+        state = pathlib.Path(__opts__.get("counterapp_state", "/var/lib/counterapp"))
+        target = pathlib.Path(path) if path else state / "operator.header"
+        _write_secret(target, f"Authorization: Bearer {signed}\n")
+    except (SaltException, OSError) as error:
+        return _fail(f"no token was made: {error}")
+    ends = datetime.datetime.fromtimestamp(expires, datetime.UTC).isoformat()
+    return {"path": str(target), "subject": who, "scopes": wanted, "expires": ends}
+
+
+def _operator_key():
+    key = _fleet("settings", with_role("web")[0]).get("secrets", {}).get("counterapp_operator")
+    if not key:
+        raise CommandExecutionError(
+            "the pillar has no secrets:counterapp_operator for the web nodes: run "
+            "`/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets`"
+        )
+    return key
+
+
+def _write_secret(target, text):
+    """Put a file in place whole, readable by root alone from its first byte on."""
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(text)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 # The whole at a glance

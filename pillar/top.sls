@@ -2,7 +2,7 @@
 {%- from 'selected.jinja' import topology, by_role with context %}
 {%- set secrets_of = {
   'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app'],
-  'web': ['mongodb_app'],
+  'web': ['mongodb_app', 'counterapp_operator'],
   'lb': ['vrrp'],
 } %}
 

@@ -4,7 +4,14 @@ web:
   user: counterapp
   root: /opt/counterapp
   workers: 1
-  threads: 32
+  # Clients of a worker at a time, streams included; more wait until one of them goes.
+  connections: 2000
+  # Hits of a worker that wait for their write at a time; more are told to come back later (429).
+  waiting: 1000
+  # Streams of a worker at a time; more are told to come back later (503).
+  streams: 200
+  # For how long an Idempotency-Key is remembered.
+  keep_keys: 86400
   min_in_service: 1
   min_healthy_time: 3
   drain_timeout: 30

@@ -3,7 +3,7 @@
 {%- from 'web/map.jinja' import web, service, environment with context %}
 {{- require(['mongodb:replica_set', 'mongodb:port', 'mongodb:app_user', 'mongodb:app_database'],
             'set it in pillar/mongodb.sls') }}
-{{- require_secrets(['mongodb_app']) }}
+{{- require_secrets(['mongodb_app', 'counterapp_operator']) }}
 
 The account of the application exists:
   user.present:

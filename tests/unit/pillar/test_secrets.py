@@ -6,7 +6,7 @@ from tests.support import tree as support
 
 NEEDED = {
     "db": {"mongodb_admin", "mongodb_app", "mongodb_keyfile"},
-    "web": {"mongodb_app"},
+    "web": {"counterapp_operator", "mongodb_app"},
     "lb": {"vrrp"},
 }
 

@@ -1,11 +1,14 @@
-"""Releases and verification, with real archives and a real HTTP server."""
+"""Releases, verification and tokens, with real archives and a real HTTP server."""
 
 import json
 import os
 import pathlib
+import stat
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jwt
 import pytest
 
 from tests.support import release_archive
@@ -19,12 +22,12 @@ class Counter(BaseHTTPRequestHandler):
         if self.path == "/readyz":
             self._answer({"ready": True})
         else:
-            self._answer({"count": self.server.count})
+            self._answer({"value": self.server.count})
 
     def do_POST(self):
         self.server.count += self.server.steps.pop(0) if self.server.steps else 1
         node = ("one", "two")[self.server.count % 2]
-        self._answer({"count": self.server.count, "node": node})
+        self._answer({"value": self.server.count, "node": node})
 
     def _answer(self, body):
         raw = json.dumps(body).encode()
@@ -80,6 +83,71 @@ class TestVerify:
         vip.server_close()
         done = runners["counterapp.verify"](timeout=0)
         assert "does not answer within 0 s" in done["failed"][0]
+
+
+class TestToken:
+    KEY = "an operator key of 256 bits and more"
+
+    @pytest.fixture(autouse=True)
+    def _secret(self, runners):
+        folder = runners.folder / "config/pillar/secrets"
+        folder.mkdir()
+        text = f'secrets: {{counterapp_operator: "{self.KEY}"}}'
+        (folder / "counterapp_operator.sls").write_text(text)
+
+    def claims(self, path):
+        scheme, token = path.read_text().removeprefix("Authorization: ").split()
+        assert scheme == "Bearer"
+        return token, jwt.decode(token, self.KEY, algorithms=["HS256"], audience="counterapp")
+
+    def test_it_is_good_for_the_app_and_in_a_file_of_roots_alone(self, runners):
+        before = time.time()
+        done = runners["counterapp.token"](scopes="counters:write, counters:read", minutes=5)
+        assert "retcode" not in done
+        path = pathlib.Path(done["path"])
+        assert path == runners.folder / "state/operator.header"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        token, claims = self.claims(path)
+        assert claims["scope"] == "counters:read counters:write"
+        assert claims["sub"] == done["subject"] == "root@boss"
+        assert before + 299 <= claims["exp"] <= time.time() + 301
+        # What a runner returns goes to the job cache and the event bus.
+        assert token not in repr(done)
+        assert self.KEY not in repr(done)
+        assert [file.name for file in path.parent.iterdir()] == ["operator.header"]
+
+    def test_a_new_one_takes_the_place_of_the_old(self, runners):
+        path = runners.folder / "mine.header"
+        first = runners["counterapp.token"](path=str(path), subject="ana")
+        text = path.read_text()
+        runners["counterapp.token"](path=str(path), subject="berta", minutes=1)
+        assert first["scopes"] == ["counters:read"]
+        assert path.read_text() != text
+        assert self.claims(path)[1]["sub"] == "berta"
+
+    @pytest.mark.parametrize(
+        ("asked", "words"),
+        [
+            ({"scopes": "counters:admin"}, "the scopes must be some of"),
+            ({"scopes": ""}, "the scopes must be some of"),
+            ({"scopes": None}, "the scopes must be some of"),
+            ({"minutes": 0}, "minutes must be from 1 to 1440"),
+            ({"minutes": 1441}, "minutes must be from 1 to 1440"),
+            ({"minutes": "10"}, "minutes must be from 1 to 1440"),
+            ({"path": "/dev/null/header"}, "no token was made"),
+        ],
+    )
+    def test_what_cannot_be_asked_for_is_refused(self, runners, asked, words):
+        done = runners["counterapp.token"](**asked)
+        assert done["retcode"] == 1
+        assert words in done["failed"][0]
+        assert not (runners.folder / "state/operator.header").exists()
+
+    def test_without_a_key_it_says_how_to_make_one(self, runners):
+        (runners.folder / "config/pillar/secrets/counterapp_operator.sls").unlink()
+        done = runners["counterapp.token"]()
+        assert done["retcode"] == 1
+        assert "make-secrets" in done["failed"][0]
 
 
 class TestReleases:
