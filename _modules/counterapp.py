@@ -49,7 +49,9 @@ _BUILDING = ".new-"
 _DISCARDED = ".gone-"
 #: What the disk must have beyond the files themselves.
 _SPARE_BYTES = 32 * 2**20
-_COUNTER = re.compile(r"[A-Za-z0-9_.-]{3,64}\Z")
+_COUNTER = re.compile(r"(?:[A-Za-z0-9_.-]{3,64}/)?[A-Za-z0-9_.-]{3,64}\Z")
+#: The counter that the app's page shows.
+_SHARED = "default/shared"
 
 
 def __virtual__():
@@ -745,20 +747,25 @@ def wait_ready(timeout=60, release=None, hold=0, url=None):
         time.sleep(_POLL)
 
 
-def _counted(method, url, counter, timeout):
-    if counter is not None and not _COUNTER.match(str(counter)):
+def _counter(given):
+    counter = _SHARED if given is None else str(given)
+    if not _COUNTER.match(counter):
         raise CommandExecutionError(
-            f"{counter!r} is no counter: 3 to 64 letters, digits, '_', '.' or '-'"
+            f"{given!r} is no counter: 3 to 64 letters, digits, '_', '.' or '-', and before them "
+            "another namespace than 'default' in the same way and a '/'"
         )
-    target = f"{_url(url)}/api/hits" + (f"/{counter}" if counter is not None else "")
+    return counter if "/" in counter else f"default/{counter}"
+
+
+def _counted(method, target, timeout, member):
     try:
-        status, _, body = _request(method, target, timeout)
+        status, headers, body = _request(method, target, timeout)
     except OSError as error:
         raise CommandExecutionError(f"{method} {target}: {_why(error)}") from error
-    if status != 200 or "count" not in body:
-        words = body.get("detail") or body.get("title") or "no count in the answer"
+    if status != 200 or member not in body:
+        words = body.get("detail") or body.get("title") or f"no {member} in the answer"
         raise CommandExecutionError(f"{method} {target} answered {status}: {words}")
-    return body
+    return headers, body
 
 
 def hit(url=None, counter=None, timeout=10):
@@ -768,11 +775,12 @@ def hit(url=None, counter=None, timeout=10):
     url
         Base URL, of a node or of the balancers; see the top of this page for the default.
     counter
-        Another counter than the shared one: 3 to 64 letters, digits, ``_``, ``.`` or ``-``.
+        Another counter than the shared one: 3 to 64 letters, digits, ``_``, ``.`` or ``-``; of
+        another namespace than ``default`` as ``<namespace>/<key>``.
     timeout
         Seconds to wait for the answer.
 
-    Returns ``{"counter", "count", "node", "release"}``.
+    Returns ``{"namespace", "key", "value", "node", "release"}``.
 
     Raises CommandExecutionError when the hit was not acknowledged.
 
@@ -782,7 +790,9 @@ def hit(url=None, counter=None, timeout=10):
 
         salt 'master' counterapp.hit http://192.168.33.200
     """
-    return _counted("POST", url, counter, timeout)
+    target = f"{_url(url)}/api/v1/counters/{_counter(counter)}/hits"
+    _, body = _counted("POST", target, timeout, "value")
+    return {name: body.get(name) for name in ("namespace", "key", "value", "node", "release")}
 
 
 def hits(url=None, counter=None, timeout=10):
@@ -792,13 +802,14 @@ def hits(url=None, counter=None, timeout=10):
     url
         Base URL, of a node or of the balancers; see the top of this page for the default.
     counter
-        Another counter than the shared one.
+        Another counter than the shared one, as for :py:func:`hit`.
     timeout
         Seconds to wait for the answer.
 
-    Returns ``{"counter", "count", "nodes": {<node>: <count>}, "node", "release"}``.
+    Returns ``{"namespace", "key", "value", "nodes": {<node>: <count>}, "node", "release"}``.
 
-    Raises CommandExecutionError when the app does not answer.
+    Raises CommandExecutionError when the app does not answer, or has no such counter. The shared
+    one is there from the start.
 
     CLI Example:
 
@@ -806,4 +817,15 @@ def hits(url=None, counter=None, timeout=10):
 
         salt 'master' counterapp.hits http://192.168.33.200
     """
-    return _counted("GET", url, counter, timeout)
+    name = _counter(counter)
+    member, path = ("total", "requests") if name == _SHARED else ("value", f"counters/{name}")
+    headers, body = _counted("GET", f"{_url(url)}/api/v1/{path}", timeout, member)
+    namespace, _, key = name.partition("/")
+    return {
+        "namespace": namespace,
+        "key": key,
+        "value": body[member],
+        "nodes": body.get("nodes", {}),
+        "node": headers.get("X-Served-By"),
+        "release": headers.get("X-Release"),
+    }

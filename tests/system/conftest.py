@@ -124,14 +124,14 @@ class Cluster:
         return requests.get(f"{self.url}{path}", timeout=timeout)
 
     def hit(self, counter: str, timeout: float = 10) -> requests.Response:
-        return requests.post(f"{self.url}/api/hits/{counter}", timeout=timeout)
+        return requests.post(f"{self.url}/api/v1/counters/default/{counter}/hits", timeout=timeout)
 
     def count(self, counter: str) -> int:
-        response = self.get(f"/api/hits/{counter}")
+        response = self.get(f"/api/v1/counters/default/{counter}")
         if response.status_code == 404:
             return 0
         response.raise_for_status()
-        return response.json()["count"]
+        return response.json()["value"]
 
     def send(self, counter: str, hits: int, threads: int = 8) -> Traffic:
         """Send that many hits, each on a connection of its own, and note what came back."""
@@ -175,7 +175,7 @@ class Cluster:
                 traffic.failures.append(f"{type(error).__name__}: {error}")
             return
         with lock:
-            traffic.values.append(body["count"])
+            traffic.values.append(body["value"])
             traffic.nodes[body["node"]] = traffic.nodes.get(body["node"], 0) + 1
 
     # Harm, and recovery.

@@ -9,7 +9,7 @@ import yaml
 
 from lab.config import ROOT
 
-NAMES = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "vrrp")
+NAMES = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "counterapp_operator", "vrrp")
 DIRECTORY = "/etc/salt/counterapp/pillar/secrets"
 AUTHORITY = "gluster_tls_authority.pem"
 # Run on a node: says where one of the patterns on its standard input stands.
@@ -70,7 +70,7 @@ def test_only_root_on_the_master_reads_them(cluster):
 
 def test_a_minion_gets_those_of_its_role_only(cluster, keys):
     of_role = {
-        "web": {"mongodb_app"},
+        "web": {"mongodb_app", "counterapp_operator"},
         "db": {"mongodb_keyfile", "mongodb_admin", "mongodb_app"},
         "lb": {"vrrp"},
     }

@@ -17,13 +17,13 @@ def test_hits_through_the_vip_are_counted_exactly_by_both_web_servers(cluster):
     assert traffic.failures == []
     assert sorted(traffic.values) == list(range(1, 301))
     assert set(traffic.nodes) == set(cluster.with_role("web"))
-    answer = cluster.get("/api/hits/exactly").json()
-    assert answer["count"] == 300
+    answer = cluster.get("/api/v1/counters/default/exactly").json()
+    assert answer["value"] == 300
     assert answer["nodes"] == traffic.nodes
 
 
 def test_an_answer_names_the_server_and_the_request(cluster):
-    response = cluster.get("/api/hits")
+    response = cluster.get("/api/v1/requests")
     assert response.headers["X-Served-By"] in cluster.with_role("web")
     assert response.headers["X-Request-ID"]
     assert response.headers["X-Release"] == up.default_release()

@@ -38,12 +38,15 @@ def app(environ, start_response):
         body = {{"ready": False, "reason": "the database has no primary", **who}}
     elif path == "/readyz":
         status, body = "200 OK", {{"ready": True, **who}}
-    elif path.startswith("/api/hits"):
-        counter = path.removeprefix("/api/hits").strip("/") or "shared"
-        COUNTS[counter] = COUNTS.get(counter, 0) + (method == "POST")
-        status, body = "200 OK", {{"counter": counter, "count": COUNTS[counter], **who}}
-        if method == "GET":
-            body["nodes"] = {{who["node"]: COUNTS[counter]}}
+    elif path == "/api/v1/requests":
+        count = COUNTS.get("default/shared", 0)
+        status, body = "200 OK", {{"total": count, "nodes": {{who["node"]: count}}, **who}}
+    elif path.startswith("/api/v1/counters/") and path.endswith("/hits") and method == "POST":
+        counter = path.removeprefix("/api/v1/counters/").removesuffix("/hits")
+        COUNTS[counter] = COUNTS.get(counter, 0) + 1
+        namespace, key = counter.split("/")
+        status = "200 OK"
+        body = {{"namespace": namespace, "key": key, "value": COUNTS[counter], **who}}
     headers = [("Content-Type", "application/json"), ("X-Release", RELEASE),
                ("X-Served-By", who["node"])]
     start_response(status, headers)

@@ -167,15 +167,16 @@ def test_waiting_for_another_release_names_the_one_that_answers(web):
 
 
 def test_hits_are_counted_and_looked_at(web):
-    before = web.modules["counterapp.hits"]()["count"]
+    before = web.modules["counterapp.hits"]()["value"]
     counted = web.modules["counterapp.hit"]()
     assert counted == {
-        "counter": "shared",
-        "count": before + 1,
+        "namespace": "default",
+        "key": "shared",
+        "value": before + 1,
         "node": "web-1",
         "release": GOOD,
     }
-    assert web.modules["counterapp.hit"](counter="other.one")["counter"] == "other.one"
+    assert web.modules["counterapp.hit"](counter="other.one")["key"] == "other.one"
     assert web.modules["counterapp.hits"]()["nodes"] == {"web-1": before + 1}
 
 

@@ -270,23 +270,43 @@ def test_health_of_something_else_altogether():
 
 
 def test_hit_is_sent_once_and_checked(server):
-    answer = {"counter": "shared", "count": 7, "node": "web-1", "release": "1.0.0"}
-    server.answers = {"/api/hits": (200, {}, _json(**answer))}
+    path = "/api/v1/counters/default/shared/hits"
+    answer = {"namespace": "default", "key": "shared", "value": 7}
+    answer |= {"node": "web-1", "release": "1.0.0"}
+    server.answers = {path: (200, {}, _json(replayed=False, **answer))}
     assert counterapp.hit(url=server.url) == answer
-    assert server.seen == [("POST", "/api/hits")]
+    assert server.seen == [("POST", path)]
 
-    server.answers = {"/api/hits": (503, {}, _json(title="Busy", detail="no primary"))}
+    server.answers = {path: (503, {}, _json(title="Busy", detail="no primary"))}
     with pytest.raises(CommandExecutionError, match="answered 503: no primary"):
         counterapp.hit(url=server.url)
-    server.answers = {"/api/hits": (200, {}, b"<html>")}
-    with pytest.raises(CommandExecutionError, match="no count in the answer"):
+    server.answers = {path: (200, {}, b"<html>")}
+    with pytest.raises(CommandExecutionError, match="no value in the answer"):
         counterapp.hit(url=server.url)
     assert len(server.seen) == 3
     with pytest.raises(CommandExecutionError, match="Connection refused"):
         counterapp.hit(url="http://127.0.0.1:1")
 
 
-@pytest.mark.parametrize("counter", ["ab", "a/b", "x" * 65, "ä" * 4, ""])
+def test_hits_of_any_counter_are_looked_at(server):
+    who = {"X-Served-By": "web-1", "X-Release": "1.0.0"}
+    nodes = {"web-1": 4, "web-2": 3}
+    server.answers = {
+        "/api/v1/requests": (200, who, _json(total=7, nodes=nodes)),
+        "/api/v1/counters/blog/post-1": (200, who, _json(value=7, nodes=nodes)),
+    }
+    answer = {"value": 7, "nodes": nodes, "node": "web-1", "release": "1.0.0"}
+    found = counterapp.hits(url=server.url)
+    assert found == {"namespace": "default", "key": "shared", **answer}
+    found = counterapp.hits(url=server.url, counter="blog/post-1")
+    assert found == {"namespace": "blog", "key": "post-1", **answer}
+    with pytest.raises(CommandExecutionError, match="counters/default/nobody answered 404"):
+        counterapp.hits(url=server.url, counter="nobody")
+
+
+@pytest.mark.parametrize(
+    "counter", ["ab", "a/b", "abc/", "/abc", "abc/abc/abc", "x" * 65, "ä" * 4, ""]
+)
 def test_counter_that_is_none(server, counter):
     with pytest.raises(CommandExecutionError, match="is no counter"):
         counterapp.hit(url=server.url, counter=counter)
