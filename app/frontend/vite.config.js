@@ -1,6 +1,8 @@
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vitest/config'
 
+const backend = process.env.COUNTERAPP_BACKEND ?? 'http://127.0.0.1:8000'
+
 export default defineConfig({
   plugins: [react()],
   build: {
@@ -9,7 +11,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
   },
   server: {
-    proxy: { '/api': process.env.COUNTERAPP_BACKEND ?? 'http://127.0.0.1:8000' },
+    proxy: Object.fromEntries(['/api', '/stream', '/badge'].map((path) => [path, backend])),
   },
   test: {
     environment: 'jsdom',

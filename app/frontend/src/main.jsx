@@ -1,14 +1,25 @@
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 
+import { createClient } from './api/client.js'
 import { App } from './App.jsx'
-import { createClient } from './client.js'
-import './styles.css'
+import { TextProvider } from './i18n/text.jsx'
+import { createSources } from './live/sources.js'
+import './styles/theme.css'
+import './styles/layout.css'
+import './styles/counter.css'
+import './styles/forms.css'
+import { ThemeProvider } from './theme.jsx'
 
 const client = createClient()
+const sources = createSources(client)
 
 createRoot(document.getElementById('root')).render(
   <StrictMode>
-    <App client={client} />
+    <ThemeProvider>
+      <TextProvider>
+        <App client={client} sources={sources} />
+      </TextProvider>
+    </ThemeProvider>
   </StrictMode>,
 )

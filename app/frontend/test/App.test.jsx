@@ -1,139 +1,162 @@
-import { cleanup, render, screen, waitFor } from '@testing-library/react'
+import { cleanup, screen, waitFor, within } from '@testing-library/react'
 import userEvent from '@testing-library/user-event'
-import { StrictMode } from 'react'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
-import { App } from '../src/App.jsx'
-import { createClient } from '../src/client.js'
-import { REFRESH } from '../src/useCounter.js'
+import { REFRESH } from '../src/live/watch.js'
+import { Service, show } from './support.jsx'
 
-// A back end of the same manners as the real one, which can be switched off.
-class Backend {
-  count = 41
-  down = false
-  node = 'web-1'
-  posts = 0
-
-  fetch = async (url, { method }) => {
-    if (this.down) throw new TypeError('network')
-    if (method === 'POST') {
-      this.posts += 1
-      this.count += 1
-    }
-    const body = { counter: 'shared', count: this.count, node: this.node, release: '1.2.3' }
-    if (method === 'GET') body.nodes = { 'web-1': this.count - 1, 'web-2': 1 }
-    return new Response(JSON.stringify(body))
-  }
-}
+// jsdom has no canvas; what the charts draw is looked at in Chromium.
+vi.mock('../src/history/Chart.jsx', () => ({
+  Chart: ({ summary }) => <p>{summary}</p>,
+}))
 
 const shown = (id) => screen.getByTestId(id).textContent
+const status = () => screen.getByTestId('status').dataset.status
+const press = (name) =>
+  userEvent.setup({ advanceTimers: vi.advanceTimersByTime }).click(screen.getByRole('button', { name }))
 
-function show(backend) {
-  render(
-    <StrictMode>
-      <App client={createClient({ fetch: backend.fetch })} />
-    </StrictMode>,
-  )
-}
-
-let backend
+let service
 
 beforeEach(() => {
-  backend = new Backend()
+  service = new Service()
+  localStorage.clear()
   vi.useFakeTimers({ shouldAdvanceTime: true })
 })
 
 afterEach(() => {
   cleanup()
   vi.useRealTimers()
+  vi.unstubAllGlobals()
 })
 
-describe('the page', () => {
+describe('the shared counter', () => {
   it('counts the visit exactly once, even when mounted twice', async () => {
-    show(backend)
+    show(service)
     await waitFor(() => expect(shown('count')).toBe('42'))
     await vi.advanceTimersByTimeAsync(3 * REFRESH)
-    expect(backend.posts).toBe(1)
-    expect(shown('count')).toBe('42')
+    expect(service.posts).toBe(1)
     expect(screen.getByTestId('count').dataset.value).toBe('42')
     expect(document.title).toBe('42 · counterapp')
-  })
-
-  it('says who answered, which release, and how the servers share', async () => {
-    show(backend)
-    expect(shown('status')).toBe('connecting')
-    expect(shown('count')).toBe('–')
-    await waitFor(() => expect(shown('status')).toBe('live'))
-    expect(shown('served-by')).toBe('web-1')
-    expect(shown('release')).toBe('1.2.3')
-    await waitFor(() => expect(screen.getAllByRole('listitem')).toHaveLength(2))
     expect(screen.getByText(/Your visit is one of them/)).toBeTruthy()
   })
 
+  it('says who answered, which release, how fast, and how the servers share', async () => {
+    show(service)
+    expect(status()).toBe('connecting')
+    expect(shown('count')).toBe('–')
+    await waitFor(() => expect(status()).toBe('live'))
+    expect(shown('served-by')).toBe('web-1')
+    expect(shown('release')).toBe('1.2.3')
+    expect(shown('rate-minute')).toBe('2')
+    expect(screen.getByText('web-2')).toBeTruthy()
+    expect(await screen.findByText(/Bar chart/)).toBeTruthy()
+  })
+
   it('counts again at the press of the button', async () => {
-    const user = userEvent.setup({ advanceTimers: vi.advanceTimersByTime })
-    show(backend)
+    show(service)
     await waitFor(() => expect(shown('count')).toBe('42'))
-    await user.click(screen.getByTestId('hit-button'))
+    await press('Count again')
     await waitFor(() => expect(shown('count')).toBe('43'))
     expect(screen.getByText('Counted. 43 hits, answered by web-1.')).toBeTruthy()
-    expect(backend.posts).toBe(2)
+    expect(service.posts).toBe(2)
   })
 
-  it('takes up what others count, and who answers now', async () => {
-    show(backend)
+  it('shows the hits of others the moment they arrive', async () => {
+    show(service)
     await waitFor(() => expect(shown('count')).toBe('42'))
-    backend.count = 1042
-    backend.node = 'web-2'
-    await vi.advanceTimersByTimeAsync(REFRESH)
-    await waitFor(() => expect(shown('count')).toBe('1,042'))
-    expect(shown('served-by')).toBe('web-2')
+    await waitFor(() => expect(service.streams.at(-1).readyState).toBe(1))
+    service.counters['default/shared'] = 1045
+    service.streams.at(-1).send({ value: 1045, node: 'web-2' })
+    await waitFor(() => expect(shown('count')).toBe('1,045'))
+    expect(within(screen.getByTestId('newest')).getByText('through web-2')).toBeTruthy()
   })
 
-  it('says reconnecting, keeps the number, and comes back by itself', async () => {
-    show(backend)
+  it('says reconnecting, keeps the number as stale, and comes back by itself', async () => {
+    show(service)
     await waitFor(() => expect(shown('count')).toBe('42'))
-    backend.down = true
+    service.down = true
     await vi.advanceTimersByTimeAsync(REFRESH)
-    await waitFor(() => expect(shown('status')).toBe('reconnecting'))
+    await waitFor(() => expect(status()).toBe('reconnecting'))
     expect(shown('count')).toBe('42')
-    backend.down = false
-    backend.count = 50
+    expect(screen.getByText(/The last number we know of/)).toBeTruthy()
+    service.down = false
+    service.counters['default/shared'] = 50
     await vi.advanceTimersByTimeAsync(REFRESH)
-    await waitFor(() => expect(shown('status')).toBe('live'))
+    await waitFor(() => expect(status()).toBe('live'))
     expect(shown('count')).toBe('50')
-    expect(backend.posts).toBe(1)
   })
 
-  it('never shows a lower number than before', async () => {
-    show(backend)
+  it('counts a hit once through an outage', async () => {
+    show(service)
     await waitFor(() => expect(shown('count')).toBe('42'))
-    backend.count = 40
-    await vi.advanceTimersByTimeAsync(2 * REFRESH)
+    service.down = true
+    await press('Count again')
+    await vi.advanceTimersByTimeAsync(3_000)
+    expect(status()).toBe('reconnecting')
+    service.down = false
+    await vi.advanceTimersByTimeAsync(REFRESH)
+    await waitFor(() => expect(shown('count')).toBe('43'))
+    await vi.advanceTimersByTimeAsync(REFRESH)
+    expect(service.counters['default/shared']).toBe(43)
+  })
+
+  it('shows no lower number on coming back to it', async () => {
+    show(service)
+    await waitFor(() => expect(shown('count')).toBe('42'))
+    location.hash = '#/new'
+    await screen.findByRole('heading', { name: 'Make a counter' })
+    service.counters['default/shared'] = 40
+    location.hash = '#/'
+    await waitFor(() => expect(status()).toBe('reconnecting'))
     expect(shown('count')).toBe('42')
   })
 
-  it('opens without a number when nobody answers, and does not claim a visit', async () => {
-    backend.down = true
-    show(backend)
-    await waitFor(() => expect(shown('status')).toBe('reconnecting'))
-    expect(shown('count')).toBe('–')
-    backend.down = false
-    await vi.advanceTimersByTimeAsync(REFRESH)
-    await waitFor(() => expect(shown('count')).toBe('41'))
-    expect(backend.posts).toBe(0)
-    expect(screen.queryByText(/Your visit/)).toBeNull()
-  })
-
-  it('does not ask while nobody looks', async () => {
-    show(backend)
+  it('rests while nobody looks', async () => {
+    show(service)
     await waitFor(() => expect(shown('count')).toBe('42'))
     const hidden = vi.spyOn(document, 'hidden', 'get').mockReturnValue(true)
-    backend.count = 60
+    document.dispatchEvent(new Event('visibilitychange'))
+    expect(service.streams.at(-1).readyState).toBe(2)
+    service.counters['default/shared'] = 60
     await vi.advanceTimersByTimeAsync(3 * REFRESH)
     expect(shown('count')).toBe('42')
     hidden.mockReturnValue(false)
     document.dispatchEvent(new Event('visibilitychange'))
     await waitFor(() => expect(shown('count')).toBe('60'))
+  })
+})
+
+describe('the page of a counter', () => {
+  it('says that there is none, and lets the first hit make it', async () => {
+    show(service, '#/c/mine/visits')
+    await waitFor(() => expect(status()).toBe('absent'))
+    expect(service.posts).toBe(0)
+    await press('Count a hit')
+    await waitFor(() => expect(shown('count')).toBe('1'))
+    await waitFor(() => expect(screen.getByText('Use it')).toBeTruthy())
+  })
+
+  it('follows a reset that the service tells of', async () => {
+    service.counters['mine/visits'] = 9
+    show(service, '#/c/mine/visits')
+    await waitFor(() => expect(shown('count')).toBe('9'))
+    service.counters['mine/visits'] = 0
+    service.streams.at(-1).send({ value: 0, node: null })
+    await waitFor(() => expect(shown('count')).toBe('0'))
+    expect(status()).toBe('live')
+  })
+})
+
+describe('the language', () => {
+  it('is the browser’s, can be changed, and is remembered', async () => {
+    vi.spyOn(navigator, 'languages', 'get').mockReturnValue(['es-ES', 'en'])
+    show(service)
+    expect(document.documentElement.lang).toBe('es')
+    const user = userEvent.setup({ advanceTimers: vi.advanceTimersByTime })
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Idioma' }), 'en')
+    expect(document.documentElement.lang).toBe('en')
+    cleanup()
+    show(service)
+    expect(screen.getByRole('heading', { name: 'Hits counted so far' })).toBeTruthy()
   })
 })

@@ -1,0 +1,26 @@
+// What one copies to use a counter elsewhere. Names need no escaping: NAME allows nothing special.
+
+export const BADGE_STYLES = ['flat', 'flat-square', 'plastic', 'for-the-badge', 'social']
+
+export function pageSnippet(origin, { namespace, name }) {
+  return `<span id="hits"></span>
+<script>
+  fetch('${origin}/hit/${namespace}/${name}')
+    .then((response) => response.json())
+    .then(({ value }) => { document.getElementById('hits').textContent = value })
+</script>`
+}
+
+export function shellSnippet(origin, { namespace, name }) {
+  return `curl -X POST ${origin}/api/v1/counters/${namespace}/${name}/hits`
+}
+
+// The badge's address on this server.
+export function badgeUrl({ namespace, name }, { label, color, style }) {
+  const query = new URLSearchParams({ label, color: color.replace('#', ''), style })
+  return `/badge/${namespace}/${name}.svg?${query}`
+}
+
+export function markdown(origin, label, url) {
+  return `![${label.replace(/[[\]\\]/g, '\\$&')}](${origin}${url})`
+}

@@ -1,0 +1,68 @@
+"""Chromium for the tests of the page, with whatever goes wrong in it kept for the end."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+AXE = ROOT / "app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+
+INSECURE_HOST = "counter.test"
+"""A name for this machine that the browser does not trust as it trusts 127.0.0.1."""
+
+SETTINGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
+]
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Give a browser, closed in the end."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SETTINGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def watched(browser: Browser, errors: list[str], **options: Any) -> BrowserContext:
+    """Return a new context whose pages put their errors into ``errors``.
+
+    A request that failed is none: the network may fail, and the page is to cope with that.
+    """
+
+    def take(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            errors.append(message.text)
+
+    context = browser.new_context(**options)
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", take)
+    return context
+
+
+def counts(page: Page, value: int, timeout: float = 10_000) -> None:
+    """Wait until the page shows ``value``, and that for sure."""
+    expect(page.get_by_test_id("count")).to_have_attribute(
+        "data-value", str(value), timeout=timeout
+    )
+    has_status(page, "live")
+
+
+def has_status(page: Page, status: str, timeout: float = 15_000) -> None:
+    """Wait until the page says that it is ``live``, ``reconnecting``, … ."""
+    expect(page.get_by_test_id("status")).to_have_attribute("data-status", status, timeout=timeout)
