@@ -1,0 +1,42 @@
+"""Where a benchmark measures: what ``local`` and ``cluster`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+
+class Place(Protocol):
+    """Running web nodes in front of a running replica set."""
+
+    name: str
+    """For the report."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """``host:port`` of what clients talk to."""
+
+    def once_per_request(self) -> AbstractContextManager[None]:
+        """Have the same nodes write once for each hit, inside the ``with``."""
+
+    def memory(self) -> dict[str, float]:
+        """Return what each web node's processes have in memory now, in MiB."""
+
+
+def tree_memory(pid: int) -> float:
+    """Return the MiB that a process and all below it have in memory (RSS, summed up)."""
+    return sum(_resident(each) for each in _tree(pid)) / 1024
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _tree(int(child))
+
+
+def _resident(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))

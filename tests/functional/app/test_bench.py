@@ -1,0 +1,41 @@
+"""The benchmark runs and counts exactly. How fast anything is, is not for tests to say."""
+
+import json
+import subprocess
+
+from tests.support.loading import ROOT
+
+
+def test_a_short_run_on_loopback_counts_exactly(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    ran = subprocess.run(
+        [
+            *(ROOT / "bench" / "hits", "--local", "--seconds", "1"),
+            *("--connections", "32", "--counters", "500", "--soak", "3", "--json", numbers),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Every counter is what was acknowledged." in ran.stdout
+    found = json.loads(numbers.read_text())
+    assert found["wrong"] == []
+    assert all(each["acknowledged"] > 0 for them in found["outcomes"].values() for each in them)
+    assert found["ratios"].keys() >= {"combined : once per request", "combined : no database"}
+    assert found["memory"].keys() == {"web-1", "web-2"}
+
+
+def test_without_its_lab_it_sends_nothing_and_says_why(tmp_path):
+    ran = subprocess.run(
+        [ROOT / "bench" / "hits"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LAB": "not-there", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "make up" in ran.stderr
+    assert "Traceback" not in ran.stderr
