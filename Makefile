@@ -2,7 +2,7 @@
 # Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS.
 .PHONY: up down clean status ssh salt run key host dist wheels lock docs prepare lint test test-fast \
 	test-unit test-frontend test-functional test-integration test-system drill \
-	functional-debian12 functional-debian13 functional-others
+	functional-debian12 functional-debian13 functional-others bench
 export LAB TOPOLOGY LAB_NETWORK VERSION ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB_TOOL = .venv/bin/python -m lab
@@ -45,16 +45,17 @@ test-unit: host
 	.venv/bin/python -m pytest tests/unit
 test-frontend: host
 	@tests/frontend
-# Most of what is tested here is waited for, so two at a time: each glusterfs, and all the rest.
+# Most of what is tested here is waited for, so all at a time: each glusterfs, and all the rest. The
+# rest computes most and waits for least, so it stands back for the others.
 test-functional: prepare
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
 		functional-debian12 functional-debian13 functional-others
 functional-debian12 functional-debian13: functional-%:
 	.venv/bin/python -m pytest tests/functional/gluster -k $* $(SKIP_$*)
 # The examples of the docstrings are the same for both: once is enough for them.
 SKIP_debian12 = --ignore=tests/functional/gluster/test_examples.py
 functional-others:
-	.venv/bin/python -m pytest tests/functional --ignore=tests/functional/gluster
+	nice -n 19 .venv/bin/python -m pytest tests/functional --ignore=tests/functional/gluster
 # The faults of the storage nodes again, with a minute of writing in each phase.
 drill: prepare
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
@@ -62,3 +63,6 @@ test-integration: host
 	.venv/bin/python -m pytest tests/integration
 test-system: prepare
 	.venv/bin/python -m pytest tests/system
+# Of the running lab; `bench/hits --help` says what ARGS may have, --local among others.
+bench: host
+	@bench/hits $(ARGS)
