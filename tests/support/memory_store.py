@@ -211,13 +211,18 @@ class MemoryStore:
         self.watching.set()
         try:
             while True:
-                change = mine.get()
+                try:
+                    change = mine.get(timeout=0.05)
+                except queue.Empty:
+                    change = None
                 if isinstance(change, BaseException):
                     raise change
                 yield change
         finally:
             with self._lock:
                 self._watchers.remove(mine)
+                if not self._watchers:
+                    self.watching.clear()
 
     def end_changes(self, error=None):
         """End every :meth:`changes` as a lost database would."""

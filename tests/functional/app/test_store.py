@@ -288,8 +288,13 @@ def test_a_batch_that_is_written_again_counts_once(stores, single, database):
             assert stores[0].read(SHARED).value == value
 
 
+def test_while_nothing_changes_that_is_told(stores):
+    assert next(stores[0].changes()) is None
+
+
 def test_changes_are_told_as_they_are_made(stores):
-    told = stores[1].changes()
+    # None is told while there is nothing to tell.
+    told = filter(None, stores[1].changes())
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(next, told)
         number = 0

@@ -236,3 +236,17 @@ def test_one_thread_serves_everybody(store):
         everybody.drop(subscription)
     assert everybody.count() == 0
     assert not everybody._waiting
+
+
+def test_changes_are_not_looked_at_while_nobody_waits_for_them(store, monkeypatch):
+    monkeypatch.setattr(watch, "IDLE", 0.1)
+    everybody = Watch(store, 50)
+    for value in (1, 2):
+        subscription = everybody.open(PAGE)
+        assert store.watching.wait(5)
+        # One that waits keeps it going, however long nothing happens.
+        time.sleep(0.3)
+        store.hit(PAGE)
+        assert subscription.wait(5) == Change(PAGE, value, "web-1")
+        everybody.drop(subscription)
+        wait_for(lambda: not store.watching.is_set(), 5, "the watch to end")

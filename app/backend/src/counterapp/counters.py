@@ -4,7 +4,7 @@ No driver, no HTTP: ``mongo`` keeps counters, ``compat`` and ``v1`` talk of them
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -213,10 +213,11 @@ class CounterStore(Protocol):
     def all(self, owner: str | None) -> Iterator[Counter]:
         """Yield all counters of :meth:`page`, for an export."""
 
-    def changes(self) -> Iterator["Change"]:
+    def changes(self) -> "Generator[Change | None, None, None]":
         """Yield each change of a value once the majority has it, from now on and for ever.
 
         Goes on after failovers. Changes that come faster than they are taken may be put together.
+        None comes at least every second or so while there are no changes.
         """
 
     def take(self, records: Sequence[Record], replace: bool, admin: str | None) -> list[bool]:

@@ -1,7 +1,7 @@
 """Counters in a MongoDB replica set: what the HTTP layer asks of a store, on the real database."""
 
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Generator, Iterator, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,21 @@ from counterapp.driver import DUPLICATE_KEY, PASSING, RETRY_PAUSE, translated, u
 
 CONNECT_TIMEOUT = 2.0
 """Seconds until a host that does not even complete a connection counts as gone."""
+
+_TOLD = (
+    "documentKey",
+    "operationType",
+    *(
+        f"{place}.{field}"
+        for place in ("updateDescription.updatedFields", "fullDocument")
+        for field in ("value", "by")
+    ),
+)
+_CHANGES: Stages = [
+    {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}},
+    # Without the history, which is most of a change.
+    {"$project": dict.fromkeys(_TOLD, True)},
+]
 
 TOTALS_AGE = 5.0
 """Seconds for which the totals, which read every counter, are given again."""
@@ -192,13 +207,15 @@ class MongoStore:
             self._totals = known = (time.monotonic(), Totals(namespaces=len(found), **sums))
         return known[1]
 
-    def changes(self) -> Iterator[Change]:
-        kinds = {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}}
+    def changes(self) -> Generator[Change | None, None, None]:
         while True:
             try:
-                with self._counters.watch([kinds]) as stream:
-                    for event in stream:
-                        if found := _change(event):
+                with self._counters.watch(_CHANGES) as stream:
+                    while stream.alive:
+                        event = stream.try_next()
+                        if event is None:
+                            yield None
+                        elif found := _change(event):
                             yield found
             except (ConnectionFailure, OperationFailure) as error:
                 # The driver has tried itself to go on; what was missed, the next value makes good.

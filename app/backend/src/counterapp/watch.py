@@ -6,12 +6,20 @@ nobody: who is slow finds the newest value, and what was between is gone.
 
 import logging
 import threading
+import time
 from collections import defaultdict
+from contextlib import closing
 
 from counterapp.counters import Change, CounterStore, Key, StoreError
 
 PAUSE = 1.0
 """Seconds until the database is asked again after it has failed."""
+
+IDLE = 10.0
+"""Seconds without a subscription after which changes are not looked at any more.
+
+Every change of every counter costs its node something, most of all where there are many.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +73,7 @@ class Watch:
         self._lock = threading.Lock()
         self._waiting: defaultdict[Key, set[Subscription]] = defaultdict(set)
         self._count = 0
+        self._wanted = 0.0
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -110,14 +119,29 @@ class Watch:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                for change in self._store.changes():
-                    self._hand_out(change)
+                with closing(self._store.changes()) as changes:
+                    for change in changes:
+                        if change is not None:
+                            self._hand_out(change)
+                        if self._idle():
+                            return
             except StoreError as error:
                 log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
             except Exception:
                 # Without this thread all streams would go on and be silent for ever.
                 log.exception("unexpected error")
             self._closed.wait(PAUSE)
+
+    def _idle(self) -> bool:
+        """Tell whether nobody wants changes any more; the next subscription begins anew then."""
+        with self._lock:
+            now = time.monotonic()
+            if self._count:
+                self._wanted = now
+            if now - self._wanted < IDLE:
+                return False
+            self._thread = None
+            return True
 
     def _hand_out(self, change: Change) -> None:
         with self._lock:
