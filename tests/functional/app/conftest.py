@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -70,6 +71,13 @@ class Node:
 
     def post(self, path=HIT, **options):
         return requests.post(self.url + path, **{"timeout": 30, **options})
+
+    def status_line(self, sent):
+        """Send bytes as they are and return the first line of the answer, empty without one."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            return connection.recv(65536).split(b"\r\n")[0]
 
     def alive(self):
         with contextlib.suppress(requests.ConnectionError):

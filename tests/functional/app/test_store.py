@@ -387,27 +387,28 @@ class Model(RuleBasedStateMachine):
             assert made.value == value
             self.there[key] = {"value": value, "plan": plan, "owner": owner}
 
-    @rule(node=either, key=keys, value=amounts, owner=owners)
-    def set(self, node, key, value, owner):
+    def refusal(self, key, owner):
+        """Return why ``owner`` may not set or delete a counter; None if that is allowed."""
         there = self.there.get(key)
         if there is None:
-            expected = counters.NotFound
-        elif there["owner"] is None or there["owner"] != owner:
-            expected = counters.Forbidden
-        else:
+            return counters.NotFound
+        if there["owner"] is None or there["owner"] != owner:
+            return counters.Forbidden
+        return None
+
+    @rule(node=either, key=keys, value=amounts, owner=owners)
+    def set(self, node, key, value, owner):
+        expected = self.refusal(key, owner)
+        if expected is None:
+            there = self.there[key]
             expected = (there["value"], value)
             there["value"] = value
         assert self.outcome(lambda: self.stores[node].set(key, value, owner)) == expected
 
     @rule(node=either, key=keys, owner=owners)
     def delete(self, node, key, owner):
-        there = self.there.get(key)
-        if there is None:
-            expected = counters.NotFound
-        elif there["owner"] is None or there["owner"] != owner:
-            expected = counters.Forbidden
-        else:
-            expected = None
+        expected = self.refusal(key, owner)
+        if expected is None:
             del self.there[key]
             self.used = {used: value for used, value in self.used.items() if used[0] != key}
         assert self.outcome(lambda: self.stores[node].delete(key, owner)) is expected
