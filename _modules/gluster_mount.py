@@ -5,7 +5,6 @@ Manage the mounts of Gluster volumes, by systemd units: the part of ``gluster`` 
     ``glusterfs-fuse``). Works with glusterfs 10 and 11.
 """
 
-import contextlib
 import difflib
 import pathlib
 
@@ -67,8 +66,8 @@ def mount_units(path, volume, servers, options=None, test=False):
 
     The mount itself is left as it is: what was written holds from the next mount on.
 
-    The units are a mount unit and a companion service that starts it again every ten seconds after
-    it failed, until it succeeds. systemd itself never repeats a failed mount, so a node that boots
+    The units are a mount unit and a companion service that starts with it, and starts it again
+    every ten seconds until it succeeds. systemd itself never repeats a failed mount, so a node that boots
     before the storage nodes would stay without the volume. ``systemctl stop`` on the mount unit
     stays stopped.
 
@@ -162,13 +161,7 @@ def unmount(path):
         salt web-1 gluster.unmount /srv/shared
     """
     unit = __utils__["gluster_mount.unit_name"](path)
-    retry = unit.removesuffix(".mount") + "-retry.service"
-    # An earlier unmount that failed is remembered, and would make the unit fail after this one too,
-    # upon which the companion mounts it again.
-    for failed in (unit, retry):
-        with contextlib.suppress(CommandExecutionError):
-            _systemctl("reset-failed", failed)
-    _systemctl("stop", retry, unit)
+    _systemctl("stop", unit.removesuffix(".mount") + "-retry.service", unit)
     return True
 
 

@@ -19,7 +19,7 @@ def mounted(name, volume, servers, options=None, remount=False, timeout=90):
 
     systemd runs the mount, so that restarting the minion never takes it away. The unit is ordered
     after the network and after a glusterd of the same node. systemd has no retry for mounts; here a
-    failed one starts a companion service, ``<unit>-retry.service``, that starts it again every ten
+    companion service, ``<unit>-retry.service``, starts with the mount and starts it again every ten
     seconds until it succeeds, so a whole site may boot in any order. A volume that is gone does not
     hold up the boot (``nofail``); a unit that needs it says ``RequiresMountsFor=``.
 

@@ -29,9 +29,11 @@ def unit_name(path, suffix="mount"):
 def units(path, volume, servers, options=None):
     """Return the systemd units that keep a volume mounted: ``{file name: text}``.
 
-    The mount unit, and a companion that its failure starts. systemd never repeats a mount that
-    failed, so at boot a node that is up before the storage nodes would stay without the volume.
-    The companion starts the mount again every ten seconds until it succeeds, and ends then.
+    The mount unit, and a companion that starts with it. systemd never repeats a mount that failed,
+    so at boot a node that is up before the storage nodes would stay without the volume. The
+    companion starts the mount again every ten seconds until it succeeds, and ends then. It is not
+    left to ``OnFailure=``: glusterfs without its volume may mount and go again within
+    milliseconds, which systemd takes for a success and an unmount.
     The mount has three minutes: a server that is gone without a word costs two, a TCP connection's
     attempts, before the next one is asked. ``nofail`` keeps a volume that is gone from holding up
     the boot (logins wait for remote-fs.target); units that need the volume say so with
@@ -73,9 +75,8 @@ def units(path, volume, servers, options=None):
 # Written by Salt (gluster.mounted); changes made here are overwritten.
 [Unit]
 Description=Gluster volume {volume} on {where}
-Wants=network-online.target
+Wants=network-online.target {retry}
 After=network-online.target glusterd.service
-OnFailure={retry}
 
 [Mount]
 What={first}:/{volume}
@@ -96,8 +97,11 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 ExecStart=systemctl start {_quoted(mount)}
-# A mount that comes and fails at once counts as started, and this very run as its OnFailure=.
-ExecStart=systemctl is-active --quiet {_quoted(mount)}
+# A mount that comes and goes at once counts as started, and as active for up to a second after that
+# (systemd looks at mounts five times a second at most): it has to answer, and to be there after it.
+ExecStart=stat "{_quoted(path)}"
+ExecStart=mountpoint --quiet "{_quoted(path)}"
+StandardOutput=null
 Restart=on-failure
 RestartSec=10
 """,
@@ -120,9 +124,12 @@ def mounts(mountinfo, path):
     return found
 
 
-def _quoted(unit):
-    # systemd unescapes command lines and expands specifiers in them; unit names hold "\x2d".
-    return unit.replace("\\", "\\\\").replace("%", "%%")
+def _quoted(word):
+    # systemd unescapes command lines, and expands variables and specifiers in them; unit names hold
+    # "\x2d".
+    for special, written in (("\\", "\\\\"), ('"', '\\"'), ("$", "$$"), ("%", "%%")):
+        word = word.replace(special, written)
+    return word
 
 
 def _unescape(field):

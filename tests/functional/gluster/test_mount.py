@@ -231,6 +231,38 @@ def test_a_mount_is_tried_again_until_the_volume_is_there(pool, client, declared
     assert (again["result"], again["changes"]) == (True, {})
 
 
+# Mounts as glusterfs does when its volume is not there and the node is busy: mount.glusterfs has
+# already failed when the file system appears, and goes again as soon as systemd has seen it.
+COMES_LATE = f"""\
+#!/bin/sh
+mkdir /run/came-late 2>/dev/null || exec /usr/sbin/mount.glusterfs.real "$@"
+exec 3<>/dev/fuse
+mount -i -t fuse.glusterfs -o fd=3,rootmode=40000,user_id=0,group_id=0 late {POINT}
+(
+    until systemctl is-active --quiet srv-shared.mount; do :; done
+    exec 3>&-
+    umount --lazy {POINT}
+) &
+exit 1
+"""
+
+
+def test_a_mount_that_came_late_and_left_at_once_is_tried_again(client, volume):
+    mounted(client, volume)
+    client.call("gluster.unmount", POINT)
+    client.sh("cd /usr/sbin && mv mount.glusterfs mount.glusterfs.real")
+    try:
+        client.write("/usr/sbin/mount.glusterfs", COMES_LATE)
+        client.sh("chmod +x /usr/sbin/mount.glusterfs; systemctl start --no-block srv-shared.mount")
+        assert wait_for(lambda: status(client)["alive"], 30), client.sh(
+            "systemctl status srv-shared-retry.service srv-shared.mount || true"
+        )
+        assert client.sh("ls -d /run/came-late")
+    finally:
+        client.sh("cd /usr/sbin && mv mount.glusterfs.real mount.glusterfs; rm -r /run/came-late")
+    assert (status(client)["source"], status(client)["count"]) == (f"db-1:/{volume}", 1)
+
+
 def test_after_a_boot_without_any_brick_the_mount_comes_with_the_bricks(pool, client, volume):
     mounted(client, volume)
     client.stop()

@@ -28,15 +28,15 @@ def test_the_units_of_a_mount():
         "Where=/srv/shared",
         "Type=glusterfs",
         "Options=_netdev,nofail,backup-volfile-servers=db-2:db-3,log-level=WARNING",
-        "Wants=network-online.target",
+        "Wants=network-online.target srv-shared-retry.service",
         "After=network-online.target glusterd.service",
-        "OnFailure=srv-shared-retry.service",
         "WantedBy=multi-user.target",
     ):
         assert line in mount
     retry = units["srv-shared-retry.service"]
     assert "ExecStart=systemctl start srv-shared.mount\n" in retry
-    assert "ExecStart=systemctl is-active --quiet srv-shared.mount\n" in retry
+    assert 'ExecStart=stat "/srv/shared"\n' in retry
+    assert 'ExecStart=mountpoint --quiet "/srv/shared"\n' in retry
 
 
 def test_one_server_has_no_backup_and_options_replace_the_default():
@@ -45,14 +45,14 @@ def test_one_server_has_no_backup_and_options_replace_the_default():
 
 
 def test_unit_names_with_escapes_survive_where_systemd_unescapes():
-    units = utils.units("/srv/a-b 100%", "s", ["db-1"])
-    assert sorted(units) == [
-        r"srv-a\x2db\x20100\x25-retry.service",
-        r"srv-a\x2db\x20100\x25.mount",
-    ]
-    assert "Where=/srv/a-b 100%%\n" in units[r"srv-a\x2db\x20100\x25.mount"]
-    retry = units[r"srv-a\x2db\x20100\x25-retry.service"]
-    assert r"ExecStart=systemctl start srv-a\\x2db\\x20100\\x25.mount" in retry
+    units = utils.units('/srv/a-b 100% "$x"', "s", ["db-1"])
+    name = r"srv-a\x2db\x20100\x25\x20\x22\x24x\x22"
+    assert sorted(units) == [f"{name}-retry.service", f"{name}.mount"]
+    assert 'Where=/srv/a-b 100%% "$x"\n' in units[f"{name}.mount"]
+    retry = units[f"{name}-retry.service"]
+    doubled = name.replace("\\", r"\\")
+    assert f"ExecStart=systemctl start {doubled}.mount\n" in retry
+    assert r'ExecStart=stat "/srv/a-b 100%% \"$$x\""' in retry
 
 
 @pytest.mark.parametrize(
