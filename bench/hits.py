@@ -123,8 +123,10 @@ class Bench:
 
     @contextmanager
     def _watch_memory(self) -> Iterator[None]:
-        # Of the processes that run now; earlier ones may be gone.
+        # Of the processes that run now; earlier ones may be gone. To find them takes long enough to
+        # be seen in what is measured next.
         self.memory = {}
+        self._place.memory()
         done = threading.Event()
 
         def watch() -> None:

@@ -82,6 +82,8 @@ def test_a_stopping_node_answers_or_refuses_and_cuts_nobody_off(single, make_nod
         node.terminate()
         assert node.wait() == 0
     assert set(outcomes) == {200, "refused"}
+    told = [line for line in node.log_lines if line.get("path") == HIT]
+    assert len(told) == outcomes.count(200)
 
 
 def test_logs_are_json_and_without_secrets(make_node):

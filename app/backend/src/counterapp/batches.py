@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from bson import ObjectId
-from pymongo import MongoClient, ReturnDocument, UpdateOne
+from pymongo import ReturnDocument, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
+from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from counterapp import documents
 from counterapp.combiner import Combiner
@@ -57,6 +57,14 @@ class _Written(NamedTuple):
     step: int
 
 
+class _Update(NamedTuple):
+    """One update of counters that are ``usual``."""
+
+    keys: list[Key]
+    usual: Document
+    update: Stages
+
+
 class _Keyed(NamedTuple):
     """A hit, or an update by ``amount``, that carries an idempotency key."""
 
@@ -80,27 +88,27 @@ class _Refused(Exception):
 class Batches:
     """The two lines of batches of one process: plain hits, and those with an idempotency key.
 
-    :param counters: the collection of counters; ``keys`` that of idempotency keys.
+    :param database: that of counters and idempotency keys, through a client which repeats nothing
+        on its own: batches are sent again by what is known of them here.
+    :param once: the counters through a client that does, for hits in a write of their own.
     :param waiting: how many hits may wait in each line; more are refused.
     :param keep_keys: for how long a key is remembered.
     """
 
     def __init__(
         self,
-        client: MongoClient[Document],
-        counters: Collection[Document],
-        keys: Collection[Document],
-        acknowledged: WriteConcern,
+        database: Database[Document],
+        once: Collection[Document],
         *,
         node: str,
         timeout: float,
         waiting: int,
         keep_keys: timedelta,
     ) -> None:
-        self._client = client
-        self._counters = counters
-        self._keys = keys
-        self._acknowledged = acknowledged
+        self._database = database
+        self._counters = database["counters"]
+        self._keys = database["idempotency"]
+        self._once = once
         self._node = node
         self._timeout = timeout
         self._keep_keys = keep_keys
@@ -158,7 +166,7 @@ class Batches:
         if hour != bucket(at, "hour"):
             return None
         usual, update = documents.one_hit(step, node=self._node, at=at)
-        document = self._counters.find_one_and_update(
+        document = self._once.find_one_and_update(
             {"_id": str(key), **usual},
             update,
             projection={"value": True},
@@ -235,17 +243,15 @@ class Batches:
         session: ClientSession | None,
     ) -> dict[Key, _Written]:
         """Add hits to counters that are as they were when this process last saw them."""
-        made: dict[tuple[int, int], tuple[Document, Stages]] = {}
-        writes = {}
+        kinds: dict[tuple[int, int], list[Key]] = {}
         for key, step in steps.items():
-            # Many counters share one update: making it costs more than sending it.
-            kind = (counts[key], step)
-            if kind not in made:
-                made[kind] = documents.more_hits(
-                    counts[key], batch, step, slot=slot, node=self._node, at=at
-                )
-            usual, update = made[kind]
-            writes[key] = ({"_id": str(key), **usual}, update)
+            kinds.setdefault((counts[key], step), []).append(key)
+        writes = []
+        for (number, step), keys in kinds.items():
+            usual, update = documents.more_hits(
+                number, batch, step, slot=slot, node=self._node, at=at
+            )
+            writes.append(_Update(keys, usual, update))
         return self._sent(writes, False, slot, batch, session)
 
     def _write_any(
@@ -258,16 +264,17 @@ class Batches:
     ) -> dict[Key, _Written]:
         """Add hits to counters in whatever state they are, and drop their old history."""
         made: dict[int, Stages] = {}
-        writes = {}
+        writes = []
         for key, number in counts.items():
+            # Many counters share one update: making it costs more than sending it.
             if number not in made:
                 made[number] = documents.hits(number, batch, slot=slot, node=self._node, at=at)
-            writes[key] = ({"_id": str(key)}, made[number])
+            writes.append(_Update([key], {}, made[number]))
         return self._sent(writes, True, slot, batch, session)
 
     def _sent(
         self,
-        writes: dict[Key, tuple[Document, Stages]],
+        writes: list[_Update],
         upsert: bool,
         slot: str,
         batch: int,
@@ -275,11 +282,11 @@ class Batches:
     ) -> dict[Key, _Written]:
         """Send updates and return what became of the batch where it was applied."""
         report = {"step": True, f"w.{slot}": True}
-        if len(writes) == 1:
-            ((where, update),) = writes.values()
+        wanted = [str(key) for write in writes for key in write.keys]
+        if len(wanted) == 1:
             document = self._counters.find_one_and_update(
-                where,
-                update,
+                {"_id": wanted[0], **writes[0].usual},
+                writes[0].update,
                 projection=report,
                 upsert=upsert,
                 return_document=ReturnDocument.AFTER,
@@ -288,12 +295,9 @@ class Batches:
             found = [document] if document else []
         else:
             self._counters.bulk_write(
-                [UpdateOne(where, update, upsert=upsert) for where, update in writes.values()],
-                ordered=False,
-                session=session,
+                [_request(write, upsert) for write in writes], ordered=False, session=session
             )
-            wanted = {"_id": {"$in": [str(key) for key in writes]}}
-            found = list(self._counters.find(wanted, report, session=session))
+            found = list(self._counters.find({"_id": {"$in": wanted}}, report, session=session))
         return {
             documents.key_of(document["_id"]): _Written(
                 last["r"], int(last["v"]), int(document["step"])
@@ -326,8 +330,9 @@ class Batches:
         if not fresh:
             return known
         if self._session is None:
-            self._session = self._client.start_session()
-        with self._session.start_transaction(ReadConcern("snapshot"), self._acknowledged):
+            self._session = self._database.client.start_session()
+        acknowledged = self._database.write_concern
+        with self._session.start_transaction(ReadConcern("snapshot"), acknowledged):
             made = self._count_fresh(list(fresh.values()), token, self._session)
         return known | made
 
@@ -394,6 +399,15 @@ def add(
     if counters.find_one({"_id": str(key), "inc": inc}, {"_id": True}, session=session):
         raise OutOfBounds(too_far(key))
     raise NotFound(f"There is no counter {key} any more")
+
+
+def _request(write: _Update, upsert: bool) -> UpdateOne | UpdateMany:
+    identities = [str(key) for key in write.keys]
+    if len(identities) == 1:
+        return UpdateOne({"_id": identities[0], **write.usual}, write.update, upsert=upsert)
+    # The server reads an update once for all counters that it changes, which costs it more than
+    # changing them. Without the hint it would try the other indexes, too.
+    return UpdateMany({"_id": {"$in": identities}, **write.usual}, write.update, hint="_id_")
 
 
 def _tally(keys: Sequence[Key]) -> dict[Key, int]:

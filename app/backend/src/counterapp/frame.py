@@ -5,18 +5,17 @@ import re
 import uuid
 from typing import Any
 
-from counterapp.logs import elapsed_ms
+from counterapp.logs import AccessLog, elapsed_ms
 from counterapp.settings import Settings
 
 REQUEST_ID = re.compile("[A-Za-z0-9._:-]{1,128}")
-
-access_log = logging.getLogger("counterapp.access")
 
 
 class Frame:
     """The frame of one node's answers."""
 
     def __init__(self, settings: Settings) -> None:
+        self.access_log = AccessLog()
         self._who = {"node": settings.node, "release": settings.release}
         self._headers = {
             "X-Served-By": settings.node,
@@ -39,10 +38,11 @@ class Frame:
         :param quiet: that nobody wants to read of it unless he looks for faults.
         :param request: ``method``, ``path``, ``status``, ``request_id`` and ``client``.
         """
-        access_log.log(
+        self.access_log.write(
             logging.DEBUG if quiet else logging.INFO,
-            "request",
-            extra={**request, "duration_ms": elapsed_ms(started), **self._who},
+            **request,
+            duration_ms=elapsed_ms(started),
+            **self._who,
         )
 
 

@@ -58,3 +58,7 @@ worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 proc_name = "counterapp"
 logger_class = "counterapp.gunicorn_log.JsonLogger"
+# No header of a proxy is believed, whoever sends it. Said this way, nobody's address is looked up.
+forwarded_allow_ips = "*"
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""

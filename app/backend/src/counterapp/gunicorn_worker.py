@@ -1,6 +1,7 @@
 """gunicorn's gevent worker, with a stop that leaves nobody waiting at a closed door."""
 
 import contextlib
+import gc
 import os
 import time
 from types import SimpleNamespace
@@ -43,6 +44,36 @@ class _Idle(gevent.Timeout):  # type: ignore[misc]
         gevent.kill(self._greenlet, self, block=False)
 
 
+class _Answer:
+    """A connection for one answer, whose head goes out with the beginning of its body.
+
+    gunicorn sends the one and then the other, which costs everybody down to the client twice.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._head = b""
+        self._begun = False
+
+    def sendall(self, data: bytes) -> None:
+        """Send ``data``; the first of an answer is kept until there is more."""
+        if not self._begun:
+            self._begun, self._head = True, data
+            return
+        head, self._head = self._head, b""
+        self._client.sendall(head + data)
+
+    def flush(self) -> None:
+        """Send what is kept."""
+        if self._head:
+            self.sendall(b"")
+
+    def __getattr__(self, name: str) -> Any:
+        # Whatever else is done with the connection comes after what was sent.
+        self.flush()
+        return getattr(self._client, name)
+
+
 class Worker(GeventWorker):  # type: ignore[misc]
     """A worker whose requests are greenlets: one that waits costs nearly nothing.
 
@@ -58,7 +89,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def timeout_ctx(self) -> _Idle:
         return _Idle(self.cfg.keepalive if self.alive else LINGER, self._idle)
 
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        answer = _Answer(sock)
+        try:
+            return super().handle_request(listener_name, req, answer, addr)
+        finally:
+            answer.flush()
+
     def run(self) -> None:
+        # What was loaded stays: nothing of it is to be looked at again and again for garbage.
+        gc.collect()
+        gc.freeze()
         pool = Pool(self.worker_connections)
         servers = [self._serve(listener, pool) for listener in self.sockets]
         while self.alive:

@@ -36,6 +36,7 @@ class Metrics:
 
     def __init__(self, settings: Settings) -> None:
         self.registry = CollectorRegistry()
+        self._kinds: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "counterapp_requests",
@@ -65,8 +66,17 @@ class Metrics:
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         """Note an answer."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        requests, duration = self._of(route, method, status)
+        requests.inc()
+        duration.observe(seconds)
+
+    def _of(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        # To look numbers up by their labels costs more than to change them.
+        kind = (route, method, status)
+        if kind not in self._kinds:
+            requests = self._requests.labels(route, method, str(status))
+            self._kinds[kind] = requests, self._seconds.labels(route)
+        return self._kinds[kind]
 
 
 def register(app: Flask, settings: Settings, store: CounterStore) -> Metrics:

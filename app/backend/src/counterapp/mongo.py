@@ -8,6 +8,7 @@ from typing import Any
 import pymongo
 from bson import ObjectId
 from pymongo import MongoClient, UpdateOne
+from pymongo.database import Database
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -83,33 +84,18 @@ class MongoStore:
     ) -> None:
         self._probe_timeout = probe_timeout
         self._combine = combine
-        self._client: MongoClient[Document] = MongoClient(
-            uri,
-            # Threads and sockets must not be made before a fork: the first use makes them.
-            connect=False,
-            appname="counterapp",
-            tz_aware=True,
-            serverSelectionTimeoutMS=int(timeout * 1000),
-            connectTimeoutMS=int(CONNECT_TIMEOUT * 1000),
-            # The server's own answer that the majority is late should win this race.
-            socketTimeoutMS=int((timeout + CONNECT_TIMEOUT) * 1000),
-            waitQueueTimeoutMS=int(timeout * 1000),
-            # One retry, which the server recognises: a write cut off by a failover is made once.
-            retryWrites=True,
-            retryReads=True,
-        )
-        acknowledged = WriteConcern(w="majority", j=True, wtimeout=int(timeout * 1000))
-        self._database = self._client.get_database(
-            database, write_concern=acknowledged, read_concern=ReadConcern("majority")
-        )
+        # One retry, which the server recognises: a write cut off by a failover is made once.
+        self._client = _client(uri, timeout, retry_writes=True)
+        # Batches are recognised by what they leave in the counters. That the server should keep a
+        # record of each of them besides would cost it a third more.
+        self._batch_client = _client(uri, timeout, retry_writes=False)
+        self._database = _database(self._client, database, timeout)
         self._counters = self._database["counters"]
         self._keys = self._database["idempotency"]
         self._readiness = self._database["readiness"]
         self._batches = Batches(
-            self._client,
+            _database(self._batch_client, database, timeout),
             self._counters,
-            self._keys,
-            acknowledged,
             node=node,
             timeout=timeout,
             waiting=waiting,
@@ -245,6 +231,7 @@ class MongoStore:
     def close(self) -> None:
         self._closed = True
         self._batches.close()
+        self._batch_client.close()
         self._client.close()
 
     # One document
@@ -338,6 +325,30 @@ class MongoStore:
                 raise
             return frozenset(made["index"] for made in error.details["upserted"])
         return frozenset(result.upserted_ids or {})
+
+
+def _client(uri: str, timeout: float, *, retry_writes: bool) -> MongoClient[Document]:
+    return MongoClient(
+        uri,
+        # Threads and sockets must not be made before a fork: the first use makes them.
+        connect=False,
+        appname="counterapp",
+        tz_aware=True,
+        serverSelectionTimeoutMS=int(timeout * 1000),
+        connectTimeoutMS=int(CONNECT_TIMEOUT * 1000),
+        # The server's own answer that the majority is late should win this race.
+        socketTimeoutMS=int((timeout + CONNECT_TIMEOUT) * 1000),
+        waitQueueTimeoutMS=int(timeout * 1000),
+        retryWrites=retry_writes,
+        retryReads=True,
+    )
+
+
+def _database(client: MongoClient[Document], name: str, timeout: float) -> Database[Document]:
+    acknowledged = WriteConcern(w="majority", j=True, wtimeout=int(timeout * 1000))
+    return client.get_database(
+        name, write_concern=acknowledged, read_concern=ReadConcern("majority")
+    )
 
 
 def _now() -> datetime:
