@@ -67,9 +67,9 @@ def mount_units(path, volume, servers, options=None, test=False):
     The mount itself is left as it is: what was written holds from the next mount on.
 
     The units are a mount unit and a companion service that starts with it, and starts it again
-    every ten seconds until it succeeds. systemd itself never repeats a failed mount, so a node that boots
-    before the storage nodes would stay without the volume. ``systemctl stop`` on the mount unit
-    stays stopped.
+    every ten seconds until it succeeds. systemd itself never repeats a failed mount, so a node that
+    boots before the storage nodes would stay without the volume. ``systemctl stop`` on the mount
+    unit stays stopped.
 
     :param str path: the mount point; systemd makes the directory.
     :param str volume: its name.

@@ -233,8 +233,7 @@ def test_a_mount_is_tried_again_until_the_volume_is_there(pool, client, declared
 
 # Mounts as glusterfs does when its volume is not there and the node is busy: mount.glusterfs has
 # already failed when the file system appears, and goes again as soon as systemd has seen it.
-COMES_LATE = f"""\
-#!/bin/sh
+COMES_LATE = f"""#!/bin/sh
 mkdir /run/came-late 2>/dev/null || exec /usr/sbin/mount.glusterfs.real "$@"
 exec 3<>/dev/fuse
 mount -i -t fuse.glusterfs -o fd=3,rootmode=40000,user_id=0,group_id=0 late {POINT}
