@@ -26,6 +26,11 @@ PROBE_OF_PEER = 2
 
 IN_CLUSTER = "Peer in Cluster"
 
+# What `peer status` answers as long as glusterd does not know the UUID of a host that it, or
+# another member of the pool, is probing: no words, and this opRet.
+UNKNOWN_UUID = "-22"
+PROBING = "glusterd lists no peers while one is being probed that has not answered yet"
+
 # The last is all that `volume get all` says when its question to the peers finds the lock taken; of
 # a bad name or volume it says more.
 _LOCKED = re.compile(
@@ -72,7 +77,7 @@ def run(words, cmd, patience, text=False):
         try:
             return said(words, result) if text else reply(words, result)
         except GlusterError as error:
-            if last or not (locked(error) or ending(error)):
+            if last or not (locked(error) or ending(error) or probing(error)):
                 raise
     raise AssertionError("attempts() ends with a last one")
 
@@ -136,6 +141,8 @@ def reply(words, result):
         raise GlusterError(label, result["retcode"], text, answered) from None
     if _number(root.findtext("opRet")) != 0:
         errstr = root.findtext("opErrstr") or root.findtext("output") or "refused without a reason"
+        if tuple(words[-2:]) == ("peer", "status") and root.findtext("opRet") == UNKNOWN_UUID:
+            errstr = PROBING
         raise GlusterError(label, _number(root.findtext("opErrno")), " ".join(errstr.split()))
     return root
 
@@ -163,6 +170,11 @@ def locked(error):
 def ending(error):
     """Tell whether glusterd asked the process of a rebalance how far it is just as that ended."""
     return "brick op 'Rebalance' failed" in getattr(error, "errstr", "")
+
+
+def probing(error):
+    """Tell whether a peer is being probed: glusterd lists none while it lacks the UUID of one."""
+    return getattr(error, "errstr", "") == PROBING
 
 
 def probe(root):

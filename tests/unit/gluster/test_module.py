@@ -89,6 +89,16 @@ def test_other_refusals_are_not_repeated(daemon, answer):
     assert daemon.asked == ["volume start shared"]
 
 
+def test_a_list_of_peers_that_is_not_to_be_had_during_a_probe_is_asked_for_again(daemon, answer):
+    probing = answer("peer_status_probing")
+    daemon.answers["peer status"] = [probing, probing, answer("peer_status")]
+    assert len(pool.peers()) == 2
+    assert len(daemon.asked) == 3
+    daemon.answers["peer status"] = [probing]
+    with pytest.raises(CommandExecutionError, match="lists no peers while one is being probed"):
+        pool.peers()
+
+
 def test_a_missing_command_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: None)
     with pytest.raises(CommandExecutionError, match="missing: install glusterfs-server") as raised:
