@@ -60,11 +60,12 @@ def command(words, text=False):
 
 
 def run(words, cmd, patience, text=False):
-    """Run one ``gluster`` command and return its parsed answer; repeat it while it finds a lock.
+    """Run one ``gluster`` command, again while others are in its way; return its parsed answer.
 
     :param words: what stands behind ``gluster`` on the command line.
     :param cmd: the loader's ``cmd.run_all``, which a utility module cannot reach by itself.
-    :param patience: seconds to repeat a command that meets another one holding glusterd's lock.
+    :param patience: seconds to repeat a command that meets another one holding glusterd's lock, a
+        rebalance that just ends, or a probe of a host that has not answered yet.
     :param text: for the few commands that know no XML: return what they printed, see :func:`said`.
     :raises CommandExecutionError: as :func:`reply` does, and without the command itself.
     """

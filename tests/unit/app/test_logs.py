@@ -45,9 +45,8 @@ def test_an_exception_stays_in_its_line():
 
 
 @pytest.fixture
-def access_log(monkeypatch):
-    monkeypatch.setattr(logging.getLogger(AccessLog.NAME), "level", logging.INFO)
-    logging.getLogger(AccessLog.NAME).manager._clear_cache()
+def access_log(caplog):
+    caplog.set_level(logging.INFO, logger=AccessLog.NAME)
     return AccessLog()
 
 
