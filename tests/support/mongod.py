@@ -162,7 +162,9 @@ class Member:
             *("--dbpath", str(data), "--logpath", str(self.folder / "mongod.log"), "--logappend"),
             *("--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            *("--setParameter", "transactionLifetimeLimitSeconds=3"),  # as salt/mongodb has it
+            # As salt/mongodb has them.
+            *("--setParameter", "transactionLifetimeLimitSeconds=3"),
+            *("--setParameter", "minSnapshotHistoryWindowInSeconds=5"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
             *self._args,
         ]

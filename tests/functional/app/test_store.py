@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from tests.support.stores import open_store
 
 SHARED = Key("default", "shared")
+KINDS = ("known", "gone", "new")
 
 
 @pytest.fixture
@@ -65,6 +66,17 @@ def test_many_counters_in_one_batch_are_told_apart(stores):
         for round_ in (1, 2, 3):
             values = list(pool.map(lambda key: stores[0].hit(key).value, keys))
             assert values == [round_] * len(keys)
+
+
+def test_counters_in_one_batch_may_be_known_gone_or_new(stores):
+    known, gone, new = ([Key(kind, f"key-{number}") for number in range(15)] for kind in KINDS)
+    with ThreadPoolExecutor(45) as pool:
+        list(pool.map(stores[0].hit, known + gone))
+        for key in gone:
+            stores[1].operator_delete(key)
+        values = list(pool.map(lambda key: stores[0].hit(key).value, known + gone + new))
+    assert values == [2] * 15 + [1] * 30
+    assert all(agrees(stores[1].read(key)) for key in known + gone + new)
 
 
 def test_hits_alone_count_the_same(single, database):

@@ -73,3 +73,73 @@ def refused(port):
     except ConnectionRefusedError:
         return True
     return False
+
+
+HIT = "POST /api/v1/counters/site/visits/hits HTTP/1.1\r\nHost: here\r\n"
+PLAIN = HIT + "X-Request-ID: one\r\n\r\n"
+# A field that no client of ours has, and which gunicorn drops: only the way is another.
+LONG = HIT + "X-Request-ID: one\r\nx_long: 1\r\n\r\n"
+
+
+class Wire:
+    """A connection on which every byte is seen."""
+
+    def __init__(self, port):
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._read = self._socket.makefile("rb")
+
+    def send(self, text):
+        self._socket.sendall(text.encode())
+
+    def answer(self):
+        """Return the lines of the next answer's head, and its body."""
+        lines = []
+        while (line := self._read.readline()) != b"\r\n":
+            assert line, "the connection was closed"
+            lines.append(line.decode().rstrip("\r\n"))
+        [length] = [line.split()[1] for line in lines if line.startswith("Content-Length: ")]
+        return lines, self._read.read(int(length)).decode()
+
+
+def test_the_short_way_says_what_the_long_one_does_byte_for_byte(node):
+    wire = Wire(node.port)
+    said = []
+    for text in (PLAIN, LONG):
+        wire.send(text)
+        lines, body = wire.answer()
+        said.append([line for line in lines if not line.startswith("Date: ")])
+        assert len(said[-1]) == len(lines) - 1
+        assert f'"value":{len(said)}}}' in body
+    short, long = said
+    assert short[0] == long[0] == "HTTP/1.1 200 OK"
+    assert sorted(short) == sorted(long)
+
+
+def test_ways_take_turns_on_one_connection(node):
+    wire = Wire(node.port)
+    refused = HIT.replace("Host", "Content-Length: 5\r\nHost") + "\r\nPOST "
+    for text, status in [
+        (PLAIN, 200),
+        ("GET /livez HTTP/1.1\r\nHost: here\r\n\r\n", 200),
+        # Its body, which nobody reads, is not the beginning of the next one.
+        (refused, 400),
+        (PLAIN, 200),
+        (LONG, 200),
+        (PLAIN, 200),
+    ]:
+        wire.send(text)
+        lines, _ = wire.answer()
+        assert lines[0].split()[1] == str(status), text
+    assert '"value":4' in node.get("/api/v1/counters/site/visits").text.replace(": ", ":")
+
+
+def test_a_hit_may_come_in_pieces_or_with_the_next(node):
+    wire = Wire(node.port)
+    wire.send(PLAIN[:60])
+    time.sleep(0.2)  # so that it is read as it came
+    wire.send(PLAIN[60:])
+    assert '"value":1}' in wire.answer()[1]
+    wire.send(PLAIN + PLAIN + LONG + PLAIN)
+    assert [wire.answer()[1].rpartition(":")[2] for _ in range(4)] == [
+        f"{value}}}\n" for value in (2, 3, 4, 5)
+    ]

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from counterapp.combiner import CROWD, Combiner
+from counterapp.combiner import CROWD, LONGEST_REST, Combiner
 from counterapp.counters import Overloaded, StoreUnavailable
 
 
@@ -99,6 +99,27 @@ def test_under_load_the_next_write_waits_for_more_items(make, database):
         combiner.close()
         assert {answer.result(10) for answer in late} == {"<late>", "<later>"}
     assert set(database.batches[-1]) == {"late", "later"}
+
+
+@pytest.mark.parametrize(("takes", "rest"), [(0.05, 0.05), (1.2, LONGEST_REST)])
+def test_a_slow_write_is_followed_by_a_rest_as_long_but_not_forever(takes, rest):
+    moments = []
+
+    def commit(items, deadline):
+        begun = time.monotonic()
+        moments.append(begun)
+        while time.monotonic() < begun + takes:
+            time.sleep(0.001)
+        moments.append(time.monotonic())
+        return list(items)
+
+    combiner = Combiner(commit, waiting=99, batch=CROWD, timeout=30, name="test")
+    with ThreadPoolExecutor(2 * CROWD + 1) as pool:
+        list(pool.map(combiner.submit, range(2 * CROWD + 1)))
+    combiner.close()
+    # The first may have gone alone; of the others, one was full when another waited.
+    rests = [begun - ended for ended, begun in zip(moments[1::2], moments[2::2], strict=False)]
+    assert rest <= max(rests) < rest + 1
 
 
 def test_each_caller_gets_its_own_answer_or_error(make, database):

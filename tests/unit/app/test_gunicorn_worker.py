@@ -1,7 +1,12 @@
 """How the worker sends an answer; what it does as a process is in tests/functional/app."""
 
+import math
+import time
+
+import gevent
 import pytest
-from counterapp.gunicorn_worker import _Answer
+from counterapp.gunicorn_worker import _Answer, _Idle
+from gevent.event import Event
 
 
 class Client:
@@ -52,3 +57,48 @@ def test_whatever_else_is_done_comes_after_the_head(client):
     answer.send(b"file")
     answer.sendall(b"body")
     assert client.told == [("send", b"continue"), b"head", ("send", b"file"), b"body"]
+
+
+@pytest.fixture
+def idle():
+    """Return connections that wait, where they stand, what they wait for, and how each ended."""
+    waiting, come, ended = set(), Event(), []
+
+    def wait():
+        with _Idle(time.monotonic() + 60, waiting):
+            come.wait()
+            ended.append("came")
+            return
+        ended.append("over")
+
+    connections = [gevent.spawn(wait) for _ in range(2)]
+    gevent.idle()
+    assert len(waiting) == 2
+    yield connections, waiting, come, ended
+    gevent.killall(connections)
+
+
+def test_the_time_of_idle_connections_is_ended_from_outside(idle):
+    connections, waiting, _, ended = idle
+    for each in list(waiting):
+        assert each.until < math.inf
+        each.end()
+    gevent.joinall(connections, timeout=10, raise_error=True)
+    assert ended == ["over", "over"]
+    assert not waiting
+
+
+def test_who_got_his_request_in_time_is_not_ended_any_more(idle):
+    connections, waiting, come, ended = idle
+    both = list(waiting)
+    come.set()
+    gevent.joinall(connections, timeout=10, raise_error=True)
+    for each in both:
+        each.end()
+    gevent.idle()
+    assert ended == ["came", "came"]
+
+
+def test_other_exceptions_pass():
+    with pytest.raises(KeyError), _Idle(math.inf, set()):
+        raise KeyError

@@ -1,6 +1,5 @@
 """The Flask application, put together from its parts."""
 
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -84,7 +83,7 @@ def _never_without_path(wsgi_app: "WSGIApplication") -> "WSGIApplication":
 def _register_request_frame(app: Flask, frame: Frame) -> None:
     @app.before_request
     def begin() -> None:
-        g.started = request.environ.get(shortcut.STARTED, time.perf_counter())
+        g.started = shortcut.started()
         g.request_id = frame.request_id(request.headers.get("X-Request-ID", ""))
         inputs.readable_query()
 

@@ -58,11 +58,16 @@ class _Written(NamedTuple):
 
 
 class _Update(NamedTuple):
-    """One update of counters that are ``usual``."""
+    """One update of counters that are ``usual``; of one in whatever state, if that is ``{}``."""
 
     keys: list[Key]
     usual: Document
     update: Stages
+
+    @property
+    def upsert(self) -> bool:
+        """Whether to make the counter where there is none."""
+        return not self.usual
 
 
 class _Keyed(NamedTuple):
@@ -218,31 +223,33 @@ class Batches:
         """Add hits to counters, each in one commit of its own unless there is a session."""
         at = datetime.now(UTC)
         hour = bucket(at, "hour")
-        known = {key: self._known[key, slot] for key in counts if (key, slot) in self._known}
-        usual = {key: step for key, (seen, step) in known.items() if seen == hour}
-        written = self._write_usual(counts, usual, slot, batch, at, session) if usual else {}
-        rest = {key: number for key, number in counts.items() if key not in written}
-        if rest:
-            written |= self._write_any(rest, slot, batch, at, session)
+        usual: dict[Key, int] = {}
+        other = []
+        for key in counts:
+            seen, step = self._known.get((key, slot), (None, 0))
+            if seen == hour:
+                usual[key] = step
+            else:
+                other.append(key)
+        writes = self._usual(counts, usual, slot, batch, at)
+        written = self._sent(
+            writes + self._any(counts, other, slot, batch, at), slot, batch, session
+        )
+        if changed := [key for key in usual if key not in written]:
+            written |= self._sent(self._any(counts, changed, slot, batch, at), slot, batch, session)
         if len(written) < len(counts):
             # A primary that is none any more may answer with what it had before.
             raise AutoReconnect("some counters do not have what was just written")
         if len(self._known) > KNOWN:
             self._known.clear()
-        for key in rest:
+        for key in other + changed:
             self._known[key, slot] = (hour, written[key].step)
         return written
 
-    def _write_usual(
-        self,
-        counts: dict[Key, int],
-        steps: dict[Key, int],
-        slot: str,
-        batch: int,
-        at: datetime,
-        session: ClientSession | None,
-    ) -> dict[Key, _Written]:
-        """Add hits to counters that are as they were when this process last saw them."""
+    def _usual(
+        self, counts: dict[Key, int], steps: dict[Key, int], slot: str, batch: int, at: datetime
+    ) -> list[_Update]:
+        """Return the updates of counters that are as this process last saw them."""
         kinds: dict[tuple[int, int], list[Key]] = {}
         for key, step in steps.items():
             kinds.setdefault((counts[key], step), []).append(key)
@@ -252,33 +259,24 @@ class Batches:
                 number, batch, step, slot=slot, node=self._node, at=at
             )
             writes.append(_Update(keys, usual, update))
-        return self._sent(writes, False, slot, batch, session)
+        return writes
 
-    def _write_any(
-        self,
-        counts: dict[Key, int],
-        slot: str,
-        batch: int,
-        at: datetime,
-        session: ClientSession | None,
-    ) -> dict[Key, _Written]:
-        """Add hits to counters in whatever state they are, and drop their old history."""
+    def _any(
+        self, counts: dict[Key, int], keys: list[Key], slot: str, batch: int, at: datetime
+    ) -> list[_Update]:
+        """Return the updates of counters in whatever state; they drop old history, too."""
         made: dict[int, Stages] = {}
         writes = []
-        for key, number in counts.items():
+        for key in keys:
+            number = counts[key]
             # Many counters share one update: making it costs more than sending it.
             if number not in made:
                 made[number] = documents.hits(number, batch, slot=slot, node=self._node, at=at)
             writes.append(_Update([key], {}, made[number]))
-        return self._sent(writes, True, slot, batch, session)
+        return writes
 
     def _sent(
-        self,
-        writes: list[_Update],
-        upsert: bool,
-        slot: str,
-        batch: int,
-        session: ClientSession | None,
+        self, writes: list[_Update], slot: str, batch: int, session: ClientSession | None
     ) -> dict[Key, _Written]:
         """Send updates and return what became of the batch where it was applied."""
         report = {"step": True, f"w.{slot}": True}
@@ -288,14 +286,14 @@ class Batches:
                 {"_id": wanted[0], **writes[0].usual},
                 writes[0].update,
                 projection=report,
-                upsert=upsert,
+                upsert=writes[0].upsert,
                 return_document=ReturnDocument.AFTER,
                 session=session,
             )
             found = [document] if document else []
         else:
             self._counters.bulk_write(
-                [_request(write, upsert) for write in writes], ordered=False, session=session
+                [_request(write) for write in writes], ordered=False, session=session
             )
             found = list(self._counters.find({"_id": {"$in": wanted}}, report, session=session))
         return {
@@ -401,10 +399,10 @@ def add(
     raise NotFound(f"There is no counter {key} any more")
 
 
-def _request(write: _Update, upsert: bool) -> UpdateOne | UpdateMany:
+def _request(write: _Update) -> UpdateOne | UpdateMany:
     identities = [str(key) for key in write.keys]
     if len(identities) == 1:
-        return UpdateOne({"_id": identities[0], **write.usual}, write.update, upsert=upsert)
+        return UpdateOne({"_id": identities[0], **write.usual}, write.update, upsert=write.upsert)
     # The server reads an update once for all counters that it changes, which costs it more than
     # changing them. Without the hint it would try the other indexes, too.
     return UpdateMany({"_id": {"$in": identities}, **write.usual}, write.update, hint="_id_")

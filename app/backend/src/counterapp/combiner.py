@@ -17,13 +17,17 @@ Commit = Callable[[Sequence[T], float], Sequence[R | Exception]]
 CROWD = 4
 """Items in one write from which on it is worth while to let more of them come."""
 
+LONGEST_REST = 0.1
+"""Seconds after which the next write begins in any case, however long the last one took."""
+
 
 class _Waiter(Generic[T, R]):
-    __slots__ = ("answer", "deadline", "done", "item")
+    __slots__ = ("answer", "deadline", "done", "item", "waits")
 
     def __init__(self, item: T, deadline: float) -> None:
         self.item = item
         self.deadline = deadline
+        self.waits = True
         self.answer: R | Exception | None = None
         # A plain lock is the cheapest thing that one thread can wait for and another can open.
         self.done = threading.Lock()
@@ -33,15 +37,16 @@ class _Waiter(Generic[T, R]):
 class Combiner(Generic[T, R]):
     """Hands items to ``commit`` in batches, in the order in which they came.
 
-    The batches follow each other without overlap, on a thread of their own that the first item
-    starts (threads must not be made before a fork).
+    The batches follow each other without overlap, on a thread of their own. Another one sends away
+    who has waited long enough: a timeout for each caller would cost him more than all else here.
+    The first item starts both (threads must not be made before a fork).
 
     :param commit: called with at least one item; what it raises, every item's caller gets.
     :param waiting: how many items may wait, those on their way included; more are refused.
     :param batch: how many items may share one write.
     :param timeout: seconds that a caller waits at most.
     :param pace: seconds between the beginnings of two writes at least, while ``CROWD`` or more
-        items share one.
+        items share one. If one took more than half of that, the next comes after a rest as long.
     """
 
     def __init__(
@@ -60,12 +65,17 @@ class Combiner(Generic[T, R]):
         self._timeout = timeout
         self._name = name
         self._pace = pace
+        # All that follows is looked at and changed under the lock only.
+        self._lock = threading.Lock()
         self._pending: deque[_Waiter[T, R]] = deque()
+        self._written: list[_Waiter[T, R]] = []
         self._waiting = 0
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
         self._closed = False
+        self._threads: list[threading.Thread] = []
+        # Set when there is something to write, or nothing will come any more.
+        self._there = threading.Event()
         self._closing = threading.Event()
+        self._ended = threading.Event()
 
     @property
     def waiting(self) -> int:
@@ -80,47 +90,38 @@ class Combiner(Generic[T, R]):
             ended in time.
         """
         waiter: _Waiter[T, R] = _Waiter(item, time.monotonic() + self._timeout)
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise StoreUnavailable("The server is stopping")
             if self._waiting >= self._limit:
                 raise Overloaded("Too many hits wait for the database already")
             self._waiting += 1
             self._pending.append(waiter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-            self._changed.notify()
-        try:
-            if not waiter.done.acquire(timeout=self._timeout):
-                self._give_up(waiter)
-        finally:
-            with self._changed:
-                self._waiting -= 1
+            first = len(self._pending) == 1
+            if not self._threads:
+                self._start()
+        if first:
+            self._there.set()
+        waiter.done.acquire()
         if isinstance(waiter.answer, Exception):
             raise waiter.answer
         return waiter.answer  # type: ignore[return-value]  # set before `done` was opened
 
     def close(self) -> None:
         """Take nothing more; what waits is still committed. Returns when that is done."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._closing.set()
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None:
+            threads = self._threads
+        self._closing.set()
+        self._there.set()
+        for thread in threads:
             thread.join()
 
-    def _give_up(self, waiter: _Waiter[T, R]) -> None:
-        with self._changed:
-            try:
-                self._pending.remove(waiter)
-            except ValueError:
-                pass  # its batch is on the way, or has just come back
-            else:
-                raise StoreUnavailable("The database was too slow, the hit was not counted")
-        if not waiter.done.acquire(blocking=False):
-            raise StoreUnavailable("The database did not answer in time")
+    def _start(self) -> None:
+        for name, run in ((self._name, self._run), (f"{self._name}-late", self._send_away)):
+            self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def _run(self) -> None:
         while batch := self._take():
@@ -131,17 +132,46 @@ class Combiner(Generic[T, R]):
                 )
             except Exception as error:
                 answers = [error] * len(batch)
-            for waiter, answer in zip(batch, answers, strict=True):
-                waiter.answer = answer
-                waiter.done.release()
+            with self._lock:
+                for waiter, answer in zip(batch, answers, strict=True):
+                    if waiter.waits:
+                        self._settle(waiter, answer)
             if len(batch) >= CROWD:
-                self._closing.wait(begun + self._pace - time.monotonic())
+                # A database that is slow, or has much to do in each write, gets fewer of them.
+                took = time.monotonic() - begun
+                self._closing.wait(max(self._pace - took, min(took, LONGEST_REST)))
+        self._ended.set()
 
     def _take(self) -> list[_Waiter[T, R]]:
-        with self._changed:
-            while not self._pending:
-                if self._closed:
-                    return []
-                self._changed.wait()
-            size = min(len(self._pending), self._batch)
-            return [self._pending.popleft() for _ in range(size)]
+        while True:
+            self._there.clear()
+            with self._lock:
+                size = min(len(self._pending), self._batch)
+                self._written = [self._pending.popleft() for _ in range(size)]
+                if self._written or self._closed:
+                    return self._written
+            self._there.wait()
+
+    def _send_away(self) -> None:
+        # Nobody who comes from now on is to be sent away before that.
+        pause = self._timeout
+        while not self._ended.wait(pause):
+            now = time.monotonic()
+            with self._lock:
+                for waiter in self._written:
+                    if waiter.waits and waiter.deadline <= now:
+                        late = StoreUnavailable("The database did not answer in time")
+                        self._settle(waiter, late)
+                while self._pending and self._pending[0].deadline <= now:
+                    late = StoreUnavailable("The database was too slow, the hit was not counted")
+                    self._settle(self._pending.popleft(), late)
+                # Who came first is the first to be late.
+                still = [waiter.deadline for waiter in self._written if waiter.waits]
+                still += [waiter.deadline for waiter in list(self._pending)[:1]]
+                pause = min(still, default=now + self._timeout) - now
+
+    def _settle(self, waiter: _Waiter[T, R], answer: R | Exception) -> None:
+        waiter.answer = answer
+        waiter.waits = False
+        self._waiting -= 1
+        waiter.done.release()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 DEFAULT_NAMESPACE = "default"
 SHARED = "shared"
@@ -56,8 +56,7 @@ class KeyReused(StoreError):
     """The idempotency key was used before for something else."""
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(NamedTuple):
     """Which counter: a namespace and a name in it. Made of names that match ``NAME``."""
 
     namespace: str

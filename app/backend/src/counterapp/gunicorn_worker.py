@@ -2,8 +2,11 @@
 
 import contextlib
 import gc
+import io
+import math
 import os
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +14,12 @@ import gevent  # type: ignore[import-untyped]
 from gevent import monkey, socket
 from gevent.pool import Pool  # type: ignore[import-untyped]
 from gevent.server import StreamServer  # type: ignore[import-untyped]
-from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn import SERVER, util  # type: ignore[import-untyped]
+from gunicorn.http.message import Request  # type: ignore[import-untyped]
+from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+from counterapp import shortcut
 
 PULSE = 0.25
 """Seconds after which a stop is noticed at the latest."""
@@ -21,27 +28,54 @@ LINGER = 2.0
 """Seconds for which a stopping worker keeps idle connections, for a request already on its way."""
 
 
-class _Idle(gevent.Timeout):  # type: ignore[misc]
-    """The time that a connection waits for its next request."""
+class _Idle(BaseException):
+    """The time that a connection waits for its next request.
 
-    def __init__(self, seconds: float, idle: "set[_Idle]") -> None:
-        super().__init__(seconds, False)
-        self._idle = idle
+    :param until: when it is over, a ``time.monotonic()`` value.
+    :param waiting: where it stands among its likes; whoever looks after them ends it.
+    """
+
+    def __init__(self, until: float, waiting: "set[_Idle]") -> None:
+        super().__init__()
+        self.until = until
+        self._waiting = waiting
 
     def __enter__(self) -> "_Idle":
         self._greenlet = gevent.getcurrent()
-        self._idle.add(self)
-        super().__enter__()
+        self._waiting.add(self)
         return self
 
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> Any:
-        self._idle.discard(self)
-        return super().__exit__(kind, value, trace)
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> bool:
+        self._waiting.discard(self)
+        return value is self
 
     def end(self) -> None:
-        """Let the time be over now."""
-        self._idle.discard(self)
-        gevent.kill(self._greenlet, self, block=False)
+        """Let the time be over."""
+        gevent.get_hub().loop.run_callback(self._end)
+
+    def _end(self) -> None:
+        # A request may have come since.
+        if self in self._waiting:
+            self._greenlet.throw(self)
+
+
+class _PlainHit:
+    """A request on the short way, as far as gunicorn's loop over a connection looks at it.
+
+    :param parsed: returns it as gunicorn knows requests.
+    """
+
+    proxy_protocol_info = None
+    body = io.BytesIO()
+
+    def __init__(self, hit: shortcut.Hit, parsed: Callable[[], Request]) -> None:
+        self.hit = hit
+        self.parsed = parsed
+        self.started = time.perf_counter()
+
+    def should_close(self) -> bool:
+        """Tell whether the client wants to be left after the answer."""
+        return False
 
 
 class _Answer:
@@ -85,16 +119,60 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._idle: set[_Idle] = set()
+        self._head = 0, b""
+        # What its parsers make of what was received.
+        RequestParser.mesg_class = self._request
 
     def timeout_ctx(self) -> _Idle:
-        return _Idle(self.cfg.keepalive if self.alive else LINGER, self._idle)
+        seconds = self.cfg.keepalive if self.alive else LINGER
+        return _Idle(time.monotonic() + seconds, self._idle)
+
+    def _request(self, config: Any, unreader: Any, address: Any, number: int) -> Any:
+        def parsed() -> Request:
+            unreader.unread(data)
+            return Request(config, unreader, address, number)
+
+        data = unreader.read()
+        hit = shortcut.plain_hit(data)
+        return parsed() if hit is None else _PlainHit(hit, parsed)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        if not isinstance(req, _PlainHit):
+            return self._answer(listener_name, req, sock, addr)
+        if not self.alive:
+            # It is told to leave, which is gunicorn's business.
+            return self._answer(listener_name, req.parsed(), sock, addr)
+        way = self.wsgi.extensions[shortcut.EXTENSION]
+        try:
+            said = way.answer(req.hit, addr[0], req.started)
+        except gevent.GreenletExit:
+            # Cut off at the end of a stop: nothing was promised, and nothing is said.
+            raise StopIteration from None
+        except Exception as error:
+            with shortcut.failed(error, req.started):
+                return self._answer(listener_name, req.parsed(), sock, addr)
+        answer = self._begin() + said
+        # At once, nearly always; ``sendall`` asks the kernel for the size of its buffer first.
+        sent = sock.send(answer)
+        if sent < len(answer):
+            sock.sendall(answer[sent:])
+        return True
+
+    def _answer(self, listener_name: Any, req: Request, sock: Any, addr: Any) -> Any:
         answer = _Answer(sock)
         try:
             return super().handle_request(listener_name, req, answer, addr)
         finally:
             answer.flush()
+
+    def _begin(self) -> bytes:
+        """Return the beginning of what is answered to a plain hit."""
+        second = int(time.time())
+        if second != self._head[0]:
+            lines = ["HTTP/1.1 200 OK", f"Server: {SERVER}", f"Date: {util.http_date(second)}"]
+            lines += ["Connection: keep-alive", ""]
+            self._head = second, "\r\n".join(lines).encode()
+        return self._head[1]
 
     def run(self) -> None:
         # What was loaded stays: nothing of it is to be looked at again and again for garbage.
@@ -104,6 +182,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         servers = [self._serve(listener, pool) for listener in self.sockets]
         while self.alive:
             self.notify()
+            self._end_idle(time.monotonic())
             gevent.sleep(PULSE)
         for server in servers:
             _close_door(server)
@@ -138,13 +217,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
         while not pool.join(timeout=PULSE):
             self.notify()
             passed = time.monotonic() - begun
-            if passed >= LINGER:
-                for idle in list(self._idle):
-                    idle.end()
+            # Those that began before the stop are given no more time than those after it.
+            self._end_idle(math.inf if passed >= LINGER else time.monotonic())
             if passed >= self.cfg.graceful_timeout:
                 self.log.warning("Cut off after %d s: %d connections", passed, len(pool))
                 pool.kill(timeout=1)
                 return
+
+    def _end_idle(self, moment: float) -> None:
+        for idle in list(self._idle):
+            if idle.until <= moment:
+                idle.end()
 
 
 def _close_door(server: StreamServer) -> None:

@@ -10,6 +10,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 EXTRA = ("cause",)
 
 
@@ -47,7 +49,7 @@ class AccessLog:
             return
         line = _line(time.time(), level, self.NAME, "request")
         line.update(fields)
-        self._lines.append(json.dumps(line) + "\n")
+        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode())
         self._there.set()
         if self._thread is None:
             atexit.register(self._flush)
