@@ -65,7 +65,8 @@ def run(words, cmd, patience, text=False):
     :param words: what stands behind ``gluster`` on the command line.
     :param cmd: the loader's ``cmd.run_all``, which a utility module cannot reach by itself.
     :param patience: seconds to repeat a command that meets another one holding glusterd's lock, a
-        rebalance that just ends, or a probe of a host that has not answered yet.
+        rebalance that just ends, or a probe of a host that has not answered yet; or that asks
+        another node's glusterd, which a moment of its own may keep from taking the connection.
     :param text: for the few commands that know no XML: return what they printed, see :func:`said`.
     :raises CommandExecutionError: as :func:`reply` does, and without the command itself.
     """
@@ -78,7 +79,8 @@ def run(words, cmd, patience, text=False):
         try:
             return said(words, result) if text else reply(words, result)
         except GlusterError as error:
-            if last or not (locked(error) or ending(error) or probing(error)):
+            passing = locked(error) or ending(error) or probing(error) or unheard(words, error)
+            if last or not passing:
                 raise
     raise AssertionError("attempts() ends with a last one")
 
@@ -176,6 +178,13 @@ def ending(error):
 def probing(error):
     """Tell whether a peer is being probed: glusterd lists none while it lacks the UUID of one."""
     return getattr(error, "errstr", "") == PROBING
+
+
+def unheard(words, error):
+    """Tell whether the glusterd of another node, which ``words`` name first, was not reached."""
+    return words[0].startswith("--remote-host=") and getattr(error, "errstr", "").startswith(
+        "Connection failed"
+    )
 
 
 def probe(root):

@@ -99,6 +99,19 @@ def test_a_list_of_peers_that_is_not_to_be_had_during_a_probe_is_asked_for_again
         pool.peers()
 
 
+def test_another_nodes_glusterd_is_asked_again_and_ones_own_is_not(daemon, answer):
+    words = "Connection failed. Please check if gluster daemon is operational."
+    down = {"retcode": 1, "stdout": "", "stderr": words}
+    distant = ["--remote-host=db-2", "peer", "status"]
+    daemon.answers[" ".join(distant)] = [down, down, answer("peer_status")]
+    assert len(utils.peers(utils.run(distant, daemon, 10))) == 2
+    assert len(daemon.asked) == 3
+    daemon.answers["peer status"] = [down]
+    with pytest.raises(CommandExecutionError, match="Connection failed"):
+        utils.run(["peer", "status"], daemon, 10)
+    assert len(daemon.asked) == 4
+
+
 def test_a_missing_command_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: None)
     with pytest.raises(CommandExecutionError, match="missing: install glusterfs-server") as raised:
