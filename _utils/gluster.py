@@ -182,9 +182,7 @@ def probing(error):
 
 def unheard(words, error):
     """Tell whether the glusterd of another node, which ``words`` name first, was not reached."""
-    return words[0].startswith("--remote-host=") and getattr(error, "errstr", "").startswith(
-        "Connection failed"
-    )
+    return words[0].startswith("--remote-host=") and not error.answered
 
 
 def probe(root):

@@ -1,5 +1,6 @@
 """A plain hit goes past the parser and Flask, and nobody can tell."""
 
+import json
 import time
 from email.parser import BytesParser
 
@@ -166,3 +167,19 @@ def test_a_refused_hit_is_answered_as_all_errors_are(
     assert len(asked) == 1
     # What comes next on the same thread has not failed.
     assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "status"),
+    [
+        (HITS, {"data": b"5"}, 400),
+        (HITS + "?amount=5", {}, 400),
+        (HITS, {"headers": {"Idempotency-Key": "ü"}}, 400),
+        (HITS, {"headers": {"If-Match": "*"}}, 400),
+        ("/api/v1/counters/site/x/hits", {}, 400),
+        ("/api/v1/counters/site/visits/hits/", {}, 404),
+    ],
+)
+def test_what_is_not_plain_is_looked_at_by_flask(client, store, path, options, status):
+    answered = client.post(path, **options)
+    assert answered.status_code == status, json.dumps(answered.json)

@@ -65,7 +65,7 @@ class Combiner(Generic[T, R]):
         self._timeout = timeout
         self._name = name
         self._pace = pace
-        # All that follows is looked at and changed under the lock only.
+        # What follows, down to the threads, changes under the lock only.
         self._lock = threading.Lock()
         self._pending: deque[_Waiter[T, R]] = deque()
         self._written: list[_Waiter[T, R]] = []
@@ -165,9 +165,8 @@ class Combiner(Generic[T, R]):
                 while self._pending and self._pending[0].deadline <= now:
                     late = StoreUnavailable("The database was too slow, the hit was not counted")
                     self._settle(self._pending.popleft(), late)
-                # Who came first is the first to be late.
-                still = [waiter.deadline for waiter in self._written if waiter.waits]
-                still += [waiter.deadline for waiter in list(self._pending)[:1]]
+                everybody = (*self._written, *self._pending)
+                still = [waiter.deadline for waiter in everybody if waiter.waits]
                 pause = min(still, default=now + self._timeout) - now
 
     def _settle(self, waiter: _Waiter[T, R], answer: R | Exception) -> None:
