@@ -1,12 +1,14 @@
 """Logs are one JSON object a line, whatever is logged."""
 
+import io
 import json
 import logging
 import sys
-import time
 
 import pytest
 from counterapp.logs import AccessLog, JsonFormatter
+
+from tests.support.mongod import wait_for
 
 
 def record(message, *args, **extra):
@@ -50,25 +52,33 @@ def access_log(caplog):
     return AccessLog()
 
 
-def printed(capsys, number):
-    """Return the first lines that are printed, so many if they come within ten seconds."""
-    text = ""
-    deadline = time.monotonic() + 10
-    while text.count("\n") < number and time.monotonic() < deadline:
-        text += capsys.readouterr().out
-    return [json.loads(line) for line in text.splitlines()]
+@pytest.fixture
+def stdout(monkeypatch):
+    """What is printed, for the thread of a log to add to while it is read.
+
+    ``capsys`` reads and empties in two steps, and loses what is written in between.
+    """
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    return stream
 
 
-def test_lines_of_requests_are_written_in_order(access_log, capsys):
+def printed(stdout, number):
+    """Wait for so many lines and return all that there are by then."""
+    wait_for(lambda: stdout.getvalue().count("\n") >= number, 10, f"{number} lines")
+    return [json.loads(line) for line in stdout.getvalue().splitlines()]
+
+
+def test_lines_of_requests_are_written_in_order(access_log, stdout):
     for number in range(100):
         access_log.write(logging.INFO, path=f"/{number}\n", status=200)
-    lines = printed(capsys, 100)
+    lines = printed(stdout, 100)
     assert [line["path"] for line in lines] == [f"/{number}\n" for number in range(100)]
     assert list(lines[0]) == ["time", "level", "logger", "message", "path", "status"]
     assert (lines[0]["level"], lines[0]["logger"]) == ("info", "counterapp.access")
 
 
-def test_lines_below_the_level_are_not_written(access_log, capsys):
+def test_lines_below_the_level_are_not_written(access_log, stdout):
     access_log.write(logging.DEBUG, path="/livez")
     access_log.write(logging.INFO, path="/last")
-    assert [line["path"] for line in printed(capsys, 1)] == ["/last"]
+    assert [line["path"] for line in printed(stdout, 1)] == ["/last"]
