@@ -1,5 +1,6 @@
 """Logs are one JSON object a line, whatever is logged."""
 
+import contextlib
 import io
 import json
 import logging
@@ -52,33 +53,30 @@ def access_log(caplog):
     return AccessLog()
 
 
-@pytest.fixture
-def stdout(monkeypatch):
-    """What is printed, for the thread of a log to add to while it is read.
+@contextlib.contextmanager
+def printed(number):
+    """Give the lines that are printed meanwhile, once there are so many.
 
-    ``capsys`` reads and empties in two steps, and loses what is written in between.
+    ``capsys`` reads and empties in two steps, and would lose what the log's thread writes between.
     """
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", stream)
-    return stream
+    lines = []
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        yield lines
+        wait_for(lambda: stdout.getvalue().count("\n") >= number, 10, f"{number} lines")
+        lines += [json.loads(line) for line in stdout.getvalue().splitlines()]
 
 
-def printed(stdout, number):
-    """Wait for so many lines and return all that there are by then."""
-    wait_for(lambda: stdout.getvalue().count("\n") >= number, 10, f"{number} lines")
-    return [json.loads(line) for line in stdout.getvalue().splitlines()]
-
-
-def test_lines_of_requests_are_written_in_order(access_log, stdout):
-    for number in range(100):
-        access_log.write(logging.INFO, path=f"/{number}\n", status=200)
-    lines = printed(stdout, 100)
+def test_lines_of_requests_are_written_in_order(access_log):
+    with printed(100) as lines:
+        for number in range(100):
+            access_log.write(logging.INFO, path=f"/{number}\n", status=200)
     assert [line["path"] for line in lines] == [f"/{number}\n" for number in range(100)]
     assert list(lines[0]) == ["time", "level", "logger", "message", "path", "status"]
     assert (lines[0]["level"], lines[0]["logger"]) == ("info", "counterapp.access")
 
 
-def test_lines_below_the_level_are_not_written(access_log, stdout):
-    access_log.write(logging.DEBUG, path="/livez")
-    access_log.write(logging.INFO, path="/last")
-    assert [line["path"] for line in printed(stdout, 1)] == ["/last"]
+def test_lines_below_the_level_are_not_written(access_log):
+    with printed(1) as lines:
+        access_log.write(logging.DEBUG, path="/livez")
+        access_log.write(logging.INFO, path="/last")
+    assert [line["path"] for line in lines] == ["/last"]
