@@ -99,17 +99,38 @@ def test_a_list_of_peers_that_is_not_to_be_had_during_a_probe_is_asked_for_again
         pool.peers()
 
 
-def test_another_nodes_glusterd_is_asked_again_and_ones_own_is_not(daemon, answer):
-    words = "Connection failed. Please check if gluster daemon is operational."
-    down = {"retcode": 1, "stdout": "", "stderr": words}
-    distant = ["--remote-host=db-2", "peer", "status"]
-    daemon.answers[" ".join(distant)] = [down, down, answer("peer_status")]
-    assert len(utils.peers(utils.run(distant, daemon, 10))) == 2
+REFUSED = {
+    "retcode": 1,
+    "stdout": "",
+    "stderr": "Connection failed. Please check if gluster daemon is operational.",
+}
+SILENT = {"retcode": 1, "stdout": "Error : Request timed out\n", "stderr": ""}
+DISTANT = ["--remote-host=db-2", "peer", "status"]
+
+
+def test_a_question_to_another_node_that_got_lost_is_asked_again(daemon, answer):
+    # Not for long: what is lost now and then is one connection.
+    asked = " ".join(["--timeout=10", *DISTANT])
+    daemon.answers[asked] = [REFUSED, SILENT, answer("peer_status")]
+    assert len(utils.peers(utils.run(DISTANT, daemon, 0))) == 2
+    assert daemon.asked == [asked] * 3
+
+
+@pytest.mark.parametrize("silence", [REFUSED, SILENT])
+def test_a_node_that_does_not_answer_is_not_asked_for_ever(daemon, silence):
+    daemon.answers[" ".join(["--timeout=10", *DISTANT])] = [silence]
+    with pytest.raises(CommandExecutionError, match=r"Connection failed|Request timed out"):
+        utils.run(DISTANT, daemon, 10)
     assert len(daemon.asked) == 3
-    daemon.answers["peer status"] = [down]
-    with pytest.raises(CommandExecutionError, match="Connection failed"):
-        utils.run(["peer", "status"], daemon, 10)
-    assert len(daemon.asked) == 4
+
+
+@pytest.mark.parametrize("silence", [REFUSED, SILENT])
+def test_ones_own_glusterd_is_not_asked_again_when_it_is_silent(daemon, silence):
+    # Whether it did what it was told, nobody knows.
+    daemon.answers["volume start shared"] = [silence]
+    with pytest.raises(CommandExecutionError, match=r"Connection failed|Request timed out"):
+        gluster.start("shared")
+    assert len(daemon.asked) == 1
 
 
 def test_a_missing_command_is_named_with_the_remedy(monkeypatch):
