@@ -21,6 +21,8 @@ from lab.progress import Deadline
 
 NAME = "counterapp-test"
 NETWORK = "192.168.34.0/24"
+# Releases that the tests build beside the tree's own.
+NEXT, BAD = "0.1.0.post1", "0.1.0.post2"
 
 
 @dataclass
@@ -220,6 +222,20 @@ class Cluster:
         for node, servers in self.salt("lb-*", "haproxy.servers", "web").items():
             found += [f"{node}: {s['name']} is not up" for s in servers if not s["up"]]
         return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_release_of_ours():
+    """A bare fleet gets the newest release that is built: none may be left of these tests."""
+    remove_releases()
+    yield
+    remove_releases()
+
+
+def remove_releases() -> None:
+    for release in (NEXT, BAD):
+        for archive in up.DIST.glob(f"counterapp-{release}.tar.gz*"):
+            archive.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ import pytest
 
 from lab import up
 from lab.config import ROOT
-
-NEXT = "0.1.0.post1"
+from tests.system.conftest import NEXT
 
 
 def test_hits_through_the_vip_are_counted_exactly_by_both_web_servers(cluster):

@@ -9,8 +9,8 @@ import pytest
 
 from lab import up
 from lab.config import ROOT
+from tests.system.conftest import BAD
 
-BAD = "0.1.0.post2"
 _ASKED = '''        """Return None when traffic may come'''
 _REFUSES = """        if self._node == "web-2":
             return "this release is never ready on web-2"
@@ -30,17 +30,12 @@ def bad_release(tmp_path):
     assert asked, "readiness.py is not what this test knows"
     docstring, quotes, body = after.partition('"""\n')
     readiness.write_text(before + asked + docstring + quotes + _REFUSES + body)
-    archives = [up.DIST / f"counterapp-{BAD}.tar.gz{end}" for end in ("", ".sha256")]
-    for archive in archives:
-        archive.unlink(missing_ok=True)
     subprocess.run(
         [sys.executable, tree / "app/build_release.py", "--version", BAD, "--out", up.DIST],
         env={**os.environ, "SOURCE_DATE_EPOCH": "0"},
         check=True,
     )
-    yield BAD
-    for archive in archives:
-        archive.unlink()
+    return BAD
 
 
 def test_a_release_that_is_never_ready_on_one_node_is_taken_back_on_all(cluster, bad_release):
