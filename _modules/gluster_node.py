@@ -406,8 +406,7 @@ def _peers_of(server):
 
 
 def _at(server):
-    # glusterd lets any host ask it such questions, and change nothing.
-    return f"--remote-host={__utils__['gluster_declared.host_name'](server)}"
+    return __utils__["gluster.at"](__utils__["gluster_declared.host_name"](server))
 
 
 def _own_uuid():

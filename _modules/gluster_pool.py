@@ -355,7 +355,9 @@ def _refuse_forgetful(hosts):
     own = __utils__["gluster_node.own_uuid"](_gluster("system::", "uuid", "get"))
     for host in hosts:
         try:
-            seen = __utils__["gluster.peers"](_gluster(f"--remote-host={host}", "peer", "status"))
+            seen = __utils__["gluster.peers"](
+                _gluster(__utils__["gluster.at"](host), "peer", "status")
+            )
         except CommandExecutionError:
             continue  # it is down, or no storage node yet
         peer = next((peer for peer in seen if peer["uuid"] == own), None)

@@ -69,6 +69,14 @@ def command(words, text=False):
     return ["gluster", "--mode=script", *options, *words]
 
 
+def at(host):
+    """Return the word, to stand first in a command, that has the glusterd of ``host`` asked.
+
+    glusterd lets any host ask it questions, and change nothing.
+    """
+    return f"{REMOTE}{host}"
+
+
 def run(words, cmd, patience, text=False):
     """Run one ``gluster`` command, again while others are in its way; return its parsed answer.
 
