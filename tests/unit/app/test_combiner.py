@@ -190,7 +190,7 @@ def test_a_closed_one_finishes_what_waits_and_takes_nothing_more(make, database)
         answers.append(pool.submit(combiner.submit, "b"))
         all_wait(combiner, 2)
         closing = pool.submit(combiner.close)
-        while not combiner._closed:
+        while not combiner._closing.is_set():
             time.sleep(0.005)
         with pytest.raises(StoreUnavailable, match="is stopping"):
             combiner.submit("c")

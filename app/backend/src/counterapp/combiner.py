@@ -70,10 +70,10 @@ class Combiner(Generic[T, R]):
         self._pending: deque[_Waiter[T, R]] = deque()
         self._written: list[_Waiter[T, R]] = []
         self._waiting = 0
-        self._closed = False
         self._threads: list[threading.Thread] = []
         # Set when there is something to write, or nothing will come any more.
         self._there = threading.Event()
+        # Set under the lock, too.
         self._closing = threading.Event()
         self._ended = threading.Event()
 
@@ -91,7 +91,7 @@ class Combiner(Generic[T, R]):
         """
         waiter: _Waiter[T, R] = _Waiter(item, time.monotonic() + self._timeout)
         with self._lock:
-            if self._closed:
+            if self._closing.is_set():
                 raise StoreUnavailable("The server is stopping")
             if self._waiting >= self._limit:
                 raise Overloaded("Too many hits wait for the database already")
@@ -110,9 +110,8 @@ class Combiner(Generic[T, R]):
     def close(self) -> None:
         """Take nothing more; what waits is still committed. Returns when that is done."""
         with self._lock:
-            self._closed = True
+            self._closing.set()
             threads = self._threads
-        self._closing.set()
         self._there.set()
         for thread in threads:
             thread.join()
@@ -148,7 +147,7 @@ class Combiner(Generic[T, R]):
             with self._lock:
                 size = min(len(self._pending), self._batch)
                 self._written = [self._pending.popleft() for _ in range(size)]
-                if self._written or self._closed:
+                if self._written or self._closing.is_set():
                     return self._written
             self._there.wait()
 
