@@ -17,7 +17,7 @@ import requests
 
 from lab import engine, machines, up
 from lab.config import ROOT, Lab, load
-from lab.progress import Deadline
+from tests.support.waiting import until
 
 NAME = "counterapp-test"
 NETWORK = "192.168.34.0/24"
@@ -54,6 +54,9 @@ class Traffic:
 
 class Cluster:
     """The lab under test, and the ways to look at it and to hurt it."""
+
+    # What looking at a server that is away may raise.
+    AWAY = (requests.RequestException, ValueError, KeyError)
 
     def __init__(self, name: str, network: str, topology: str) -> None:
         self.lab: Lab = load(name=name, topology_name=topology, network=network)
@@ -189,28 +192,15 @@ class Cluster:
     def start(self, node: str) -> None:
         engine.podman("start", f"{self.lab.name}-{node}")
 
-    def until(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait until ``condition`` holds; an exception of a server that is away counts as no."""
-        deadline = Deadline(seconds)
-        last: Exception | None = None
-        while True:
-            try:
-                if condition():
-                    return
-                last = None
-            except (requests.RequestException, ValueError, KeyError) as error:
-                last = error
-            if deadline.passed():
-                raise AssertionError(f"not within {seconds} s: {what} ({last})")
-
     def until_whole(self) -> None:
         """Wait until every minion answers and every part says that it is well."""
 
-        def whole() -> bool:
-            state = up.status(self.lab)
-            return all(node["up"] for node in state["nodes"].values()) and not self.unhealthy()
+        def wrong() -> list[str]:
+            nodes = up.status(self.lab)["nodes"]
+            silent = [f"{name} does not answer" for name, node in nodes.items() if not node["up"]]
+            return silent or self.unhealthy()
 
-        self.until("every node is up and well", whole, 120)
+        until(wrong, 120, "every node is up and well", wanted=[], ignoring=self.AWAY)
 
     def unhealthy(self) -> list[str]:
         """Return what a part of the system complains of."""

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.support.waiting import until
+
 # Longest time until hits are answered again, in seconds. HAProxy checks every second and takes a
 # server out after three misses; a replica set elects after 10 s without its primary; the VIP
 # moves after two missed adverts.
@@ -28,13 +30,18 @@ def test_the_service_survives_the_loss_of_a_node(cluster, role):
     victim = {"web": lambda c: c.with_role("web")[0], "db": primary, "lb": holder}[role](cluster)
     counter = f"loss-of-{role}"
     with cluster.traffic(counter) as traffic:
-        cluster.until("hits are counted", lambda: len(traffic.values) > 20)
+
+        def seen():
+            return {"hits": len(traffic.values), "last failure": traffic.failures[-1:]}
+
+        until(seen, 60, "hits are counted", wanted=lambda now: now["hits"] > 20)
         cluster.stop(victim)
         at_loss = len(traffic.values)
-        cluster.until(
-            f"hits are counted without {victim}",
-            lambda: len(traffic.values) > at_loss + 50,
+        until(
+            seen,
             OUTAGE[role],
+            f"50 more hits than {at_loss} are counted without {victim}",
+            wanted=lambda now: now["hits"] > at_loss + 50,
         )
     # Every acknowledged hit has a value of its own and is in the count; one whose answer was lost
     # may be in it as well, but no more than were sent.
@@ -56,7 +63,7 @@ def test_a_server_whose_drainer_died_comes_back_when_its_lease_ends(cluster):
     drained = cluster.salt(balancer, "haproxy.drain", "web", server, "lease=8")[balancer]
     assert drained["admin"] == "drain"
     assert admin() == "drain"
-    cluster.until(f"{server} is back", lambda: admin() == "ready", 40)
+    until(admin, 40, f"{server} is back", wanted="ready", ignoring=cluster.AWAY)
 
 
 def test_a_server_that_was_put_back_has_no_lease_left(cluster):

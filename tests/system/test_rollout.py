@@ -1,5 +1,7 @@
 """From bare nodes to a service, and again without a change."""
 
+from tests.support.waiting import until
+
 UNITS = {"web": "counterapp", "db": "mongod", "lb": "haproxy", "storage": "glusterd"}
 
 
@@ -78,6 +80,10 @@ def test_a_silent_minion_fails_the_preflight_by_name(cluster):
         assert started(cluster) == before
     finally:
         cluster.on("web-2", "systemctl", "start", "salt-minion")
-    cluster.until(
-        "web-2 answers again", lambda: cluster.salt("web-2", "test.ping")["web-2"] is True
+    until(
+        lambda: cluster.salt("web-2", "test.ping"),
+        60,
+        "web-2 answers again",
+        wanted={"web-2": True},
+        ignoring=cluster.AWAY,
     )

@@ -3,6 +3,8 @@ finds nothing left to do."""
 
 import pytest
 
+from tests.support.waiting import until
+
 KEEPER = "db-1"
 STRAY = "performance.cache-size"
 # Seconds until a minion that has not answered yet is asked whether it is still at it.
@@ -26,8 +28,8 @@ def info(cluster):
     return cluster.salt(KEEPER, "gluster.info", "shared")[KEEPER]
 
 
-def healthy(cluster):
-    return cluster.salt(KEEPER, "gluster.healthy", "shared")[KEEPER]["healthy"]
+def complaints(cluster):
+    return cluster.salt(KEEPER, "gluster.healthy", "shared")[KEEPER]["reasons"]
 
 
 @pytest.fixture
@@ -37,7 +39,13 @@ def mended(cluster):
     def mend(node=KEEPER):
         changes = apply(cluster, node)
         assert apply(cluster, node) == {}
-        cluster.until("the volume is healthy", lambda: healthy(cluster))
+        until(
+            lambda: complaints(cluster),
+            60,
+            "the volume is healthy",
+            wanted=[],
+            ignoring=cluster.AWAY,
+        )
         return changes
 
     return mend
@@ -59,11 +67,17 @@ def test_a_killed_brick_process(cluster, mended):
     victim = next(b for b in bricks if b["host"] == cluster.lab.node("db-2").address)
     cluster.on("db-2", "kill", "-KILL", str(victim["pid"]))
 
-    def gone():
+    def brick():
         now = cluster.salt(KEEPER, "gluster.status", "shared")[KEEPER]["bricks"]
-        return not next(b for b in now if b["name"] == victim["name"])["online"]
+        return next(b for b in now if b["name"] == victim["name"])
 
-    cluster.until("the brick is known to be gone", gone)
+    until(
+        brick,
+        60,
+        "the brick is known to be gone",
+        wanted=lambda now: not now["online"],
+        ignoring=cluster.AWAY,
+    )
     # From any node of the pool, not only from the one that it died on.
     assert set(mended()["The shared volume exists"]["bricks"]) == {victim["name"]}
 

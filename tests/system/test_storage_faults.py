@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lab import machines
+from tests.support.waiting import until
 
 VICTIM, HELPER, BRICK = "db-3", "db-1", "/srv/gluster/shared/brick"
 FOLDER = "/srv/shared/faults"
@@ -37,8 +38,15 @@ def sums(cluster):
     return {node: cluster.on(node, "sh", "-c", SUMS) for node in cluster.with_role("storage")}
 
 
-def healthy(cluster):
-    return cluster.salt(HELPER, "gluster.healthy", "shared")[HELPER]["healthy"]
+def healed(cluster):
+    """Wait until the volume is healthy."""
+    until(
+        lambda: cluster.salt(HELPER, "gluster.healthy", "shared")[HELPER]["reasons"],
+        60,
+        "the volume is healthy",
+        wanted=[],
+        ignoring=cluster.AWAY,
+    )
 
 
 def command(cluster, node, *words):
@@ -67,12 +75,23 @@ def test_writes_go_on_while_a_storage_node_is_gone(cluster, files):
         return len(cluster.on("web-1", "ls", FOLDER).split())
 
     try:
-        cluster.until("the writer writes", lambda: written() > 10)
+        until(written, 60, "the writer writes", wanted=lambda files: files > 10)
         cluster.stop(VICTIM)
         at_loss = written()
-        cluster.until("writes go on", lambda: written() > at_loss + 50, STALL + 30)
+        until(
+            written,
+            STALL + 30,
+            f"50 more files than {at_loss} are written",
+            wanted=lambda files: files > at_loss + 50,
+        )
         cluster.start(VICTIM)
-        cluster.until("its minion answers", lambda: VICTIM in cluster.salt(VICTIM, "test.ping"))
+        until(
+            lambda: cluster.salt(VICTIM, "test.ping"),
+            60,
+            "its minion answers",
+            wanted={VICTIM: True},
+            ignoring=cluster.AWAY,
+        )
     finally:
         cluster.on("web-1", "touch", stop)
         output, _ = writer.communicate(timeout=60)
@@ -81,7 +100,7 @@ def test_writes_go_on_while_a_storage_node_is_gone(cluster, files):
     assert float(longest) <= STALL
     assert int(number) > 50
     began = time.monotonic()
-    cluster.until("all is healed", lambda: healthy(cluster), 60)
+    healed(cluster)
     print(f"stalled for {float(longest):.1f} s, healed {time.monotonic() - began:.1f} s after it")
     assert len(set(sums(cluster).values())) == 1
     cluster.until_whole()
@@ -98,7 +117,7 @@ def test_a_lost_disk(cluster, files):
     command(cluster, VICTIM, "gluster.reset_brick", "shared", brick, "confirm=shared", FORCE)
     command(cluster, VICTIM, "gluster.wait_healed", "shared")
     command(cluster, VICTIM, "state.apply", "storage")
-    cluster.until("the volume is healthy", lambda: healthy(cluster))
+    healed(cluster)
     assert sums(cluster) == before
 
 

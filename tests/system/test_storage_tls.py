@@ -1,11 +1,10 @@
 """Gluster speaks TLS for real, to its own alone; and is switched as a whole or not at all."""
 
-import time
-
 import pytest
 
 from lab import machines
 from lab.config import ROOT
+from tests.support.waiting import until
 
 COMMAND = ("salt-run", "state.orchestrate", "orch.storage_tls")
 TLS = "openssl s_client -CAfile /etc/ssl/glusterfs.ca {own} -connect {address}:{port} </dev/null"
@@ -105,9 +104,11 @@ def test_tls_is_switched_as_a_whole(cluster):
 def killed_half_way(cluster):
     """Run the command until no glusterd runs, and kill it with -9 then."""
     run = machines.popen_on_node(cluster.lab, cluster.lab.master.id, list(COMMAND))
-    deadline = time.monotonic() + 60
-    while "inactive" not in cluster.on("db-2", "systemctl", "is-active", "glusterd", check=False):
-        assert time.monotonic() < deadline, "glusterd was never stopped"
+
+    def glusterd():
         assert run.poll() is None, run.communicate()
+        return cluster.on("db-2", "systemctl", "is-active", "glusterd", check=False)
+
+    until(glusterd, 60, "glusterd is stopped", wanted=lambda state: "inactive" in state)
     cluster.master("pkill", "-KILL", "-f", "state.orchestrate", check=False)
     run.communicate()

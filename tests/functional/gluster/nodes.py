@@ -5,12 +5,13 @@ import ipaddress
 import itertools
 import json
 import os
+import re
 import subprocess
-import time
 from pathlib import Path
 
 from lab import engine, images
 from lab.config import ROOT, Lab, Node
+from tests.support.waiting import until
 
 # What each platform of the lab has: glusterfs 10 and 11. A network for each, so that both can be
 # tested at once; GLUSTER_TEST_NETWORKS moves them for a second checkout on the same machine.
@@ -100,14 +101,12 @@ class StorageNode:
 
     def booted(self):
         """Wait until systemd has come up."""
-        state = wait_for(
-            lambda: (
-                self.sh("systemctl is-system-running || true").strip()
-                in ("running", "degraded", "starting")
-            ),
+        until(
+            lambda: self.sh("systemctl is-system-running || true").strip(),
             30,
+            f"{self.name} has booted",
+            wanted=lambda state: state in ("running", "degraded", "starting"),
         )
-        assert state, f"{self.name} did not boot"
 
     def sh(self, script):
         """Run a shell script as root and return what it printed."""
@@ -171,14 +170,6 @@ class StorageNode:
         self.sh(f"systemctl reset-failed glusterd || true; systemctl {verb} glusterd")
 
 
-def wait_for(condition, seconds):
-    """Return the first true result of ``condition``, or its last after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()) and time.monotonic() < deadline:
-        time.sleep(0.3)
-    return result
-
-
 def everywhere(work, nodes):
     """Run ``work`` with each node at the same time and return the results in order."""
     with concurrent.futures.ThreadPoolExecutor(len(nodes)) as pool:
@@ -214,9 +205,14 @@ def join(nodes):
 
 
 def _gather(nodes):
-    if not _joined(nodes[0]):
+    if not _joined(_peers(nodes[0])):
         nodes[0].call("gluster.gather", NAMES)
-    assert wait_for(lambda: all(map(_joined, nodes)), 30), "the pool is not whole"
+    until(
+        lambda: {node.name: _peers(node) for node in nodes},
+        30,
+        "the pool is whole",
+        wanted=lambda seen: all(map(_joined, seen.values())),
+    )
 
 
 def _forget(node):
@@ -228,9 +224,13 @@ def _forget(node):
     node.glusterd("start")
 
 
-def _joined(node):
-    seen = node.sh(f"{GLUSTER} peer status")
-    return seen.count("Peer in Cluster (Connected)") == len(NAMES) - 1
+def _peers(node):
+    """Return the states that a node sees its peers in."""
+    return re.findall("^State: (.*)$", node.sh(f"{GLUSTER} peer status"), re.MULTILINE)
+
+
+def _joined(peers):
+    return peers.count("Peer in Cluster (Connected)") == len(NAMES) - 1
 
 
 def separate(nodes):
@@ -239,10 +239,12 @@ def separate(nodes):
         remove(nodes, name)
     for peer in nodes[1:]:
         nodes[0].sh(f"{GLUSTER} peer detach {peer.name} force || true")
-    alone = wait_for(
-        lambda: all(node.sh("ls /var/lib/glusterd/peers").strip() == "" for node in nodes), 15
+    until(
+        lambda: [peer for node in nodes for peer in node.sh("ls /var/lib/glusterd/peers").split()],
+        15,
+        "the pool has come apart",
+        wanted=[],
     )
-    assert alone, "the pool did not come apart"
     return nodes
 
 
@@ -262,12 +264,12 @@ def create(nodes, name, arguments):
         f"{GLUSTER} volume start {name}"
     )
 
-    def online():
-        rows = nodes[0].sh(f"{GLUSTER} volume status {name}").splitlines()
-        up = [row for row in rows if row.split()[-2:-1] == ["Y"]]
-        return len(up) == 2 * len(nodes)  # bricks and self-heal daemons
-
-    assert wait_for(online, 30), f"the bricks of {name} did not start"
+    until(
+        lambda: nodes[0].sh(f"{GLUSTER} volume status {name}").splitlines(),
+        30,
+        f"the bricks and self-heal daemons of {name} run",
+        wanted=lambda rows: sum(row.split()[-2:-1] == ["Y"] for row in rows) == 2 * len(nodes),
+    )
     return name
 
 

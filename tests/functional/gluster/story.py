@@ -5,7 +5,8 @@ and looks at the example's answer and at what was done. ``test_examples.py`` run
 """
 
 from tests.functional.gluster import nodes as storage
-from tests.functional.gluster.nodes import everywhere, wait_for
+from tests.functional.gluster.nodes import everywhere
+from tests.support.waiting import until
 
 VOLUME = "shared"
 BRICKS = [f"{name}:/srv/gluster/shared/brick" for name in storage.NAMES]
@@ -147,7 +148,12 @@ def status(site):
 
 @part
 def healthy(site):
-    assert wait_for(lambda: site.first.call("gluster.healthy", VOLUME)["healthy"], 30)
+    until(
+        lambda: site.first.call("gluster.healthy", VOLUME)["reasons"],
+        30,
+        "the volume is healthy",
+        wanted=[],
+    )
     assert (yield) == {"healthy": True, "reasons": []}
 
 
@@ -435,7 +441,12 @@ def remove_commit(site):
 def replace_brick(site):
     yield
     assert site.bricks() == [*BRICKS[:2], "db-3:/bricks/c"]
-    assert wait_for(lambda: "file100" in site.third.sh("ls /bricks/c"), 60)
+    until(
+        lambda: site.third.sh("ls /bricks/c").split(),
+        60,
+        "the last file is on the new brick",
+        wanted=lambda names: "file100" in names,
+    )
 
 
 # A machine that is lost

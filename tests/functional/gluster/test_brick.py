@@ -3,7 +3,8 @@
 import pytest
 
 from tests.functional.gluster.contents import contents, frozen, put_on, volume_of
-from tests.functional.gluster.nodes import CallError, wait_for
+from tests.functional.gluster.nodes import CallError
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -49,7 +50,12 @@ def test_a_brick_is_replaced_once(pool, declared, bricks, volume):
                 assert words in ret["comment"]
 
         second.sh(f"kill -9 $(cat /run/gluster/vols/{volume}/*.pid)")
-        assert wait_for(lambda: not first.call("gluster.status", volume)["bricks"][1]["online"], 15)
+        until(
+            lambda: first.call("gluster.status", volume)["bricks"][1],
+            15,
+            f"{bricks[1]} is offline",
+            wanted=lambda brick: not brick["online"],
+        )
         back = {"volume": volume, "old": new, "new": f"{bricks[2]}3"}
         for test in (True, False):
             ret = first.state("gluster.brick_replaced", "disk", test=test, **back)

@@ -13,9 +13,10 @@ import pytest
 from lab import engine
 from lab.config import ROOT
 from tests.functional.gluster import writer
-from tests.functional.gluster.nodes import wait_for
+from tests.support.waiting import until
 
 WRITER = Path(writer.__file__).relative_to(ROOT)
+STATUS = "systemctl status writer.service || true"
 POINT = "/srv/shared"
 PING_TIMEOUT = 10
 # For what is done on the other bricks then, on a machine that may be busy.
@@ -46,14 +47,22 @@ class Writer:
 
     def goes_on(self, seconds):
         """Wait until it has written for so long from now on, at least a record."""
-        until = time.time() + seconds
-        done = wait_for(lambda: (log := self.log()) and log[-1][1] > until, seconds + 60)
-        assert done, self.node.sh("systemctl status writer.service || true")
+        end = time.time() + seconds
+        until(
+            lambda: {"last": self.log()[-1:], "unit": self.node.sh(STATUS)},
+            seconds + 60,
+            f"the writer has written for {seconds} s",
+            wanted=lambda seen: any(moment > end for _, moment, _ in seen["last"]),
+        )
 
     def stop(self):
         self.node.sh("touch /run/writer.stop")
-        ended = wait_for(lambda: "end\n" in self.node.sh("tail -n 1 /root/writer.log"), 60)
-        assert ended, self.node.sh("systemctl status writer.service || true")
+        until(
+            lambda: self.node.sh(f"tail -n 1 /root/writer.log; {STATUS}"),
+            60,
+            "the writer ends",
+            wanted=lambda seen: seen.startswith("end\n"),
+        )
         return self.log()
 
 
@@ -116,8 +125,12 @@ def test_writes_go_on_when_the_host_of_a_brick_and_of_the_mount_dies(pool, volum
     writing.goes_on(DRILL_SECONDS)
     third.boot()
     back_at = time.monotonic()
-    healed = wait_for(lambda: whole(first, volume), HEAL_SECONDS)
-    assert healed, first.call("gluster.heal_info", volume, entries=True)
+    until(
+        lambda: first.call("gluster.heal_info", volume, entries=True),
+        HEAL_SECONDS,
+        "all is healed but what is being written",
+        wanted=whole,
+    )
     print(f"healed {time.monotonic() - back_at:.1f} s after the boot")
     writing.goes_on(DRILL_SECONDS)
     log = writing.stop()
@@ -136,9 +149,8 @@ def test_writes_go_on_when_the_host_of_a_brick_and_of_the_mount_dies(pool, volum
     assert client(first) == pid
 
 
-def whole(node, volume):
+def whole(info):
     """Tell whether all bricks are there with nothing to heal but what is being written."""
-    info = node.call("gluster.heal_info", volume)
     return all(item["connected"] for item in info["bricks"]) and info["pending"] == 0
 
 

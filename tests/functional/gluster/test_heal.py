@@ -5,7 +5,8 @@ import concurrent.futures
 import pytest
 
 from tests.functional.gluster import nodes as storage
-from tests.functional.gluster.nodes import GLUSTER, CallError, everywhere, wait_for
+from tests.functional.gluster.nodes import GLUSTER, CallError, everywhere
+from tests.support.waiting import until
 
 OLD = "older and longer"
 NEW = "newer"
@@ -43,8 +44,12 @@ def seen(client, volume, names, up):
     """Wait until the mount has seen these bricks come or go: its next write depends on it."""
     told = f"/mnt/{volume}/.meta/graphs/active/{volume}-replicate-0/private"
     lines = {f"child_up[{int(name[-1]) - 1}] = {up}" for name in names}
-    done = wait_for(lambda: lines <= set(client.sh(f"cat {told}").splitlines()), 30)
-    assert done, client.sh(f"cat {told}")
+    until(
+        lambda: client.sh(f"cat {told}").splitlines(),
+        30,
+        f"the mount says {sorted(lines)}",
+        wanted=lines.issubset,
+    )
 
 
 def write(client, volume, names, text):
@@ -99,7 +104,12 @@ def test_what_waits_is_told_and_healed_when_the_brick_is_back(pool, volume):
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         state = threads.submit(healed, second, volume, timeout=60)
         log = "/var/log/glusterfs/cmd_history.log"
-        assert wait_for(lambda: f"volume heal {volume} :" in second.sh(f"cat {log}"), 30)
+        until(
+            lambda: second.sh(f"cat {log}"),
+            30,
+            "a heal is launched",
+            wanted=lambda commands: f"volume heal {volume} :" in commands,
+        )
         start_bricks(first, volume)
         done = state.result()
     assert done["result"] is True, done

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.functional.gluster.contents import contents, frozen, volume_of
-from tests.functional.gluster.nodes import CallError, everywhere, wait_for
+from tests.functional.gluster.nodes import CallError, everywhere
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -118,7 +119,12 @@ def test_one_brick_of_a_set_is_exchanged_also_when_it_is_lost(pool, declared, br
         third.sh(
             f"kill -9 $(cat /run/gluster/vols/{volume}/*.pid)\nrm -rf /srv/gluster/{volume}/brick"
         )
-        assert wait_for(lambda: not first.call("gluster.status", volume)["bricks"][2]["online"], 15)
+        until(
+            lambda: first.call("gluster.status", volume)["bricks"][2],
+            15,
+            f"{bricks[2]} is offline",
+            wanted=lambda brick: not brick["online"],
+        )
         wanted = [*bricks[:2], f"{bricks[2]}2"]
         step = {"action": "replace", "old": bricks[2], "new": wanted[2]}
         changed_to(first, volume, wanted, 3, [step])
@@ -167,7 +173,12 @@ def test_no_copy_is_taken_out_while_another_one_is_missing(pool, declared, brick
     before = first.call("gluster.info", volume)
     with contents(first, volume) as files:
         second.sh(f"kill -9 $(cat /run/gluster/vols/{volume}/*.pid)")
-        assert wait_for(lambda: not first.call("gluster.status", volume)["bricks"][1]["online"], 15)
+        until(
+            lambda: first.call("gluster.status", volume)["bricks"][1],
+            15,
+            f"{bricks[1]} is offline",
+            wanted=lambda brick: not brick["online"],
+        )
         files.node.sh(f"echo meanwhile > {files.folder}/dir1/meanwhile")
         found = first.call("gluster.hindrances", volume, [bricks[2]])
         assert f"brick {bricks[1]} is offline" in found

@@ -3,7 +3,8 @@
 import pytest
 
 from lab import engine
-from tests.functional.gluster.nodes import NAMES, CallError, wait_for
+from tests.functional.gluster.nodes import NAMES, CallError
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -58,8 +59,7 @@ def test_a_lost_disk_is_told_and_its_brick_made_anew(pool, volume, files):
     with pytest.raises(CallError, match=f"was not reset: say confirm={volume}"):
         third.call("gluster.reset_brick", volume, name)
     first.sh(f"kill -9 $(cat /run/gluster/vols/{volume}/*.pid)")
-    gone = wait_for(lambda: not first.call("gluster.healthy", volume)["healthy"], 15)
-    assert gone
+    until(lambda: first.call("gluster.healthy", volume)["reasons"], 15, "the loss is noticed")
     assert f"its copies {brick(first, volume)} are offline" in refusal()
     first.call("gluster.start", volume, force=True)
     first.call("gluster.wait_online", volume, timeout=30, bricks=[brick(first, volume)])
@@ -141,8 +141,12 @@ def test_a_new_machine_under_the_name_of_a_lost_one_takes_its_place(pool, volume
     for node in (first, third):
         ret = node.state("gluster.peered", "pool", peers=NAMES)
         assert (ret["result"], ret["changes"]) == (True, {})
-        healthy = wait_for(lambda node=node: node.call("gluster.healthy", volume)["healthy"], 20)
-        assert healthy, node.call("gluster.healthy", volume)
+        until(
+            lambda node=node: node.call("gluster.healthy", volume)["reasons"],
+            20,
+            f"{node.name} finds the volume healthy",
+            wanted=[],
+        )
     again = third.call("gluster.rejoin", "db-1", confirm="db-3")
     assert (again["identity"], again["bricks"]) == (False, {})
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.functional.gluster import nodes as storage
-from tests.functional.gluster.nodes import NAMES, CallError, everywhere, wait_for
+from tests.functional.gluster.nodes import NAMES, CallError, everywhere
+from tests.support.waiting import until
 
 POINT = "/srv/shared"
 UNIT = "/etc/systemd/system/srv-shared.mount"
@@ -39,6 +40,16 @@ def mounted(node, volume, **changed):
 
 def status(node):
     return node.call("gluster.mount_status", POINT)
+
+
+def with_units(node):
+    """Return the status of the mount with what systemd says of its units."""
+    units = node.sh("systemctl status srv-shared-retry.service srv-shared.mount || true")
+    return {**status(node), "units": units}
+
+
+def comes_alive(node, timeout):
+    until(lambda: with_units(node), timeout, "the mount lives", wanted=lambda now: now["alive"])
 
 
 def process(node):
@@ -116,7 +127,12 @@ def test_the_mount_outlives_the_service_that_asked_for_it(client, volume):
     )
     try:
         client.sh("systemd-run --unit=asks.service sh /root/asks")
-        wait_for(lambda: "asked" in client.sh("ls /run"), 30)
+        until(
+            lambda: client.sh("ls /run/asked 2>/dev/null || systemctl status asks.service || true"),
+            30,
+            "Salt has been asked for the mount",
+            wanted="/run/asked\n",
+        )
         assert status(client)["alive"]
         pid = process(client)
         assert "/mnt/plain" in client.sh("cat /proc/self/mounts")
@@ -224,9 +240,7 @@ def test_a_mount_is_tried_again_until_the_volume_is_there(pool, client, declared
     assert "attempts go on in the background" in ret["comment"]
     assert set(ret["changes"]) == {"units", "enabled"}
     pool[0].state("gluster.volume_present", name, **arguments)
-    assert wait_for(lambda: status(client)["alive"], 25), client.sh(
-        "systemctl status srv-shared-retry.service srv-shared.mount || true"
-    )
+    comes_alive(client, 25)
     again = mounted(client, name)
     assert (again["result"], again["changes"]) == (True, {})
 
@@ -253,9 +267,7 @@ def test_a_mount_that_came_late_and_left_at_once_is_tried_again(client, volume):
     try:
         client.write("/usr/sbin/mount.glusterfs", COMES_LATE)
         client.sh("chmod +x /usr/sbin/mount.glusterfs; systemctl start --no-block srv-shared.mount")
-        assert wait_for(lambda: status(client)["alive"], 30), client.sh(
-            "systemctl status srv-shared-retry.service srv-shared.mount || true"
-        )
+        comes_alive(client, 30)
         assert client.sh("ls -d /run/came-late")
     finally:
         client.sh("cd /usr/sbin && mv mount.glusterfs.real mount.glusterfs; rm -r /run/came-late")
@@ -269,12 +281,14 @@ def test_after_a_boot_without_any_brick_the_mount_comes_with_the_bricks(pool, cl
     everywhere(lambda node: node.glusterd("stop"), others)
     try:
         client.boot()
-        tried = wait_for(lambda: status(client)["active"] == "failed", 30)
-        assert tried, client.sh("systemctl status srv-shared.mount || true")
+        until(
+            lambda: with_units(client),
+            30,
+            "the first attempt has failed",
+            wanted=lambda now: now["active"] == "failed",
+        )
     finally:
         everywhere(lambda node: node.glusterd("start"), others)
-    assert wait_for(lambda: status(client)["alive"], 30), client.sh(
-        "systemctl status srv-shared-retry.service srv-shared.mount || true"
-    )
+    comes_alive(client, 30)
     again = mounted(client, volume)
     assert (again["result"], again["changes"]) == (True, {})

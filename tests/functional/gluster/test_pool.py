@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.functional.gluster.nodes import NAMES, CallError, everywhere, wait_for
+from tests.functional.gluster.nodes import NAMES, CallError, everywhere
+from tests.support.waiting import until
 
 
 def seen_by(node, peer):
@@ -53,7 +54,12 @@ def test_peers_are_listed_when_a_probe_has_come_through(apart):
     try:
         first.sh(f"systemd-run --quiet gluster --mode=script peer probe {address}")
         listed = "gluster --mode=script --xml peer status"
-        assert wait_for(lambda: "<opRet>-22</opRet>" in first.sh(listed), 10), first.sh(listed)
+        until(
+            lambda: first.sh(listed),
+            10,
+            "the list of peers is refused",
+            wanted=lambda answer: "<opRet>-22</opRet>" in answer,
+        )
         soon = "systemd-run --quiet --on-active=3 --timer-property=AccuracySec=100ms"
         first.sh(f"{soon} ip neighbour del {address} dev eth0")
         [peer] = first.call("gluster.peers")
@@ -82,7 +88,7 @@ def test_a_peer_that_is_down_fails_and_recovers(pool):
     first, _, third = pool
     third.glusterd("stop")
     try:
-        assert wait_for(lambda: seen_by(first, "db-3") == "disconnected", 10)
+        until(lambda: seen_by(first, "db-3"), 10, "db-3 is disconnected", wanted="disconnected")
         for test in (True, False):
             ret = first.state("gluster.peered", "pool", peers=NAMES, timeout=1, test=test)
             assert ret["result"] is False
@@ -137,7 +143,7 @@ def test_a_host_that_was_detached_while_it_was_down_is_taken_in_again(pool):
     first, _, third = pool
     third.glusterd("stop")
     try:
-        assert wait_for(lambda: seen_by(first, "db-3") == "disconnected", 10)
+        until(lambda: seen_by(first, "db-3"), 10, "db-3 is disconnected", wanted="disconnected")
         assert first.call("gluster.detach", "db-3", confirm="db-3") is True
     finally:
         third.glusterd("start")
@@ -154,10 +160,12 @@ def test_a_node_that_lost_its_list_of_peers_is_told_the_remedy_and_mended_by_it(
     ret = first.state("gluster.peered", "pool", peers=NAMES)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert "this node lost its list of peers: the pool of db-2 knows it as " in ret["comment"]
-    rejected = wait_for(
-        lambda: "Peer Rejected" in {peer["state"] for peer in third.call("gluster.peers")}, 20
+    until(
+        lambda: [peer["state"] for peer in third.call("gluster.peers")],
+        20,
+        "db-3 sees a peer rejected",
+        wanted=lambda states: "Peer Rejected" in states,
     )
-    assert rejected
     seen = third.state("gluster.peered", "pool", peers=NAMES, timeout=0)
     assert (seen["result"], seen["changes"]) == (False, {})
     assert "run gluster.rejoin db-3 confirm=db-1 on it" in seen["comment"]
@@ -173,18 +181,20 @@ def test_a_rejected_peer_is_told_with_the_remedy_and_mended_by_it(pool, volume):
     third.glusterd("stop")
     third.sh(f"sed -i s/ping-timeout=10/ping-timeout=11/ /var/lib/glusterd/vols/{volume}/info")
     third.glusterd("start")
+
+    def remedy(comment):
+        # It is disconnected for moments, also after it was rejected.
+        return "db-3 (Peer Rejected)" in comment and comment.partition("run on db-3: ")[2]
+
     for test in (True, False):
 
-        def remedy(test=test):
-            # It is disconnected for moments, also after it was rejected.
+        def told(test=test):
             ret = first.state("gluster.peered", "pool", peers=NAMES, timeout=1, test=test)
             assert (ret["result"], ret["changes"]) == (False, {})
-            rejected = "db-3 (Peer Rejected)" in ret["comment"]
-            return rejected and ret["comment"].partition("run on db-3: ")[2]
+            return ret["comment"]
 
-        found = wait_for(remedy, 30)
-        assert found, first.call("gluster.peers")
-    third.sh(f"systemctl reset-failed glusterd || true; {found}")
+        comment = until(told, 30, "the remedy for db-3 is told", wanted=remedy)
+    third.sh(f"systemctl reset-failed glusterd || true; {remedy(comment)}")
     for node in (first, second):
         mended = node.state("gluster.peered", "pool", peers=NAMES)
         assert (mended["result"], mended["changes"]) == (True, {}), mended
@@ -219,7 +229,7 @@ def test_the_op_version_is_raised_and_never_lowered(pool):
     assert (planned["result"], planned["changes"]) == (None, change)
     third.glusterd("stop")
     try:
-        assert wait_for(lambda: seen_by(first, "db-3") == "disconnected", 10)
+        until(lambda: seen_by(first, "db-3"), 10, "db-3 is disconnected", wanted="disconnected")
         ret = first.state("gluster.op_version", "pool")
         assert (ret["result"], ret["changes"]) == (False, {})
         assert "db-3 cannot be asked whether it supports it" in ret["comment"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.functional.gluster.nodes import CallError, wait_for
+from tests.functional.gluster.nodes import CallError
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -42,8 +43,12 @@ def test_a_quota_holds_until_it_is_removed(pool, lasting, mounted):
 
     write = f"dd if=/dev/zero of={mounted}/logs/{{}} bs=64k count=64 conv=fsync 2>&1 || true"
     assert "exceeded" not in first.sh(write.format("a"))
-    full = wait_for(lambda: first.call("gluster.quotas", lasting)["/logs"]["exceeded"], 20)
-    assert full, first.call("gluster.quotas", lasting)
+    until(
+        lambda: first.call("gluster.quotas", lasting)["/logs"],
+        20,
+        "/logs is full",
+        wanted=lambda quota: quota["exceeded"],
+    )
     assert "Disk quota exceeded" in first.sh(write.format("b"))
     told = second.call("gluster.quotas", lasting)["/logs"]
     assert (told["soft_exceeded"], told["available"]) == (True, 0)
@@ -52,8 +57,12 @@ def test_a_quota_holds_until_it_is_removed(pool, lasting, mounted):
     # Strays are not what a quota sets.
     assert set(first.call("gluster.strays", lasting, ["network.ping-timeout"])) == set(timeouts)
     assert first.call("gluster.quota_unlimit", lasting, "/logs") is True
-    written = wait_for(lambda: "exceeded" not in first.sh(write.format("c")), 20)
-    assert written
+    until(
+        lambda: first.sh(write.format("c")),
+        20,
+        "/logs takes more",
+        wanted=lambda said: "exceeded" not in said,
+    )
     with pytest.raises(CallError, match="/logs of volume .* has no limit"):
         first.call("gluster.quota_unlimit", lasting, "/logs")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.functional.gluster.nodes import CallError, everywhere, wait_for
+from tests.functional.gluster.nodes import CallError, everywhere
+from tests.support.waiting import until
 
 
 def applied(node, declared, **changed):
@@ -146,7 +147,7 @@ def test_a_killed_brick_is_told_then_started_and_healed(pool, declared, volume):
     first, _, third = pool
     brick = f"db-3:/srv/gluster/{volume}/brick"
     third.sh(f"kill -9 $(cat /run/gluster/vols/{volume}/*.pid)")
-    wait_for(lambda: not first.call("gluster.healthy", volume)["healthy"], 15)
+    until(lambda: first.call("gluster.healthy", volume)["reasons"], 15, "the loss is noticed")
     first.sh(
         f"mkdir -p /mnt/{volume} && mount -t glusterfs localhost:/{volume} /mnt/{volume}\n"
         f"echo written-meanwhile > /mnt/{volume}/file"

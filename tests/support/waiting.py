@@ -1,0 +1,51 @@
+"""How tests wait: they look again and again, and say what they saw when the time is over."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+# Enough to see a table of gluster or the end of a log, too little to hide the rest of a report.
+SHOWN = 3000
+
+
+def until(
+    look: Callable[[], T],
+    timeout: float,
+    what: str,
+    *,
+    wanted: T | Callable[[T], object] = bool,
+    interval: float = 0.05,
+    ignoring: tuple[type[Exception], ...] = (),
+) -> T:
+    """Look until what is seen is what is wanted, and return that.
+
+    The last look begins after the time is over: a slow machine gets it in any case.
+
+    :param timeout: seconds.
+    :param what: what is waited for, as a sentence: "db-3 is disconnected".
+    :param wanted: the result that ``look`` shall have, or a function that tells whether one is
+        good; any true one is, when it is left out.
+    :param interval: seconds between two looks.
+    :param ignoring: exceptions of ``look`` and ``wanted`` that count as a no.
+    :raises AssertionError: the time is over; it says what was waited for and what was seen last.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        late = time.monotonic() >= end
+        seen: object
+        try:
+            seen = found = look()
+            if wanted(found) if callable(wanted) else found == wanted:
+                return found
+        except ignoring as error:
+            seen = error
+        if late:
+            raise AssertionError(f"not within {timeout:g} s: {what}; last seen: {_shown(seen)}")
+        time.sleep(interval)
+
+
+def _shown(seen: object) -> str:
+    text = repr(seen)
+    half = SHOWN // 2
+    return text if len(text) <= SHOWN else f"{text[:half]} … {text[-half:]}"
