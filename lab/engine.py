@@ -79,19 +79,26 @@ def write_container_config() -> Path:
     return path
 
 
-def podman(*arguments: str, input_path: Path | None = None) -> str:
-    """Run podman and return what it printed; raises :class:`LabError` with its own words."""
+def podman(*arguments: str, input_path: Path | None = None, timeout: float | None = None) -> str:
+    """Run podman and return what it printed; raises :class:`LabError` with its own words.
+
+    :param timeout: seconds after which it is killed, which is an error as well.
+    """
     environment = {**os.environ, "CONTAINERS_CONF": str(write_container_config())}
-    command = ["podman", *arguments]
-    if input_path is None:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-    else:
-        with input_path.open("rb") as stream:
+    try:
+        with (input_path or Path(os.devnull)).open("rb") as stream:
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, stdin=stream
+                ["podman", *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                stdin=stream,
+                timeout=timeout,
             )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(
+            f"'podman {' '.join(arguments)}' did not end within {timeout:g} s."
+        ) from error
     if done.returncode != 0:
         raise LabError(f"'podman {' '.join(arguments)}' failed: {done.stderr.strip()}")
     return done.stdout
@@ -127,9 +134,10 @@ def ensure_network(lab: Lab) -> None:
     )
 
 
-def containers(lab: Lab) -> list[dict[str, Any]]:
+def containers(lab: Lab, timeout: float | None = None) -> list[dict[str, Any]]:
     """Return the lab's containers, running or not, as podman lists them."""
-    text = podman("ps", "--all", "--filter", f"label={LABEL}={lab.name}", "--format", "json")
+    label = f"label={LABEL}={lab.name}"
+    text = podman("ps", "--all", "--filter", label, "--format", "json", timeout=timeout)
     found: list[dict[str, Any]] = json.loads(text or "[]") or []
     return found
 

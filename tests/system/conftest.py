@@ -17,6 +17,7 @@ import requests
 
 from lab import engine, machines, up
 from lab.config import ROOT, Lab, load
+from tests.support import evidence
 from tests.support.waiting import until
 
 NAME = "counterapp-test"
@@ -236,9 +237,11 @@ def start_cluster():
     def start(name: str, network: str, topology: str) -> Iterator[Cluster]:
         cluster = Cluster(name, network, topology)
         up.down(cluster.lab)
+        evidence.watch(cluster.lab)
         try:
             yield cluster
         finally:
+            evidence.forget(cluster.lab)
             up.down(cluster.lab)
 
     return start

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab import engine, images
 from lab.config import ROOT, Lab, Node
+from tests.support import evidence
 from tests.support.waiting import until
 
 # What each platform of the lab has: glusterfs 10 and 11. A network for each, so that both can be
@@ -179,6 +180,7 @@ def everywhere(work, nodes):
 def up(lab):
     """Bring up a lab's nodes, after removing those that an earlier, killed run left behind."""
     down(lab)
+    evidence.watch(lab)
     engine.ensure_network(lab)
     nodes = [StorageNode(lab, node) for node in lab.nodes]
     everywhere(StorageNode.start, nodes)
@@ -189,6 +191,7 @@ def up(lab):
 
 def down(lab):
     """Remove the nodes, their storage and their network, in whatever state they are."""
+    evidence.forget(lab)
     engine.remove_containers(lab)
     engine.remove_network(lab)
 
