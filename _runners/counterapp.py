@@ -20,12 +20,17 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import jwt
 from salt.exceptions import CommandExecutionError, SaltException
 
-log = logging.getLogger(__name__)
+__context__: dict[str, Any]
+__opts__: dict[str, Any]
+__utils__: dict[str, Callable[..., Any]]
 
+log = logging.getLogger(__name__)
 #: A node is fresh in a role when both are pending: then nothing of the role runs there yet.
 _FRESH = {
     "db": {"mongodb.install", "mongodb.service"},
@@ -39,30 +44,30 @@ _VERIFY_COUNTER = "default/rollout-verify"
 _SCOPES = {"counters:read", "counters:write"}
 
 
-def _fail(*reasons):
+def _fail(*reasons: str) -> dict[str, Any]:
     __context__["retcode"] = 1
     return {"retcode": 1, "failed": list(reasons)}
 
 
-def _fleet(function, *args, **kwargs):
+def _fleet(function: str, *args: Any, **kwargs: Any) -> Any:
     return __utils__[f"fleet.{function}"](*args, **kwargs)
 
 
-def _ledger(function, *args, **kwargs):
+def _ledger(function: str, *args: Any, **kwargs: Any) -> Any:
     return __utils__[f"ledger.{function}"](
         __opts__.get("counterapp_state", "/var/lib/counterapp"), *args, **kwargs
     )
 
 
-def _config_dir():
+def _config_dir() -> pathlib.Path:
     return pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp"))
 
 
-def _dist_dir():
+def _dist_dir() -> pathlib.Path:
     return pathlib.Path(__opts__.get("counterapp_dist", "/srv/counterapp-dist"))
 
 
-def topology():
+def topology() -> dict[str, Any]:
     """
     Return the fleet's topology, checked: ``name``, ``network``, ``vip``, ``nodes`` by ID.
 
@@ -76,10 +81,11 @@ def topology():
     name = _fleet("topology_name")
     if problems := __utils__["topology.problems"](document, name):
         raise CommandExecutionError("; ".join(problems))
-    return __utils__["topology.select"](document, name)
+    found: dict[str, Any] = __utils__["topology.select"](document, name)
+    return found
 
 
-def with_role(role):
+def with_role(role: str) -> list[str]:
     """
     Return the IDs of the nodes with a role, in the order of the topology.
 
@@ -92,10 +98,11 @@ def with_role(role):
 
         salt-run counterapp.with_role web
     """
-    return __utils__["topology.with_role"](topology(), role)
+    nodes: list[str] = __utils__["topology.with_role"](topology(), role)
+    return nodes
 
 
-def settings():
+def settings() -> dict[str, Any]:
     """
     Return the fleet's settings: the pillar of the master's own minion, without secrets.
 
@@ -107,7 +114,7 @@ def settings():
     """
     found = topology()
     masters = __utils__["topology.with_role"](found, "master")
-    chosen = _fleet("settings", masters[0])
+    chosen: dict[str, Any] = _fleet("settings", masters[0])
     # A master that has another role as well gets that one's; runners' returns are kept as jobs.
     chosen.pop("secrets", None)
     return chosen
@@ -116,7 +123,7 @@ def settings():
 # The lock
 
 
-def lock():
+def lock() -> dict[str, Any]:
     """
     Take the rollout lock for the process that runs this, and begin a new journal.
 
@@ -144,7 +151,7 @@ def lock():
     return {"owner": taken["owner"], "since": taken["since"], "taken_from": stale}
 
 
-def unlock(confirm=None):
+def unlock(confirm: str | None = None) -> dict[str, Any]:
     """
     Break the rollout lock, whoever has it. A rollout that runs is not stopped by this.
 
@@ -165,7 +172,7 @@ def unlock(confirm=None):
     return {"broken": broken}
 
 
-def history(limit=20):
+def history(limit: int = 20) -> list[dict[str, Any]]:
     """
     Return the last rollouts, newest first: who, when, which release, how it ended and why.
 
@@ -178,13 +185,14 @@ def history(limit=20):
 
         salt-run counterapp.history limit=5
     """
-    return _ledger("history", limit)
+    rollouts: list[dict[str, Any]] = _ledger("history", limit)
+    return rollouts
 
 
 # Releases
 
 
-def current_release():
+def current_release() -> str | None:
     """
     Return the release that the last successful rollout left the fleet on; None before the first.
 
@@ -197,7 +205,7 @@ def current_release():
     return settings().get("release")
 
 
-def releases():
+def releases() -> list[dict[str, str]]:
     """
     Return the releases that can be rolled out, oldest first: ``version`` and ``path`` of each.
 
@@ -219,11 +227,11 @@ def releases():
     return [{"version": version, "path": str(path)} for version, path in ordered]
 
 
-def _volume_dir():
+def _volume_dir() -> pathlib.Path:
     return pathlib.Path(settings().get("gluster", {}).get("mount", "/srv/shared")) / "releases"
 
 
-def _find_release(release):
+def _find_release(release: str | float | None) -> tuple[str, str]:
     """Return version and archive of the release to roll out; see :py:func:`preflight`."""
     if isinstance(release, float):
         raise CommandExecutionError(
@@ -244,16 +252,17 @@ def _find_release(release):
     return version, known[version]
 
 
-def _inspect(path):
+def _inspect(path: str | pathlib.Path) -> dict[str, Any]:
     try:
-        return __utils__["release.inspect"](path)["manifest"]
+        manifest: dict[str, Any] = __utils__["release.inspect"](path)["manifest"]
+        return manifest
     except OSError as error:
         raise CommandExecutionError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise CommandExecutionError(str(error)) from error
 
 
-def publish(version, source=None):
+def publish(version: str, source: str | None = None) -> dict[str, Any]:
     """
     Put a release on the shared volume, where the web nodes take it from.
 
@@ -293,7 +302,7 @@ def publish(version, source=None):
         return _fail(f"release {version} cannot be published: {error}")
 
 
-def _publish(version, archive, folder):
+def _publish(version: str, archive: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
     target = folder / f"counterapp-{version}.tar.gz"
     digest = _sha256(archive)
     if target.exists():
@@ -319,7 +328,7 @@ def _publish(version, archive, folder):
     return {"version": version, "path": str(target), "changed": True}
 
 
-def _sha256(path):
+def _sha256(path: pathlib.Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -327,7 +336,7 @@ def _sha256(path):
 # Before a rollout
 
 
-def preflight(release=None):
+def preflight(release: str | float | None = None) -> dict[str, Any]:
     """
     Check everything that a rollout needs, and find out what it would change; touch nothing.
 
@@ -369,7 +378,7 @@ def preflight(release=None):
         return _failed_preflight([str(error)])
 
 
-def _failed_preflight(problems):
+def _failed_preflight(problems: list[str]) -> dict[str, Any]:
     holder = _ledger("holder")
     if holder and holder["mine"]:
         failure = {"stage": "preflight", "node": None, "step": "preflight", "reason": problems}
@@ -377,7 +386,7 @@ def _failed_preflight(problems):
     return _fail(*problems)
 
 
-def plan(release=None):
+def plan(release: str | float | None = None) -> dict[str, Any]:
     """
     Return what a rollout would change, without the checks and without touching anything.
 
@@ -400,12 +409,12 @@ def plan(release=None):
     return _fail(*problems) if problems else made
 
 
-def _make_plan(nodes, version):
+def _make_plan(nodes: dict[str, Any], version: str) -> tuple[dict[str, Any], list[str]]:
     reports = _fleet("apply", nodes, pillar={"release": version}, test=True, timeout=20)
     problems = [f"{node}: {report['error']}" for node, report in reports.items() if report["error"]]
-    made = {"release": version, "nodes": {}}
+    made: dict[str, Any] = {"release": version, "nodes": {}}
     for node, report in reports.items():
-        pending = {}
+        pending: dict[str, list[str]] = {}
         # A state that fails in a dry run wants something that an earlier one would have made.
         for each in report["changed"] + report["failed"]:
             pending.setdefault(each["sls"], []).append(each["id"])
@@ -418,7 +427,7 @@ def _make_plan(nodes, version):
     return made, problems
 
 
-def _unreachable(nodes):
+def _unreachable(nodes: dict[str, Any]) -> list[str]:
     # The pillar that a minion has in memory, which plain functions go by, is as old as the minion;
     # while the states render it is brought up to date.
     functions = ["grains.item", "saltutil.refresh_pillar"]
@@ -439,11 +448,11 @@ def _unreachable(nodes):
     return problems
 
 
-def _unhealthy(nodes):
+def _unhealthy(nodes: dict[str, Any]) -> list[str]:
     return _database_problems(nodes) + _volume_problems(nodes) + _balancer_problems(nodes)
 
 
-def _database_problems(nodes):
+def _database_problems(nodes: dict[str, Any]) -> list[str]:
     members = [node for node in nodes if "db" in nodes[node]["roles"]]
     found = _fleet("replica_set", members)
     if not found["begun"]:
@@ -456,7 +465,7 @@ def _database_problems(nodes):
     return [f"{witness}: the replica set is not healthy: {why}" for why in healthy["reasons"]]
 
 
-def _volume_problems(nodes):
+def _volume_problems(nodes: dict[str, Any]) -> list[str]:
     keepers = [node for node in nodes if "storage" in nodes[node]["roles"]]
     volume = settings()["gluster"]["volume"]
     answers = _fleet("everyone", keepers, "gluster.volumes")["answers"]
@@ -474,7 +483,7 @@ def _volume_problems(nodes):
         time.sleep(1)
 
 
-def _balancer_problems(nodes):
+def _balancer_problems(nodes: dict[str, Any]) -> list[str]:
     balancers = [node for node in nodes if "lb" in nodes[node]["roles"]]
     backend = settings()["lb"]["backend"]
     deadline = time.monotonic() + 15
@@ -497,7 +506,7 @@ def _balancer_problems(nodes):
 # After a rollout
 
 
-def verify(hits=20, release=None, timeout=30):
+def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> dict[str, Any]:
     """
     Count hits through the VIP and see that exactly these were counted.
 
@@ -516,17 +525,19 @@ def verify(hits=20, release=None, timeout=30):
 
         salt-run counterapp.verify hits=100
     """
+    if hits < 1:
+        return _fail(f"hits must be a whole number from 1 on, not {hits!r}")
     try:
         expected = release or current_release()
         webs = with_role("web")
         url = _url()
         _await_answer(url, timeout)
-        before = None
-        by_node = {}
+        before = 0
+        by_node: dict[str, int] = {}
         for number in range(1, hits + 1):
             answer = _request("POST", f"{url}api/v1/counters/{_VERIFY_COUNTER}/hits")
             by_node[answer["node"]] = by_node.get(answer["node"], 0) + 1
-            if before is None:
+            if number == 1:
                 # A counter that nobody has hit yet does not exist: the first hit tells where it
                 # stood. Nobody else counts on it, since only one rollout runs at a time.
                 before = answer["value"] - 1
@@ -551,12 +562,12 @@ def verify(hits=20, release=None, timeout=30):
         return _fail(f"hits through the VIP could not be verified: {error}")
 
 
-def _url():
+def _url() -> str:
     port = settings()["lb"]["frontend_port"]
     return f"http://{topology()['vip']}{'' if port == 80 else f':{port}'}/"
 
 
-def _await_answer(url, timeout):
+def _await_answer(url: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -571,7 +582,7 @@ def _await_answer(url, timeout):
             return
 
 
-def _request(method, url):
+def _request(method: str, url: str) -> Any:
     request = urllib.request.Request(url, method=method, data=b"" if method == "POST" else None)
     # Straight to the VIP: a proxy of the environment has no way there.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -586,7 +597,12 @@ def _request(method, url):
 # Operators of the counters
 
 
-def token(scopes="counters:read", minutes=15, subject=None, path=None):
+def token(
+    scopes: str = "counters:read",
+    minutes: int = 15,
+    subject: str | None = None,
+    path: str | None = None,
+) -> dict[str, Any]:
     """
     Make a token for the operator's endpoints of the app, and put it into a file of root's alone.
 
@@ -633,8 +649,9 @@ def token(scopes="counters:read", minutes=15, subject=None, path=None):
     return {"path": str(target), "subject": who, "scopes": wanted, "expires": ends}
 
 
-def _operator_key():
-    key = _fleet("settings", with_role("web")[0]).get("secrets", {}).get("counterapp_operator")
+def _operator_key() -> str:
+    secrets = _fleet("settings", with_role("web")[0]).get("secrets", {})
+    key: str | None = secrets.get("counterapp_operator")
     if not key:
         raise CommandExecutionError(
             "the pillar has no secrets:counterapp_operator for the web nodes: run "
@@ -643,7 +660,7 @@ def _operator_key():
     return key
 
 
-def _write_secret(target, text):
+def _write_secret(target: pathlib.Path, text: str) -> None:
     """Put a file in place whole, readable by root alone from its first byte on."""
     target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
@@ -659,7 +676,7 @@ def _write_secret(target, text):
 # The whole at a glance
 
 
-def status():
+def status() -> dict[str, Any]:
     """
     Return how the fleet is: ``url``, ``release``, ``lock`` and ``nodes``.
 
@@ -706,11 +723,13 @@ def status():
     return result
 
 
-def _words(nodes, up, chosen, vip):
+def _words(
+    nodes: dict[str, Any], up: list[str], chosen: dict[str, Any], vip: str
+) -> dict[str, dict[str, Any]]:
     """Ask each role what it does, and put it in a few words a node."""
-    words = {node: {"state": []} for node in up}
+    words: dict[str, dict[str, Any]] = {node: {"state": []} for node in up}
 
-    def ask(role, function, arg, say):
+    def ask(role: str, function: str, arg: list[str], say: Callable[[str, Any], str]) -> None:
         having = [node for node in up if role in nodes[node]["roles"]]
         found = _fleet("everyone", having, function, arg, None, 8, 4)
         for node, answer in found["answers"].items():
@@ -718,11 +737,11 @@ def _words(nodes, up, chosen, vip):
         for node in found["failed"]:
             words[node]["state"].append(f"{role} does not answer")
 
-    def web(node, health):
+    def web(node: str, health: dict[str, Any]) -> str:
         words[node]["release"] = health["release"]
         return "ready" if health["ready"] else f"not ready: {health['reason']}"
 
-    def balancer(_node, servers):
+    def balancer(_node: str, servers: list[dict[str, Any]]) -> str:
         return f"{sum(each['in_service'] for each in servers)}/{len(servers)} servers up"
 
     ask("web", "counterapp.health", [], web)
@@ -733,5 +752,5 @@ def _words(nodes, up, chosen, vip):
     return words
 
 
-def _volume_words(_node, healthy):
+def _volume_words(_node: str, healthy: dict[str, Any]) -> str:
     return "volume healthy" if healthy["healthy"] else f"volume: {'; '.join(healthy['reasons'])}"

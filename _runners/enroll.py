@@ -14,25 +14,30 @@ import logging
 import os
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any
 
 import salt.key
 from salt.exceptions import CommandExecutionError
 
-log = logging.getLogger(__name__)
+__context__: dict[str, Any]
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
+log = logging.getLogger(__name__)
 _FINGERPRINT = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){31}\Z")
 
 
-def _folder():
+def _folder() -> pathlib.Path:
     return pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp")) / "enrolled"
 
 
-def _fail(reason, **facts):
+def _fail(reason: str, **facts: Any) -> dict[str, Any]:
     __context__["retcode"] = 1
     return {"retcode": 1, "failed": [reason], **facts}
 
 
-def expect(id, fingerprint):  # pylint: disable=redefined-builtin
+def expect(id: str, fingerprint: str) -> dict[str, Any]:  # pylint: disable=redefined-builtin
     """
     Note the fingerprint that a node's key must have, and accept the key if it waits already.
 
@@ -72,7 +77,7 @@ def expect(id, fingerprint):  # pylint: disable=redefined-builtin
     return authenticate(id)
 
 
-def forget(id):  # pylint: disable=redefined-builtin
+def forget(id: str) -> dict[str, Any]:  # pylint: disable=redefined-builtin
     """
     Forget the fingerprint of a node, so that no key is accepted for its ID any more.
 
@@ -93,7 +98,7 @@ def forget(id):  # pylint: disable=redefined-builtin
     return {"id": id, "forgotten": expected}
 
 
-def authenticate(id):  # pylint: disable=redefined-builtin
+def authenticate(id: str) -> dict[str, Any]:  # pylint: disable=redefined-builtin
     """
     Look at the key that waits under an ID, and accept it if it is the expected one.
 
@@ -152,7 +157,7 @@ def authenticate(id):  # pylint: disable=redefined-builtin
     return {"id": id, "state": "accepted", "reason": "it has the expected fingerprint"}
 
 
-def expected():
+def expected() -> dict[str, str | None]:
     """
     Return the fingerprints that were noted, by ID.
 
@@ -169,21 +174,21 @@ def expected():
     return {name: _expected(name) for name in names}
 
 
-def _plain(id):  # pylint: disable=redefined-builtin
+def _plain(id: str) -> str:  # pylint: disable=redefined-builtin
     """Return an ID that is safe as a file's name; minions choose theirs."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", str(id)):
         raise CommandExecutionError(f"{id!r} cannot be the ID of a node")
     return str(id)
 
 
-def _expected(id):  # pylint: disable=redefined-builtin
+def _expected(id: str) -> str | None:  # pylint: disable=redefined-builtin
     try:
         return (_folder() / _plain(id)).read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return None
 
 
-def _record(id, fingerprint):  # pylint: disable=redefined-builtin
+def _record(id: str, fingerprint: str) -> None:  # pylint: disable=redefined-builtin
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = folder / f".{_plain(id)}.{os.getpid()}"
@@ -191,7 +196,11 @@ def _record(id, fingerprint):  # pylint: disable=redefined-builtin
     partial.replace(folder / _plain(id))
 
 
-def _fingerprint(keys, state, id):  # pylint: disable=redefined-builtin
+def _fingerprint(
+    keys: salt.key.Key,
+    state: str,
+    id: str,  # pylint: disable=redefined-builtin
+) -> str | None:
     """
     Return the fingerprint of the key that an ID has in a state, or None.
 

@@ -10,28 +10,36 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Callable
+from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltException
+
+__context__: dict[str, Any]
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
+__utils__: dict[str, Callable[..., Any]]
 
 #: Stages in their order, for the progress that is told.
 STAGES = ("preflight", "prepare", "storage", "db", "web", "lb", "verify")
 
 
-def _fleet(function, *args, **kwargs):
+def _fleet(function: str, *args: Any, **kwargs: Any) -> Any:
     return __utils__[f"fleet.{function}"](*args, **kwargs)
 
 
-def _ledger(function, *args, **kwargs):
+def _ledger(function: str, *args: Any, **kwargs: Any) -> Any:
     return __utils__[f"ledger.{function}"](
         __opts__.get("counterapp_state", "/var/lib/counterapp"), *args, **kwargs
     )
 
 
-def _settings():
-    return __salt__["counterapp.settings"]()
+def _settings() -> dict[str, Any]:
+    found: dict[str, Any] = __salt__["counterapp.settings"]()
+    return found
 
 
-def _step(stage, node, step, action):
+def _step(stage: str, node: str | None, step: str, action: Callable[[], Any]) -> dict[str, Any]:
     """Run one step: tell it, do it, and write down who failed at what when it fails."""
     number = STAGES.index(stage) + 1
     _fleet("tell", stage, f"stage {number} of {len(STAGES)}, {stage}: {step}", node)
@@ -45,7 +53,7 @@ def _step(stage, node, step, action):
     return {"retcode": 1, "node": node, "step": step, "failed": [reason]}
 
 
-def _mine():
+def _mine() -> bool:
     holder = _ledger("holder")
     return bool(holder and holder["mine"])
 
@@ -53,7 +61,7 @@ def _mine():
 # What there is to do
 
 
-def planned(stage=None):
+def planned(stage: str | None = None) -> dict[str, Any]:
     """
     Return the plan of the rollout that runs, with what is true now of a stage.
 
@@ -89,7 +97,7 @@ def planned(stage=None):
     return {**plan, **globals()[f"_plan_{stage}"](plan["nodes"])}
 
 
-def _pending(nodes, prefixes, role=None):
+def _pending(nodes: dict[str, Any], prefixes: list[str], role: str | None = None) -> list[str]:
     """Return the nodes that have something to do in an SLS of these names."""
     return [
         node
@@ -103,13 +111,13 @@ def _pending(nodes, prefixes, role=None):
     ]
 
 
-def _plan_prepare(nodes):
+def _plan_prepare(nodes: dict[str, Any]) -> dict[str, Any]:
     todo = _pending(nodes, ["base", "gluster.install", "storage.install", "storage.service"])
     fresh = [node for node, entry in nodes.items() if entry["fresh"]]
     return {"todo": [node for node in nodes if node in {*todo, *fresh}], "fresh": fresh}
 
 
-def _plan_storage(nodes):
+def _plan_storage(nodes: dict[str, Any]) -> dict[str, Any]:
     keepers = _pending(nodes, ["storage", "gluster"], "storage")
     volume = _settings()["gluster"]["volume"]
     found = _fleet("everyone", keepers, "gluster.volumes")["answers"].values()
@@ -120,7 +128,7 @@ def _plan_storage(nodes):
     return {"todo": keepers, "clients": clients}
 
 
-def _plan_db(nodes):
+def _plan_db(nodes: dict[str, Any]) -> dict[str, Any]:
     members = [node for node, entry in nodes.items() if "db" in entry["roles"]]
     found = _fleet("replica_set", members)
     # A member that is down is brought up before one that serves is touched, the primary is last.
@@ -136,7 +144,7 @@ def _plan_db(nodes):
     }
 
 
-def _plan_web(nodes):
+def _plan_web(nodes: dict[str, Any]) -> dict[str, Any]:
     views = _views(nodes)
     servers = [server for view in views.values() for server in view]
     # What serves nobody comes first, so that it can stand in for the others.
@@ -148,7 +156,7 @@ def _plan_web(nodes):
     return {"todo": todo, "serving": list(views), "strayed": strayed}
 
 
-def _plan_lb(nodes):
+def _plan_lb(nodes: dict[str, Any]) -> dict[str, Any]:
     vip = __salt__["counterapp.topology"]()["vip"]
     holders = _holders(nodes, vip)
     # The one that holds the VIP is last.
@@ -156,23 +164,23 @@ def _plan_lb(nodes):
     return {"todo": todo, "serving": _serving(nodes)}
 
 
-def _balancers(nodes=None):
+def _balancers(nodes: dict[str, Any] | None = None) -> list[str]:
     nodes = nodes or __salt__["counterapp.topology"]()["nodes"]
     return [node for node, entry in nodes.items() if "lb" in entry["roles"]]
 
 
-def _views(nodes=None):
+def _views(nodes: dict[str, Any] | None = None) -> dict[str, list[dict[str, Any]]]:
     """Return the servers as each balancer sees them that has the backend and so sends traffic."""
     backend = _settings()["lb"]["backend"]
     found = _fleet("everyone", _balancers(nodes), "haproxy.servers", [backend])["answers"]
     return {node: servers for node, servers in found.items() if isinstance(servers, list)}
 
 
-def _serving(nodes=None):
+def _serving(nodes: dict[str, Any] | None = None) -> list[str]:
     return list(_views(nodes))
 
 
-def _holders(nodes, vip):
+def _holders(nodes: dict[str, Any], vip: str) -> list[str]:
     found = _fleet("ask", _balancers(nodes), "network.ip_addrs")
     return [node for node, addresses in found.items() if vip in addresses]
 
@@ -180,7 +188,12 @@ def _holders(nodes, vip):
 # Applying states
 
 
-def apply(stage, nodes, sls, pillar=None):
+def apply(
+    stage: str,
+    nodes: str | list[str],
+    sls: str | list[str],
+    pillar: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """
     Apply SLS on nodes, at once, and succeed only when every state of every node did.
 
@@ -202,7 +215,7 @@ def apply(stage, nodes, sls, pillar=None):
     nodes = [nodes] if isinstance(nodes, str) else list(nodes)
     sls = [sls] if isinstance(sls, str) else list(sls)
 
-    def act():
+    def act() -> dict[str, Any]:
         reports = _fleet("apply", nodes, sls=sls, pillar=pillar)
         bad = [
             f"{node}: {_fleet('why', report)}"
@@ -223,7 +236,7 @@ def apply(stage, nodes, sls, pillar=None):
     return _step(stage, ", ".join(nodes), f"applying {', '.join(sls)}", act)
 
 
-def _count_changes(reports):
+def _count_changes(reports: dict[str, dict[str, Any]]) -> None:
     if not _mine():
         return
     changes = (_ledger("journal") or {}).get("changes", {})
@@ -235,7 +248,7 @@ def _count_changes(reports):
 # Storage
 
 
-def volume_healthy(timeout=120):
+def volume_healthy(timeout: float = 120) -> dict[str, Any]:
     """
     Wait until the shared volume has all its bricks and nothing left to heal.
 
@@ -251,8 +264,8 @@ def volume_healthy(timeout=120):
     keeper = __salt__["counterapp.with_role"]("storage")[0]
     volume = _settings()["gluster"]["volume"]
 
-    def act():
-        def look():
+    def act() -> str:
+        def look() -> tuple[bool, str]:
             seen = _fleet("ask", [keeper], "gluster.healthy", [volume])[keeper]
             return seen["healthy"], "; ".join(seen["reasons"])
 
@@ -262,7 +275,7 @@ def volume_healthy(timeout=120):
     return _step("storage", keeper, f"waiting for the volume {volume}", act)
 
 
-def publish(release):
+def publish(release: str) -> dict[str, Any]:
     """
     Put the release on the shared volume; see ``counterapp.publish``.
 
@@ -276,8 +289,8 @@ def publish(release):
         salt-run rollout.publish 1.4.0
     """
 
-    def act():
-        done = __salt__["counterapp.publish"](release)
+    def act() -> dict[str, Any]:
+        done: dict[str, Any] = __salt__["counterapp.publish"](release)
         if "failed" in done:
             raise CommandExecutionError("; ".join(done["failed"]))
         return done
@@ -289,7 +302,7 @@ def publish(release):
 # The database
 
 
-def step_aside(node):
+def step_aside(node: str) -> dict[str, Any]:
     """
     Make sure that a member of the replica set can be touched: the others are a healthy majority
     without it, and it is not the primary.
@@ -306,14 +319,14 @@ def step_aside(node):
         salt-run rollout.step_aside db-1
     """
 
-    def act():
+    def act() -> str:
         members = __salt__["counterapp.with_role"]("db")
         if len(members) == 1:
             return "the only member: there is nobody to hand over to"
         topology = __salt__["counterapp.topology"]()
         others = [each for each in members if each != node]
 
-        def look():
+        def look() -> tuple[bool, str]:
             seen = _member_view(others)
             own = f"{topology['nodes'][node]['address']}:{_settings()['mongodb']['port']}"
             up = [each for each in seen["members"] if each["health"] == 1 and each["name"] != own]
@@ -331,7 +344,7 @@ def step_aside(node):
     return _step("db", node, "making sure that it can be touched", act)
 
 
-def _member_view(nodes):
+def _member_view(nodes: list[str]) -> dict[str, Any]:
     """Return the replica set as the first of these nodes that answers sees it."""
     for node in nodes:
         seen = _fleet("everyone", [node], "mongodb.status")["answers"].get(node)
@@ -340,7 +353,7 @@ def _member_view(nodes):
     raise CommandExecutionError(f"none of {', '.join(nodes)} answers for the replica set")
 
 
-def member_back(node, timeout=120):
+def member_back(node: str, timeout: float = 120) -> dict[str, Any]:
     """
     Wait until a member serves again and has caught up, and the set has a primary.
 
@@ -356,7 +369,7 @@ def member_back(node, timeout=120):
         salt-run rollout.member_back db-2
     """
 
-    def act():
+    def act() -> str:
         kwarg = {"timeout": timeout}
         seen = _fleet("ask", [node], "mongodb.wait_member", kwarg=kwarg, timeout=timeout)[node]
         return f"{seen['state']}, {seen['lag_s']} s behind"
@@ -364,7 +377,7 @@ def member_back(node, timeout=120):
     return _step("db", node, "waiting until it serves and has caught up", act)
 
 
-def replica_set_healthy(timeout=60):
+def replica_set_healthy(timeout: float = 60) -> dict[str, Any]:
     """
     Wait until every member of the replica set is up and there is a primary.
 
@@ -378,7 +391,7 @@ def replica_set_healthy(timeout=60):
         salt-run rollout.replica_set_healthy
     """
 
-    def act():
+    def act() -> str:
         kwarg = {"require": "all", "timeout": timeout}
         _fleet("ask", [first], "mongodb.wait_healthy", kwarg=kwarg, timeout=timeout)
         return "healthy"
@@ -390,7 +403,7 @@ def replica_set_healthy(timeout=60):
 # The web nodes
 
 
-def drain(node):
+def drain(node: str) -> dict[str, Any]:
     """
     Take a web node out of rotation in every balancer and wait until its last session has ended.
 
@@ -406,7 +419,7 @@ def drain(node):
         salt-run rollout.drain web-1
     """
 
-    def act():
+    def act() -> str:
         chosen = _settings()
         kwarg = {
             "timeout": chosen["web"]["drain_timeout"],
@@ -436,7 +449,7 @@ def drain(node):
     return _step("web", node, "draining it in every balancer", act)
 
 
-def web_ready(node, release):
+def web_ready(node: str | list[str], release: str) -> dict[str, Any]:
     """
     Wait until a web node is ready with a release, and stays so for ``web:min_healthy_time``.
 
@@ -453,7 +466,7 @@ def web_ready(node, release):
     """
     nodes = [node] if isinstance(node, str) else list(node)
 
-    def act():
+    def act() -> dict[str, str]:
         web = _settings()["web"]
         kwarg = {
             "timeout": web["ready_timeout"],
@@ -468,7 +481,7 @@ def web_ready(node, release):
     return _step("web", ", ".join(nodes), step, act)
 
 
-def rejoin(node):
+def rejoin(node: str) -> dict[str, Any]:
     """
     Put a web node back into rotation in every balancer, and wait until each calls it up.
 
@@ -482,7 +495,7 @@ def rejoin(node):
         salt-run rollout.rejoin web-1
     """
 
-    def act():
+    def act() -> str:
         balancers = _serving()
         backend = _settings()["lb"]["backend"]
         _fleet("ask", balancers, "haproxy.ready", [backend, node])
@@ -492,7 +505,7 @@ def rejoin(node):
     return _step("web", node, "putting it back into rotation", act)
 
 
-def undo_web():
+def undo_web() -> dict[str, Any]:
     """
     Put the web nodes that this rollout has moved back to the release that the fleet was on.
 
@@ -507,11 +520,12 @@ def undo_web():
         salt-run rollout.undo_web
     """
 
-    def act():
+    def act() -> dict[str, Any]:
         journal = _ledger("journal") or {}
         backend = _settings()["lb"]["backend"]
         previous, touched = journal.get("previous"), journal.get("web_touched", [])
-        undone, problems = [], []
+        undone: list[str] = []
+        problems: list[str] = []
         # The last one first: it is the one that failed and serves nobody now.
         for node in reversed(touched):
             if previous and previous != journal.get("release"):
@@ -525,7 +539,7 @@ def undo_web():
     return _step("web", None, "putting back what was done", act)
 
 
-def _put_back(node, release):
+def _put_back(node: str, release: str) -> str | None:
     """Give a web node an earlier release again; return why not, or None."""
     for step in (
         lambda: drain(node),
@@ -542,7 +556,7 @@ def _put_back(node, release):
 # The balancers
 
 
-def hand_over_vip(node):
+def hand_over_vip(node: str) -> dict[str, Any]:
     """
     Make sure that a balancer does not hold the VIP while another one could.
 
@@ -559,7 +573,7 @@ def hand_over_vip(node):
         salt-run rollout.hand_over_vip lb-1
     """
 
-    def act():
+    def act() -> str:
         topology = __salt__["counterapp.topology"]()
         nodes, vip = topology["nodes"], topology["vip"]
         others = [each for each in _balancers(nodes) if each != node]
@@ -569,7 +583,7 @@ def hand_over_vip(node):
             return "the only balancer: it keeps the VIP"
         _fleet("ask", [node], "service.stop", ["keepalived"])
 
-        def look():
+        def look() -> tuple[bool, str]:
             taken = [each for each in _holders(nodes, vip) if each != node]
             return bool(taken), ", ".join(taken) or "nobody has it"
 
@@ -582,7 +596,7 @@ def hand_over_vip(node):
     return _step("lb", node, "handing over the VIP", act)
 
 
-def balancer_ready(node):
+def balancer_ready(node: str) -> dict[str, Any]:
     """
     Wait until a balancer calls every web server up.
 
@@ -596,7 +610,7 @@ def balancer_ready(node):
         salt-run rollout.balancer_ready lb-2
     """
 
-    def act():
+    def act() -> str:
         backend = _settings()["lb"]["backend"]
         webs = __salt__["counterapp.with_role"]("web")
         for web in webs:
@@ -606,7 +620,7 @@ def balancer_ready(node):
     return _step("lb", node, "waiting until it sees the web servers", act)
 
 
-def vip_held(timeout=20):
+def vip_held(timeout: float = 20) -> dict[str, Any]:
     """
     Wait until exactly one balancer holds the VIP.
 
@@ -620,10 +634,10 @@ def vip_held(timeout=20):
         salt-run rollout.vip_held
     """
 
-    def act():
+    def act() -> str:
         topology = __salt__["counterapp.topology"]()
 
-        def look():
+        def look() -> tuple[bool, str]:
             holders = _holders(topology["nodes"], topology["vip"])
             return len(holders) == 1, f"held by {', '.join(holders) or 'nobody'}"
 
@@ -635,7 +649,7 @@ def vip_held(timeout=20):
 # The end
 
 
-def verify(release):
+def verify(release: str) -> dict[str, Any]:
     """
     Verify the fleet as a step of a rollout; see ``counterapp.verify``.
 
@@ -649,8 +663,8 @@ def verify(release):
         salt-run rollout.verify 1.4.0
     """
 
-    def act():
-        done = __salt__["counterapp.verify"](release=release)
+    def act() -> dict[str, Any]:
+        done: dict[str, Any] = __salt__["counterapp.verify"](release=release)
         if "failed" in done:
             raise CommandExecutionError("; ".join(done["failed"]))
         return done
@@ -658,7 +672,7 @@ def verify(release):
     return _step("verify", None, "counting hits through the VIP", act)
 
 
-def finish():
+def finish() -> dict[str, Any]:
     """
     End a rollout that succeeded: note its release as the fleet's, write history, unlock.
 
@@ -677,7 +691,7 @@ def finish():
     return summary
 
 
-def abandon():
+def abandon() -> dict[str, Any]:
     """
     End a rollout that failed: write history, unlock, and say which node, which step and why.
 
@@ -706,7 +720,9 @@ def abandon():
     return {"retcode": 1, "failed": [sentence], **failed, "release": summary["release"]}
 
 
-def _close(journal, outcome, failed=None):
+def _close(
+    journal: dict[str, Any], outcome: str, failed: dict[str, Any] | None = None
+) -> dict[str, Any]:
     entry = {
         "jid": journal.get("jid"),
         "owner": journal.get("owner"),
@@ -723,7 +739,7 @@ def _close(journal, outcome, failed=None):
     return entry
 
 
-def _record_release(release):
+def _record_release(release: str | None) -> None:
     """Leave the fleet's release where the pillar of every node has it from."""
     folder = pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp")) / "pillar"
     target = folder / "release.sls"
@@ -744,7 +760,7 @@ def _record_release(release):
         raise CommandExecutionError(f"the fleet's release cannot be noted: {error}") from error
 
 
-def _until(look, timeout, what):
+def _until(look: Callable[[], tuple[bool, str]], timeout: float, what: str) -> str:
     """Ask ``look`` for ``(done, seen)`` until done, and return what it saw."""
     deadline = time.monotonic() + timeout
     while True:

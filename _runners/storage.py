@@ -13,34 +13,42 @@ reason.
 import json
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltException
+
+__context__: dict[str, Any]
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
+__utils__: dict[str, Callable[..., Any]]
 
 COMMAND = "salt-run state.orchestrate orch.storage_tls"
 _SWITCHING = {"gluster_tls_switch": True}
 
 
-def _fleet(function, *args, **kwargs):
+def _fleet(function: str, *args: Any, **kwargs: Any) -> Any:
     return __utils__[f"fleet.{function}"](*args, **kwargs)
 
 
-def _ledger(function, *args, **kwargs):
+def _ledger(function: str, *args: Any, **kwargs: Any) -> Any:
     return __utils__[f"ledger.{function}"](_state_dir(), *args, **kwargs)
 
 
-def _state_dir():
+def _state_dir() -> pathlib.Path:
     return pathlib.Path(__opts__.get("counterapp_state", "/var/lib/counterapp"))
 
 
-def _marker():
+def _marker() -> pathlib.Path:
     return _state_dir() / "storage_tls.json"
 
 
-def _gluster():
-    return __salt__["counterapp.settings"]()["gluster"]
+def _gluster() -> dict[str, Any]:
+    found: dict[str, Any] = __salt__["counterapp.settings"]()["gluster"]
+    return found
 
 
-def _step(step, action):
+def _step(step: str, action: Callable[[], Any]) -> dict[str, Any]:
     _fleet("tell", "storage", f"switching TLS: {step}")
     try:
         return {"step": step, "did": action()}
@@ -49,7 +57,7 @@ def _step(step, action):
         return {"retcode": 1, "step": step, "failed": [str(error)]}
 
 
-def plan_tls(restart=False):
+def plan_tls(restart: bool = False) -> dict[str, Any]:
     """
     Return what has to be done so that all of Gluster does with or without TLS as the pillar says.
 
@@ -74,7 +82,7 @@ def plan_tls(restart=False):
         return {"retcode": 1, "failed": [str(error)]}
 
 
-def _plan_tls(restart):
+def _plan_tls(restart: bool) -> dict[str, Any]:
     nodes = list(__salt__["counterapp.topology"]()["nodes"])
     keepers = __salt__["counterapp.with_role"]("storage")
     gluster = _gluster()
@@ -113,7 +121,7 @@ def _plan_tls(restart):
     return made
 
 
-def begin_tls():
+def begin_tls() -> dict[str, Any]:
     """
     Note that a switch has begun, so that it is brought to its end whatever happens to this run.
 
@@ -124,7 +132,7 @@ def begin_tls():
         salt-run storage.begin_tls
     """
 
-    def act():
+    def act() -> dict[str, Any]:
         _marker().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         noted = {"tls": _gluster()["tls"], "since": __utils__["ledger.now"]()}
         _marker().write_text(json.dumps(noted) + "\n", encoding="utf-8")
@@ -133,7 +141,7 @@ def begin_tls():
     return _step("noting that it has begun", act)
 
 
-def unmount(nodes):
+def unmount(nodes: list[str]) -> dict[str, Any]:
     """
     Unmount the shared volume on these nodes; where one of them cannot, mount it again on all.
 
@@ -147,7 +155,7 @@ def unmount(nodes):
         salt-run storage.unmount '[web-1, web-2]'
     """
 
-    def act():
+    def act() -> str:
         path = _gluster()["mount"]
         states = _fleet("ask", nodes, "gluster.mount_status", [path])
         # A node that has not had its first rollout yet has no such unit.
@@ -161,14 +169,14 @@ def unmount(nodes):
             )
         # A service with a mount namespace of its own can hold the old mount, and so the process
         # that served it, which would go on calling the servers in the old mode.
-        words = ["pkill", "-KILL", "-f", "-x", f"[^ ]*/glusterfs .* {re.escape(path)}"]
-        _fleet("ask", known, "cmd.run_all", [words], {"python_shell": False})
+        kill = ["pkill", "-KILL", "-f", "-x", f"[^ ]*/glusterfs .* {re.escape(path)}"]
+        _fleet("ask", known, "cmd.run_all", [kill], {"python_shell": False})
         return f"{path} is unmounted"
 
     return _step(f"unmounting on {', '.join(nodes)}", act)
 
 
-def stop_daemons(nodes):
+def stop_daemons(nodes: list[str]) -> dict[str, Any]:
     """
     Stop glusterd on these nodes, at once.
 
@@ -182,14 +190,14 @@ def stop_daemons(nodes):
         salt-run storage.stop_daemons '[db-1, db-2, db-3]'
     """
 
-    def act():
+    def act() -> str:
         _fleet("ask", nodes, "service.stop", ["glusterd"], timeout=60)
         return "glusterd is stopped"
 
     return _step(f"stopping glusterd on {', '.join(nodes)}", act)
 
 
-def start_daemons(nodes):
+def start_daemons(nodes: list[str]) -> dict[str, Any]:
     """
     Start glusterd on these nodes, at once, and wait until all of them are one pool again.
 
@@ -203,7 +211,7 @@ def start_daemons(nodes):
         salt-run storage.start_daemons '[db-1, db-2, db-3]'
     """
 
-    def act():
+    def act() -> str:
         # Debian's unit allows six starts an hour, by whomever.
         _fleet("ask", nodes, "cmd.run", ["systemctl reset-failed glusterd"])
         _fleet("ask", nodes, "service.start", ["glusterd"], timeout=60)
@@ -215,7 +223,7 @@ def start_daemons(nodes):
     return _step(f"starting glusterd on {', '.join(nodes)}", act)
 
 
-def stop_volume():
+def stop_volume() -> dict[str, Any]:
     """
     Stop the shared volume, if it is started: its bricks know old options until they start anew.
 
@@ -226,7 +234,7 @@ def stop_volume():
         salt-run storage.stop_volume
     """
 
-    def act():
+    def act() -> str:
         keeper = __salt__["counterapp.with_role"]("storage")[0]
         volume = _gluster()["volume"]
         if not _fleet("ask", [keeper], "gluster.info", [volume])[keeper]["started"]:
@@ -237,7 +245,7 @@ def stop_volume():
     return _step("stopping the volume", act)
 
 
-def finish_tls():
+def finish_tls() -> dict[str, Any]:
     """
     End a switch that came through: forget that it had begun, and unlock.
 
@@ -248,7 +256,7 @@ def finish_tls():
         salt-run storage.finish_tls
     """
 
-    def act():
+    def act() -> str:
         _marker().unlink(missing_ok=True)
         _ledger("release")
         return f"Gluster works {'with' if _gluster()['tls'] else 'without'} TLS"
@@ -256,7 +264,7 @@ def finish_tls():
     return _step("done", act)
 
 
-def abandon_tls():
+def abandon_tls() -> dict[str, Any]:
     """
     End a switch that failed: unlock, and say how to go on. Always ends with ``retcode`` 1.
 

@@ -7,6 +7,8 @@ does not return is a failure with its name.
 
 import datetime
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import salt.client
 import salt.pillar
@@ -14,13 +16,15 @@ import salt.utils.event
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError
 
+__opts__: dict[str, Any]
+
 #: Progress of a rollout, for whoever listens on the master's event bus.
 PROGRESS_TAG = "counterapp/rollout/progress"
 #: A state of this comment only tells that another one failed.
 _CONSEQUENCE = "One or more requisite failed"
 
 
-def topology_document():
+def topology_document() -> Any:
     """
     Return the parsed ``topology.sls`` of the first pillar root that has one.
 
@@ -37,12 +41,13 @@ def topology_document():
     )
 
 
-def topology_name():
+def topology_name() -> str:
     """Return the name of the fleet's topology, from the master's configuration."""
-    return __opts__.get("counterapp_topology", "default")
+    name: str = __opts__.get("counterapp_topology", "default")
+    return name
 
 
-def settings(node):
+def settings(node: str) -> dict[str, Any]:
     """
     Return the pillar of a node as the master would send it now.
 
@@ -51,13 +56,20 @@ def settings(node):
     Raises CommandExecutionError when the pillar does not render.
     """
     grains = {"id": node}
-    pillar = salt.pillar.Pillar(__opts__, grains, node, "base").compile_pillar()
+    pillar: dict[str, Any] = salt.pillar.Pillar(__opts__, grains, node, "base").compile_pillar()
     if problems := pillar.get("_errors"):
         raise CommandExecutionError("the pillar does not render: " + "; ".join(problems))
     return pillar
 
 
-def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
+def everyone(
+    nodes: Iterable[str],
+    function: str | Sequence[str],
+    arg: Iterable[Any] = (),
+    kwarg: Mapping[str, Any] | None = None,
+    timeout: float = 15,
+    patience: float = 10,
+) -> dict[str, dict[str, Any]]:
     """
     Run a function on each of these nodes, at once, and wait for all of them.
 
@@ -79,13 +91,18 @@ def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
     Raises CommandExecutionError when the master cannot be reached.
     """
     nodes = list(nodes)
-    found = {"answers": {}, "failed": {}}
+    found: dict[str, dict[str, Any]] = {"answers": {}, "failed": {}}
     if not nodes:
         return found
     with salt.client.get_local_client(mopts=dict(__opts__)) as client:
 
-        def run(targets, name, arguments, keywords):
-            return client.cmd(
+        def run(
+            targets: list[str],
+            name: str | Sequence[str],
+            arguments: list[Any],
+            keywords: dict[str, Any],
+        ) -> dict[str, Any]:
+            answered: dict[str, Any] = client.cmd(
                 targets,
                 name,
                 arguments,
@@ -95,6 +112,7 @@ def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
                 gather_job_timeout=patience,
                 full_return=True,
             )
+            return answered
 
         returned = run(nodes, function, list(arg), dict(kwarg or {}))
         late = [node for node in nodes if _not_loaded(returned.get(node), function)]
@@ -112,12 +130,18 @@ def everyone(nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
     return found
 
 
-def _not_loaded(data, function):
+def _not_loaded(data: Any, function: str | Sequence[str]) -> bool:
     answer = data.get("ret") if isinstance(data, dict) else None
     return isinstance(answer, str) and f"'{function}' is not available" in answer
 
 
-def ask(nodes, function, arg=(), kwarg=None, timeout=15):
+def ask(
+    nodes: Iterable[str],
+    function: str | Sequence[str],
+    arg: Iterable[Any] = (),
+    kwarg: Mapping[str, Any] | None = None,
+    timeout: float = 15,
+) -> dict[str, Any]:
     """
     Like :py:func:`everyone`, but return the answers and raise when one is missing.
 
@@ -132,7 +156,7 @@ def ask(nodes, function, arg=(), kwarg=None, timeout=15):
     return found["answers"]
 
 
-def replica_set(members):
+def replica_set(members: Iterable[str]) -> dict[str, Any]:
     """
     Return how far the replica set is, as its members tell.
 
@@ -154,7 +178,13 @@ def replica_set(members):
     return {"states": states, "begun": begun}
 
 
-def apply(nodes, sls=None, pillar=None, test=False, timeout=30):
+def apply(
+    nodes: Iterable[str],
+    sls: Iterable[str] | None = None,
+    pillar: Mapping[str, Any] | None = None,
+    test: bool = False,
+    timeout: float = 30,
+) -> dict[str, dict[str, Any]]:
     """
     Apply states on nodes, all at once: some SLS, or the whole highstate.
 
@@ -185,21 +215,21 @@ def apply(nodes, sls=None, pillar=None, test=False, timeout=30):
     return done
 
 
-def why(report):
+def why(report: dict[str, Any]) -> str:
     """Return in one line why a report of :py:func:`apply` is not a success."""
     if report["error"]:
-        return report["error"]
+        return str(report["error"])
     causes = [each for each in report["failed"] if not each["comment"].startswith(_CONSEQUENCE)]
     return "; ".join(f"{each['id']}: {each['comment']}" for each in causes or report["failed"])
 
 
-def last_words(answer):
+def last_words(answer: Any) -> str:
     """Return the last line of an error, which is what a traceback is about."""
     lines = [line.strip() for line in str(answer).splitlines() if line.strip()]
     return lines[-1].removeprefix("salt.exceptions.") if lines else "no reason was given"
 
 
-def tell(stage, text, node=None):
+def tell(stage: str, text: str, node: str | None = None) -> None:
     """
     Tell the master's event bus what a rollout is doing now.
 
@@ -217,11 +247,11 @@ def tell(stage, text, node=None):
         bus.fire_event(event, PROGRESS_TAG)
 
 
-def _unrun(reason):
+def _unrun(reason: str) -> dict[str, Any]:
     return {"result": False, "error": reason, "changed": [], "failed": [], "states": 0}
 
 
-def _digest(answer):
+def _digest(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
         problems = answer if isinstance(answer, list) else [answer]
         return _unrun("; ".join(" ".join(str(each).split()) for each in problems))
@@ -244,7 +274,7 @@ def _digest(answer):
     }
 
 
-def _entry(state):
+def _entry(state: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": state.get("__id__", "?"),
         "sls": state.get("__sls__", "?"),

@@ -9,6 +9,8 @@ whose XML is the same.
 import re
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import salt.exceptions
 import salt.utils.path
@@ -54,14 +56,14 @@ class GlusterError(salt.exceptions.CommandExecutionError):
     :ivar answered: False if glusterd was not reached at all: not installed, or not running.
     """
 
-    def __init__(self, command, errno, errstr, answered=True):
+    def __init__(self, command: str, errno: int | None, errstr: str, answered: bool = True) -> None:
         super().__init__(f"{command}: {errstr}" + (f" ({errno})" if errno else ""))
         self.errno = errno
         self.errstr = errstr
         self.answered = answered
 
 
-def command(words, text=False):
+def command(words: Sequence[str], text: bool = False) -> list[str]:
     """Return the argument list that runs ``gluster`` with ``words``, answering in XML or text."""
     options = [] if text else ["--xml"]
     if words[0].startswith(REMOTE):
@@ -69,7 +71,7 @@ def command(words, text=False):
     return ["gluster", "--mode=script", *options, *words]
 
 
-def at(host):
+def at(host: str) -> str:
     """Return the word, to stand first in a command, that has the glusterd of ``host`` asked.
 
     glusterd lets any host ask it questions, and change nothing.
@@ -77,7 +79,9 @@ def at(host):
     return f"{REMOTE}{host}"
 
 
-def run(words, cmd, patience, text=False):
+def run(
+    words: Sequence[str], cmd: Callable[..., dict[str, Any]], patience: float, text: bool = False
+) -> ElementTree.Element | str:
     """Run one ``gluster`` command, again while others are in its way; return its parsed answer.
 
     :param words: what stands behind ``gluster`` on the command line.
@@ -100,7 +104,9 @@ def run(words, cmd, patience, text=False):
     raise AssertionError("attempts() ends with a last one")
 
 
-def _ask(words, cmd, text):
+def _ask(
+    words: Sequence[str], cmd: Callable[..., dict[str, Any]], text: bool
+) -> ElementTree.Element | str:
     argv = command(words, text)
     for attempt in range(1, REMOTE_TRIES + 1):
         result = cmd(argv, python_shell=False, ignore_retcode=True)
@@ -112,7 +118,7 @@ def _ask(words, cmd, text):
     raise AssertionError("the last attempt returns or raises")
 
 
-def succeed(argv, cmd):
+def succeed(argv: Sequence[str], cmd: Callable[..., dict[str, Any]]) -> None:
     """Run a command that is none of ``gluster``'s, such as a mount, and expect it to succeed.
 
     :param cmd: the loader's ``cmd.run_all``.
@@ -126,7 +132,7 @@ def succeed(argv, cmd):
         )
 
 
-def attempts(timeout, pause=POLL_SECONDS):
+def attempts(timeout: float, pause: float = POLL_SECONDS) -> Iterator[bool]:
     """Yield False for each attempt within ``timeout`` seconds and True for one last after them.
 
     For loops that wait for a condition: it is looked at once at least, also with a timeout of 0.
@@ -138,7 +144,7 @@ def attempts(timeout, pause=POLL_SECONDS):
     yield True
 
 
-def failed(ret, error, test):
+def failed(ret: dict[str, Any], error: Exception, test: bool) -> dict[str, Any]:
     """Return a state's ``ret`` as that of a run which ended in ``error``.
 
     :param test: whether it is a dry run. On a bare node, where an earlier state of the same run
@@ -153,7 +159,7 @@ def failed(ret, error, test):
     return ret
 
 
-def reply(words, result):
+def reply(words: Sequence[str], result: dict[str, Any]) -> ElementTree.Element:
     """Return the parsed XML answer to a command, as an ``ElementTree`` root.
 
     :param words: the words given to :func:`command`; they name the command in errors.
@@ -177,49 +183,49 @@ def reply(words, result):
     return root
 
 
-def said(words, result):
+def said(words: Sequence[str], result: dict[str, Any]) -> str:
     """Return the text that a command without XML printed.
 
     :raises CommandExecutionError: with that text if it failed, which its exit code tells; as
         glusterd's number there is only that code.
     """
     if result["retcode"] == 0:
-        return result["stdout"]
+        return str(result["stdout"])
     text = " ".join(f"{result['stdout']} {result['stderr']}".split()) or "no answer"
     answered = result["retcode"] != NO_COMMAND and "Connection failed" not in text
     raise GlusterError(" ".join(["gluster", *words]), result["retcode"], text, answered)
 
 
-def locked(error):
+def locked(error: Exception) -> bool:
     """Tell whether ``error`` only means that another command holds glusterd's lock right now."""
     return getattr(error, "errno", None) == ERRNO_LOCKED or bool(
         _LOCKED.search(getattr(error, "errstr", ""))
     )
 
 
-def ending(error):
+def ending(error: Exception) -> bool:
     """Tell whether glusterd asked the process of a rebalance how far it is just as that ended."""
     return "brick op 'Rebalance' failed" in getattr(error, "errstr", "")
 
 
-def probing(error):
+def probing(error: Exception) -> bool:
     """Tell whether a peer is being probed: glusterd lists none while it lacks the UUID of one."""
     return getattr(error, "errstr", "") == PROBING
 
 
-def unheard(words, error):
+def unheard(words: Sequence[str], error: GlusterError) -> bool:
     """Tell whether ``words`` asked another node's glusterd, and the question may have got lost."""
     silent = not error.answered or error.errstr == "Error : Request timed out"
     return words[0].startswith(REMOTE) and silent
 
 
-def probe(root):
+def probe(root: ElementTree.Element) -> dict[str, Any]:
     """Return what ``peer probe`` did: ``{"added": bool, "words": str}``."""
     nothing_done = _number(root.findtext("opErrno")) in (PROBE_OF_SELF, PROBE_OF_PEER)
     return {"added": not nothing_done, "words": (root.findtext("output") or "").strip()}
 
 
-def peers(root):
+def peers(root: ElementTree.Element) -> list[dict[str, Any]]:
     """Return the other members of the pool from ``peer status``, sorted by host name.
 
     Each is ``{"hostname", "names", "uuid", "connected", "state", "ready"}``; ``names`` are all
@@ -245,12 +251,12 @@ def peers(root):
     return sorted(found, key=lambda peer: peer["hostname"])
 
 
-def volumes(root):
+def volumes(root: ElementTree.Element) -> list[str]:
     """Return the volume names from ``volume list``."""
-    return [node.text for node in root.iterfind("volList/volume")]
+    return [node.text or "" for node in root.iterfind("volList/volume")]
 
 
-def info(root):
+def info(root: ElementTree.Element) -> dict[str, Any] | None:
     """Return the volume in ``volume info NAME``, None without one; ``gluster.info`` tells more."""
     node = root.find("volInfo/volumes/volume")
     if node is None:
@@ -268,7 +274,7 @@ def info(root):
         "redundancy": _number(node.findtext("redundancyCount")),
         "bricks": [
             {
-                **_brick(item.findtext("name")),
+                **_brick(item.findtext("name", "")),
                 "uuid": item.findtext("hostUuid"),
                 "arbiter": item.findtext("isArbiter") == "1",
             }
@@ -281,7 +287,7 @@ def info(root):
     }
 
 
-def status(root, volume):
+def status(root: ElementTree.Element, volume: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return ``{"bricks": [...], "daemons": [...]}`` of a started volume from ``volume status``.
 
     :param root: the answer to ``volume status NAME`` or ``volume status NAME detail``; only the
@@ -323,7 +329,7 @@ def status(root, volume):
     return {"bricks": bricks, "daemons": daemons}
 
 
-def heal(root):
+def heal(root: ElementTree.Element) -> list[dict[str, Any]]:
     """Return a list of bricks with what waits there to be healed, from ``volume heal NAME info``.
 
     Takes the answers to ``info summary`` (counts) and to ``info`` and ``info split-brain``
@@ -356,10 +362,10 @@ def heal(root):
     return found
 
 
-def _number(text):
+def _number(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch(r"-?\d+", text.strip()) else None
 
 
-def _brick(name):
+def _brick(name: str) -> dict[str, str]:
     host, _, path = name.partition(":/")
     return {"name": name, "host": host, "path": f"/{path}"}

@@ -3,6 +3,9 @@ What glusterd tells of data on its way from brick to brick, as typed data.
 """
 
 import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Container
+from typing import Any
 
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "in progress", "completed", "failed", "stopped"
 NOT_STARTED = "not started"
@@ -21,7 +24,9 @@ _COUNTS = {
 }
 
 
-def migration(root, volume, bricks=None):
+def migration(
+    root: ElementTree.Element | None, volume: dict[str, Any], bricks: Container[str] | None = None
+) -> dict[str, Any]:
     """Return how far a rebalance, or the emptying of bricks, has come.
 
     The whole is as far as its last node. A node that glusterd cannot reach is left out by it, and
@@ -52,7 +57,7 @@ def migration(root, volume, bricks=None):
             {
                 "host": hosts.pop(uuid, node.findtext("nodeName")),
                 "uuid": uuid,
-                "status": _STATES.get(int(node.findtext("status")), node.findtext("statusStr")),
+                "status": _STATES.get(int(node.findtext("status", "")), node.findtext("statusStr")),
                 **{key: int(node.findtext(tag) or 0) for key, tag in _COUNTS.items()},
                 "seconds": float(node.findtext("runtime") or 0),
             }
@@ -67,14 +72,14 @@ def migration(root, volume, bricks=None):
     return {
         "status": doubtful[0] if doubtful and status != IN_PROGRESS else status,
         "task": root.findtext(".//task-id"),
-        "layout_only": any(int(text.text) > 4 for text in root.iterfind(".//node/status")),
+        "layout_only": any(int(text.text or "") > 4 for text in root.iterfind(".//node/status")),
         **{key: sum(node[key] or 0 for node in nodes) for key in _COUNTS},
         "seconds": max((node["seconds"] or 0.0 for node in nodes), default=0.0),
         "nodes": sorted(nodes, key=lambda node: node["host"]),
     }
 
 
-def progress(found):
+def progress(found: dict[str, Any]) -> str:
     """Return in words what :func:`migration` found."""
     return (
         f"{found['status']}: {found['files']} files moved, {found['failures']} failures, "
@@ -82,7 +87,7 @@ def progress(found):
     )
 
 
-def client(volfile, host, path):
+def client(volfile: str, host: str, path: str) -> str | None:
     """Return that part of a volume's client volfile which reaches one brick; None without one.
 
     It is a volfile by itself: mounted, it shows what this one brick holds.

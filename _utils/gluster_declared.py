@@ -5,6 +5,8 @@ Every function returns what it was given, in the one form that the other parts u
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
@@ -13,7 +15,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)+")
 
 
-def volume_name(name):
+def volume_name(name: Any) -> str:
     """Return ``name``. Raise CommandExecutionError if glusterd would not take it for a volume."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "all":
         raise CommandExecutionError(
@@ -22,14 +24,14 @@ def volume_name(name):
     return name
 
 
-def host_name(name):
+def host_name(name: Any) -> str:
     """Return ``name``. Raise CommandExecutionError if it cannot be a host name or address."""
     if not isinstance(name, str) or not _HOST.fullmatch(name):
         raise CommandExecutionError(f"{name!r} is no host name or address")
     return name
 
 
-def brick(text):
+def brick(text: str) -> dict[str, str]:
     """Return ``{"name", "host", "path"}`` for a brick written ``host:/absolute/path``.
 
     :raises CommandExecutionError: if it is not written like that.
@@ -41,7 +43,13 @@ def brick(text):
     return {"name": f"{host}:{path}", "host": host, "path": path}
 
 
-def layout(bricks, replica=1, arbiter=0, disperse=0, redundancy=0):
+def layout(
+    bricks: Sequence[str],
+    replica: int = 1,
+    arbiter: int = 0,
+    disperse: int = 0,
+    redundancy: int = 0,
+) -> list[str]:
     """Check a wanted layout and return its bricks, normalised, in order.
 
     :param bricks: list of ``host:/path``; each run of ``replica`` bricks holds the same files, and
@@ -81,7 +89,7 @@ def layout(bricks, replica=1, arbiter=0, disperse=0, redundancy=0):
     return wanted
 
 
-def option_values(options):
+def option_values(options: Mapping[str, Any] | None) -> dict[str, str]:
     """Return volume options as glusterd wants them, ``{name: text}``; booleans become on and off.
 
     :raises CommandExecutionError: for a name that is not written in full (glusterd completes short
@@ -105,5 +113,5 @@ def option_values(options):
     return values
 
 
-def _whole(number):
+def _whole(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)

@@ -5,29 +5,34 @@ and the way from the layout that a volume has to the one that is declared.
 A layout is a dict with ``bricks``, ``replica``, ``arbiter``, ``disperse`` and ``redundancy``.
 """
 
+from collections.abc import Container
+from typing import Any, NoReturn
+
 from salt.exceptions import CommandExecutionError
 
 
-def replica_sets(volume):
+def replica_sets(volume: dict[str, Any]) -> list[list[str]]:
     """Return a volume's brick names as a list of lists, one for each set of copies."""
     names = [item["name"] for item in volume["bricks"]]
     return _runs(names, volume["disperse"] or volume["replica"] or 1)
 
 
-def quorum(volume, names):
+def quorum(volume: dict[str, Any], names: list[str]) -> int:
     """Return how many of a set's bricks ``names`` must be online for writes to be safe.
 
     More than half of the copies; for two copies without an arbiter one (glusterd then insists on
     the first); for an erasure-coded set all but its redundancy.
     """
     if volume["disperse"]:
-        return len(names) - volume["redundancy"]
+        return len(names) - int(volume["redundancy"])
     if len(names) <= 2:
         return 1
     return len(names) // 2 + 1
 
 
-def health(volume, state, healing):
+def health(
+    volume: dict[str, Any], state: dict[str, Any] | None, healing: list[dict[str, Any]]
+) -> list[str]:
     """Return the reasons why a volume is not healthy, an empty list if it is.
 
     :param volume: as :func:`info` returns it.
@@ -56,7 +61,12 @@ def health(volume, state, healing):
     return reasons
 
 
-def hindrances(volume, state, healing, dropped=()):
+def hindrances(
+    volume: dict[str, Any],
+    state: dict[str, Any] | None,
+    healing: list[dict[str, Any]],
+    dropped: Container[str] = (),
+) -> list[str]:
     """Return the reasons why bricks cannot be taken out, or copies added, an empty list if none.
 
     All other bricks must run, and hold between them all that is to be kept. What waits to be healed
@@ -89,7 +99,9 @@ def hindrances(volume, state, healing, dropped=()):
     return reasons
 
 
-def steps(volume, declared, remove=False):
+def steps(
+    volume: dict[str, Any], declared: dict[str, Any], remove: bool = False
+) -> list[dict[str, Any]]:
     """Return the steps that lead from a volume's layout to the declared one, an empty list if none.
 
     The order of the sets, and within a set (but for the arbiter, its last), makes no difference.
@@ -133,7 +145,7 @@ def steps(volume, declared, remove=False):
     return inner or outer
 
 
-def rebalance_mark(volume, task):
+def rebalance_mark(volume: dict[str, Any], task: str) -> str:
     """Return the text which says that this rebalance was the one for the sets of now.
 
     :param volume: as :func:`info` returns it.
@@ -143,7 +155,7 @@ def rebalance_mark(volume, task):
     return f"{task} over {len(replica_sets(volume))} sets"
 
 
-def words(step):
+def words(step: dict[str, Any]) -> str:
     """Return a step of :func:`steps` as a sentence."""
     if step["action"] == "replace":
         return f"replace {step['old']} by {step['new']}"
@@ -154,10 +166,13 @@ def words(step):
     return f"{step['action']} {names}"
 
 
-def _matched(volume, wanted):
+def _matched(
+    volume: dict[str, Any], wanted: list[list[str]]
+) -> tuple[list[tuple[list[str], list[str]]], list[list[str]], list[list[str]]]:
     """Return pairs of a set that is and is to be, the sets to add, and the sets to remove."""
     actual = replica_sets(volume)
-    pairs, added = [], []
+    pairs: list[tuple[list[str], list[str]]] = []
+    added: list[list[str]] = []
     for want in wanted:
         related = [have for have in actual if set(have) & set(want)]
         if len(related) > 1 or any(related[0] is have for have, _ in pairs if related):
@@ -176,7 +191,7 @@ def _matched(volume, wanted):
     return pairs, added, [have for have in actual if have not in matched]
 
 
-def _check_roles(volume, have, want, arbiter):
+def _check_roles(volume: dict[str, Any], have: list[str], want: list[str], arbiter: int) -> None:
     arbiters = {item["name"] for item in volume["bricks"] if item["arbiter"]}
     wanted = set(want[len(want) - arbiter :])
     for name in set(have) & set(want):
@@ -186,7 +201,9 @@ def _check_roles(volume, have, want, arbiter):
             _refuse(volume, f"{name} is a full copy, which cannot become an arbiter")
 
 
-def _inner_steps(volume, pairs, declared):
+def _inner_steps(
+    volume: dict[str, Any], pairs: list[tuple[list[str], list[str]]], declared: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Return the steps that change sets without changing their number."""
     old, new = volume["replica"], declared["replica"]
     gone = [[name for name in have if name not in want] for have, want in pairs]
@@ -219,11 +236,11 @@ def _inner_steps(volume, pairs, declared):
     ]
 
 
-def _refuse(volume, why):
+def _refuse(volume: dict[str, Any], why: str) -> NoReturn:
     raise CommandExecutionError(f"volume {volume['name']} is left as it is: {why}")
 
 
-def _unhealed(item):
+def _unhealed(item: dict[str, Any]) -> list[str]:
     """Return why what ``heal info`` tells of a brick is not good, an empty list if it is."""
     if not item["connected"]:
         return [f"heal state of {item['name']} is unknown: {item['reason']}"]
@@ -236,5 +253,5 @@ def _unhealed(item):
     return reasons
 
 
-def _runs(names, size):
+def _runs(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]

@@ -3,13 +3,15 @@ Gluster mounts as systemd and the kernel see them.
 """
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 _MOUNT_OPTION = re.compile(r"[A-Za-z0-9_.-]+(=[^\s,]+)?")
 
 
-def unit_name(path, suffix="mount"):
+def unit_name(path: str, suffix: str = "mount") -> str:
     """Return systemd's unit name for a mount point, as ``systemd-escape --path`` makes it."""
     trimmed = re.sub("/+", "/", path).strip("/")
     if not trimmed:
@@ -26,7 +28,9 @@ def unit_name(path, suffix="mount"):
     return f"{''.join(escaped)}.{suffix}"
 
 
-def units(path, volume, servers, options=None):
+def units(
+    path: str, volume: str, servers: Sequence[str], options: Iterable[str] | None = None
+) -> dict[str, str]:
     """Return the systemd units that keep a volume mounted: ``{file name: text}``.
 
     The mount unit, and a companion that starts with it. systemd never repeats a mount that failed,
@@ -69,7 +73,7 @@ def units(path, volume, servers, options=None):
         fields.append(option)
     path = "/" + re.sub("/+", "/", path).strip("/")
     mount, retry = unit_name(path), unit_name(path).removesuffix(".mount") + "-retry.service"
-    where, fields = path.replace("%", "%%"), ",".join(fields).replace("%", "%%")
+    where, joined = path.replace("%", "%%"), ",".join(fields).replace("%", "%%")
     return {
         mount: f"""\
 # Written by Salt (gluster.mounted); changes made here are overwritten.
@@ -82,7 +86,7 @@ After=network-online.target glusterd.service
 What={first}:/{volume}
 Where={where}
 Type=glusterfs
-Options={fields}
+Options={joined}
 TimeoutSec=180
 
 [Install]
@@ -108,7 +112,7 @@ RestartSec=10
     }
 
 
-def mounts(mountinfo, path):
+def mounts(mountinfo: str, path: str) -> list[dict[str, Any]]:
     """Return what is mounted on ``path``, lowest first: ``[{"source", "fstype", "options"}]``.
 
     :param mountinfo: the text of ``/proc/self/mountinfo``.
@@ -124,7 +128,7 @@ def mounts(mountinfo, path):
     return found
 
 
-def _quoted(word):
+def _quoted(word: str) -> str:
     # systemd unescapes command lines, and expands variables and specifiers in them; unit names hold
     # "\x2d".
     for special, written in (("\\", "\\\\"), ('"', '\\"'), ("$", "$$"), ("%", "%%")):
@@ -132,5 +136,5 @@ def _quoted(word):
     return word
 
 
-def _unescape(field):
+def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field)

@@ -4,17 +4,19 @@ What a Gluster node is to its pool: its identity, and the directories of its bri
 
 import re
 import uuid
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Collection, Iterable
 
 # What a new file system has at its root without holding any data.
 _NO_DATA = {"lost+found"}
 
 
-def own_uuid(root):
+def own_uuid(root: ElementTree.Element) -> str | None:
     """Return the UUID in the answer to ``system:: uuid get``."""
     return root.findtext("uuidGenerate/uuid")
 
 
-def with_uuid(text, wanted):
+def with_uuid(text: str, wanted: str) -> str:
     """Return the text of ``glusterd.info`` with another UUID, the rest of it as it was."""
     line = f"UUID={wanted}"
     if re.search("^UUID=.*$", text, re.MULTILINE):
@@ -22,13 +24,15 @@ def with_uuid(text, wanted):
     return f"{line}\n{text}"
 
 
-def peer_file(member, names):
+def peer_file(member: str, names: Iterable[str]) -> str:
     """Return what glusterd keeps of a peer in the cluster (state 3) in a file named by its UUID."""
     hosts = "".join(f"hostname{number}={name}\n" for number, name in enumerate(names, 1))
     return f"uuid={member}\nstate=3\n{hosts}"
 
 
-def brick_state(volume_id, xattr, names):
+def brick_state(
+    volume_id: str, xattr: bytes | None, names: Collection[str] | None
+) -> tuple[bool | None, str]:
     """Tell what a brick's directory is to a volume: ``(lost, words)``.
 
     :param volume_id: the volume's, as ``gluster.info`` has it.

@@ -5,6 +5,8 @@ Options of Gluster volumes and of the pool: what glusterd tells of them, as data
 import difflib
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Container, Iterable
+from typing import Any
 
 # glusterd walks the options of one command in order and stops at the first that it refuses, before
 # anything is set anywhere. With a name behind them that no glusterd knows, all are only checked.
@@ -35,26 +37,28 @@ _BAD_ANYWHERE = re.compile(
 )
 
 
-def listed(root):
+def listed(root: ElementTree.Element) -> dict[str, dict[str, Any]]:
     """Return the options from ``volume get``: ``{name: {"value", "default"}}``, in its order.
 
     ``value`` is text, or None for options that have none; ``default`` is what the answer marks,
     which is not all: see :func:`marked`.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for node in root.iterfind("volGetopts/Opt"):
         value = node.findtext("Value") or ""
         default = value.endswith(_DEFAULT)
         value = value.removesuffix(_DEFAULT)
         # A name that two translators share comes twice; glusterd tells the first when asked for it.
         found.setdefault(
-            node.findtext("Option"),
+            node.findtext("Option", ""),
             {"value": None if value in ("", "(null)") else value, "default": default},
         )
     return found
 
 
-def marked(found, reconfigured, pool_wide):
+def marked(
+    found: dict[str, dict[str, Any]], reconfigured: dict[str, str], pool_wide: Container[str]
+) -> dict[str, dict[str, Any]]:
     """Return a volume's own options, each marked by whether anyone set it.
 
     :param found: as :func:`listed` returns it for the volume. glusterd marks a default only where
@@ -73,12 +77,12 @@ def marked(found, reconfigured, pool_wide):
     return own
 
 
-def created(name, value):
+def created(name: str, value: str) -> bool:
     """Tell whether an option has the value that glusterd gives it when it creates a volume."""
     return value in _CREATED.get(name, ())
 
 
-def creation_value(name):
+def creation_value(name: str) -> str | None:
     """Return what an option must be set to, since to reset it would lose it; None if it would not.
 
     ``volume reset`` forgets these two where it writes the others of their kind again.
@@ -88,7 +92,9 @@ def creation_value(name):
     )
 
 
-def strays(reconfigured, declared, pool_wide):
+def strays(
+    reconfigured: dict[str, str], declared: Container[str], pool_wide: Container[str]
+) -> dict[str, str]:
     """Return the options that were set on a volume and are not declared: ``{name: value}``.
 
     Those are left out that glusterd sets by itself or by commands of their own (quota, bitrot,
@@ -104,7 +110,7 @@ def strays(reconfigured, declared, pool_wide):
     }
 
 
-def same(now, wanted):
+def same(now: str | None, wanted: str) -> bool:
     """Tell whether an option's value is the wanted one, both as text; None is no value.
 
     glusterd keeps values as they were written, without their white space; its words for yes and no
@@ -116,33 +122,33 @@ def same(now, wanted):
     return now == wanted or any({now, wanted} <= words for words in (_TRUE, _FALSE))
 
 
-def set_words(values, check_only=False):
+def set_words(values: dict[str, str], check_only: bool = False) -> list[str]:
     """Return the words behind ``volume set NAME`` that set these options, or only check them."""
     words = [word for pair in values.items() for word in pair]
     return [*words, CHECK_ONLY, "on"] if check_only else words
 
 
-def only_checked(error):
+def only_checked(error: Exception) -> bool:
     """Tell whether a refusal means that all options before :data:`CHECK_ONLY` are good."""
     return f"option : {CHECK_ONLY} does not exist" in getattr(error, "errstr", "")
 
 
-def not_pool_wide(error):
+def not_pool_wide(error: Exception) -> bool:
     """Tell whether a refusal to tell a pool's option means that it is one of a single volume."""
     return "Not a valid option for all volumes" in getattr(error, "errstr", "")
 
 
-def unknown(error):
+def unknown(error: Exception) -> bool:
     """Tell whether a refusal means that glusterd has no option of that name."""
     return bool(_UNKNOWN.search(getattr(error, "errstr", "")))
 
 
-def bad_anywhere(error):
+def bad_anywhere(error: Exception) -> bool:
     """Tell whether a refused value is wrong for any volume, whatever its layout and state."""
     return bool(_BAD_ANYWHERE.search(getattr(error, "errstr", "")))
 
 
-def manual(result):
+def manual(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options from ``volume set help-xml``: ``{name: {"default", "description"}}``.
 
     They are those that its authors describe; glusterd takes more, which :func:`listed` has.
@@ -157,14 +163,14 @@ def manual(result):
     found = {}
     for node in root.iterfind("option"):
         default = node.findtext("defaultValue")
-        found[node.findtext("name")] = {
+        found[node.findtext("name", "")] = {
             "default": None if default in ("", "(null)") else default,
             "description": " ".join((node.findtext("description") or "").split()),
         }
     return found
 
 
-def nearest(name, known):
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known names most like ``name``, at most three, as text; empty if none is."""
     tail = name.rpartition(".")[2]
     near = difflib.get_close_matches(name, known, n=3)

@@ -3,9 +3,11 @@ Measurements of a Gluster volume's bricks, from ``gluster volume profile``, as d
 """
 
 import math
+import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 
-def bricks(root):
+def bricks(root: ElementTree.Element) -> list[dict[str, Any]]:
     """Return what ``volume profile NAME info`` measured, as a list of bricks by name.
 
     Each is ``{"name", "cumulative", "interval"}``; a part that was not asked for is None. A part is
@@ -25,23 +27,23 @@ def bricks(root):
     return sorted(found, key=lambda brick: brick["name"])
 
 
-def _part(node):
+def _part(node: ElementTree.Element | None) -> dict[str, Any] | None:
     if node is None:
         return None
-    blocks = {}
+    blocks: dict[str, dict[str, int]] = {}
     for block in node.iterfind("blockStats/block"):
-        counts = {key: int(block.findtext(key)) for key in ("reads", "writes")}
+        counts = {key: int(block.findtext(key, "")) for key in ("reads", "writes")}
         if any(counts.values()):
             # As text, for keys of a return are text by the time it has gone through JSON.
-            blocks[block.findtext("size")] = counts
+            blocks[block.findtext("size", "")] = counts
     return {
-        "duration": int(node.findtext("duration")),
-        "read": int(node.findtext("totalRead")),
-        "written": int(node.findtext("totalWrite")),
+        "duration": int(node.findtext("duration", "")),
+        "read": int(node.findtext("totalRead", "")),
+        "written": int(node.findtext("totalWrite", "")),
         "blocks": blocks,
         "fops": {
             fop.findtext("name"): {
-                "hits": int(fop.findtext("hits")),
+                "hits": int(fop.findtext("hits", "")),
                 "min": _microseconds(fop.findtext("minLatency")),
                 "average": _microseconds(fop.findtext("avgLatency")),
                 "max": _microseconds(fop.findtext("maxLatency")),
@@ -51,7 +53,7 @@ def _part(node):
     }
 
 
-def _microseconds(text):
+def _microseconds(text: str | None) -> float | None:
     # glusterfs counts in nanoseconds. What was never measured is 0, or the highest number it has.
     nanoseconds = float(text or "nan")
     if math.isnan(nanoseconds) or not 0 < nanoseconds < 2**63:

@@ -3,6 +3,8 @@ Quotas of Gluster volumes: limits as they are declared, and as glusterd tells th
 """
 
 import re
+import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
@@ -10,7 +12,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGTP]?B)?", re.IGNORECASE)
 _UNITS = {unit: 1024**power for power, unit in enumerate(("B", "KB", "MB", "GB", "TB", "PB"))}
 
 
-def path(text):
+def path(text: str) -> str:
     """Return a directory of a volume as glusterd writes it: from the volume's root, ``/`` first.
 
     :raises CommandExecutionError: if it is not written like that.
@@ -23,7 +25,7 @@ def path(text):
     return "/" + "/".join(part for part in parts if part)
 
 
-def size(value):
+def size(value: int | str) -> int:
     """Return a limit in bytes, from a whole number or text such as ``10GB`` or ``1.5TB``.
 
     glusterd takes multiples of 1024, and no limit below one byte.
@@ -39,7 +41,7 @@ def size(value):
     return found
 
 
-def count(value):
+def count(value: int | str) -> int:
     """Return a limit of files and directories as a whole number from 1 on.
 
     :raises CommandExecutionError: for anything else.
@@ -49,7 +51,7 @@ def count(value):
     return int(value)
 
 
-def percent(value):
+def percent(value: int | str) -> str:
     """Return a soft limit as glusterd wants it, e.g. ``80%``, from ``80`` or ``"80%"``.
 
     :raises CommandExecutionError: for anything but a whole number from 0 to 100.
@@ -60,21 +62,23 @@ def percent(value):
     return f"{int(text)}%"
 
 
-def limits(root):
+def limits(root: ElementTree.Element) -> dict[str, dict[str, Any]]:
     """Return the limits from ``volume quota NAME list`` or ``list-objects``, by path.
 
     Each is ``{"limit", "soft_percent", "soft_limit", "used", "available", "soft_exceeded",
     "exceeded"}``, in bytes or in numbers of files and directories.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for node in root.iterfind("volQuota/limit"):
         if node.find("hard_limit") is None:
             continue  # a directory that cannot be asked has an error instead
-        used = [int(node.findtext(tag)) for tag in ("file_count", "dir_count") if _has(node, tag)]
-        found[node.findtext("path")] = {
-            "limit": int(node.findtext("hard_limit")),
-            "soft_percent": int(node.findtext("soft_limit_percent").rstrip("%")),
-            "soft_limit": int(node.findtext("soft_limit_value")),
+        used = [
+            int(node.findtext(tag, "")) for tag in ("file_count", "dir_count") if _has(node, tag)
+        ]
+        found[node.findtext("path", "")] = {
+            "limit": int(node.findtext("hard_limit", "")),
+            "soft_percent": int(node.findtext("soft_limit_percent", "").rstrip("%")),
+            "soft_limit": int(node.findtext("soft_limit_value", "")),
             "used": sum(used) if used else _number(node.findtext("used_space")),
             "available": _number(node.findtext("avail_space") or node.findtext("available")),
             "soft_exceeded": node.findtext("sl_exceeded") == "Yes",
@@ -83,14 +87,14 @@ def limits(root):
     return found
 
 
-def no_limits(error):
+def no_limits(error: Exception) -> bool:
     """Tell whether a refusal to list means that quota is on and nothing is limited."""
     return bool(re.search(r"^No (inode )?quota configured", getattr(error, "errstr", "")))
 
 
-def _has(node, tag):
+def _has(node: ElementTree.Element, tag: str) -> bool:
     return (node.findtext(tag) or "").isdecimal()
 
 
-def _number(text):
+def _number(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch(r"-?\d+", text) else None

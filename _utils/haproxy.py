@@ -16,6 +16,7 @@ Salt's loader hands out functions only, so errors are Python's own classes:
 import json
 import re
 import socket
+from typing import Any, NoReturn
 
 __virtualname__ = "haproxy"
 
@@ -35,11 +36,11 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]+\Z")
 STATES = ("ready", "drain", "maint")
 
 
-def __virtual__():
+def __virtual__() -> str:
     return __virtualname__
 
 
-def _connect(address, timeout):
+def _connect(address: str, timeout: float) -> socket.socket:
     kind, at, rest = address.partition("@")
     if not at:
         kind, rest = ("unix" if address.startswith("/") else "tcp"), address
@@ -62,7 +63,7 @@ def _connect(address, timeout):
     return socket.create_connection((host.strip("[]"), int(port)), timeout)
 
 
-def command(address, line, timeout=10):
+def command(address: str, line: str, timeout: float = 10) -> str:
     """
     Send one command and return HAProxy's whole answer, trailing blank lines removed.
 
@@ -95,7 +96,7 @@ def command(address, line, timeout=10):
     return b"".join(chunks).decode(errors="replace").rstrip("\n")
 
 
-def _refuse(address, line, answer):
+def _refuse(address: str, line: str, answer: str) -> NoReturn:
     message = f"HAProxy at {address} refused '{line}': {answer.splitlines()[0]}"
     if answer.startswith(_UNKNOWN):
         raise LookupError(message)
@@ -104,24 +105,24 @@ def _refuse(address, line, answer):
     raise ValueError(message)
 
 
-def _json(address, line):
+def _json(address: str, line: str) -> Any:
     answer = command(address, line)
     if not answer.startswith("["):
         _refuse(address, line, answer or "(no answer)")
     return json.loads(answer)
 
 
-def _name(kind, value):
+def _name(kind: str, value: Any) -> str:
     if not isinstance(value, str) or not _NAME.match(value):
         raise ValueError(f"{value!r} cannot be the name of a {kind} in HAProxy")
     return value
 
 
-def _record(fields):
+def _record(fields: list[dict[str, Any]]) -> dict[str, Any]:
     return {field["field"]["name"]: field["value"]["value"] for field in fields}
 
 
-def info(address):
+def info(address: str) -> dict[str, Any]:
     """
     Return ``show info`` as a dictionary, numbers as numbers (e.g. ``Version``, ``Uptime_sec``).
 
@@ -130,7 +131,7 @@ def info(address):
     return _record(_json(address, "show info json"))
 
 
-def stat(address):
+def stat(address: str) -> list[dict[str, Any]]:
     """
     Return ``show stat`` as a list with one dictionary for each frontend, backend and server.
 
@@ -140,7 +141,7 @@ def stat(address):
     return [_record(fields) for fields in _json(address, "show stat json")]
 
 
-def servers_state(address, backend=None):
+def servers_state(address: str, backend: str | None = None) -> str:
     """
     Return the text of ``show servers state``, which is also what HAProxy loads after a reload.
 
@@ -158,7 +159,7 @@ def servers_state(address, backend=None):
     return answer + "\n"
 
 
-def parse_servers_state(text):
+def parse_servers_state(text: str) -> list[dict[str, str]]:
     """
     Return the rows of ``show servers state`` as dictionaries of strings, keyed as HAProxy does.
 
@@ -172,7 +173,7 @@ def parse_servers_state(text):
     return [dict(zip(names, row.split(), strict=False)) for row in rows if row.strip()]
 
 
-def servers(address, backend):
+def servers(address: str, backend: str) -> list[dict[str, Any]]:
     """
     Return what HAProxy knows of each server of a backend, in the configuration's order.
 
@@ -227,7 +228,7 @@ def servers(address, backend):
     return found
 
 
-def set_server_state(address, backend, server, state):
+def set_server_state(address: str, backend: str, server: str, state: str) -> None:
     """
     Set a server's administrative state: ``ready``, ``drain`` or ``maint``.
 

@@ -14,6 +14,8 @@ import os
 import pathlib
 import socket
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
@@ -26,12 +28,12 @@ class LedgerError(CommandExecutionError):
     """Somebody else has the lock, or there is nothing to unlock; the message says who and what."""
 
 
-def now():
+def now() -> str:
     """Return the present time as ISO 8601 text in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def started(pid):
+def started(pid: int) -> int | None:
     """
     Return when a process began, in the kernel's ticks since boot, or None when there is none.
 
@@ -45,12 +47,12 @@ def started(pid):
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def boot():
+def boot() -> str:
     """Return the kernel's ID of this boot."""
     return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def holder(folder):
+def holder(folder: str | pathlib.Path) -> dict[str, Any] | None:
     """
     Return who has the lock, or None.
 
@@ -64,7 +66,7 @@ def holder(folder):
     return {**found, "alive": alive, "mine": alive and found["pid"] == os.getpid()}
 
 
-def take(folder, jid=None):
+def take(folder: str | pathlib.Path, jid: str | None = None) -> dict[str, Any]:
     """
     Take the lock for this process; it is this process's already, or free, or its owner is dead.
 
@@ -101,7 +103,7 @@ def take(folder, jid=None):
         return {**mine, "alive": True, "mine": True, "taken_from": present}
 
 
-def release(folder):
+def release(folder: str | pathlib.Path) -> bool:
     """Give the lock back if this process has it; return whether it had."""
     folder = pathlib.Path(folder)
     present = holder(folder)
@@ -111,7 +113,7 @@ def release(folder):
     return True
 
 
-def break_lock(folder, confirm):
+def break_lock(folder: str | pathlib.Path, confirm: str | None) -> dict[str, Any]:
     """
     Remove the lock whoever has it.
 
@@ -139,17 +141,17 @@ def break_lock(folder, confirm):
         return present
 
 
-def owner():
+def owner() -> str:
     """Return who runs this process, as user@host; behind sudo the one who called it."""
     return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
 
 
-def journal(folder):
+def journal(folder: str | pathlib.Path) -> dict[str, Any] | None:
     """Return the journal of the rollout that runs, or ran last; None when there was none."""
     return _read(pathlib.Path(folder) / JOURNAL)
 
 
-def note(folder, **facts):
+def note(folder: str | pathlib.Path, **facts: Any) -> dict[str, Any]:
     """Add facts to the journal, made when missing, and return it."""
     folder = pathlib.Path(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -158,7 +160,7 @@ def note(folder, **facts):
     return found
 
 
-def open_journal(folder, **facts):
+def open_journal(folder: str | pathlib.Path, **facts: Any) -> dict[str, Any]:
     """Begin a new journal with these facts and return it."""
     folder = pathlib.Path(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ def open_journal(folder, **facts):
     return facts
 
 
-def record(folder, entry):
+def record(folder: str | pathlib.Path, entry: dict[str, Any]) -> None:
     """Add a finished rollout to the history."""
     folder = pathlib.Path(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -176,7 +178,7 @@ def record(folder, entry):
         os.fsync(stream.fileno())
 
 
-def history(folder, limit=20):
+def history(folder: str | pathlib.Path, limit: int = 20) -> list[dict[str, Any]]:
     """Return the last finished rollouts, newest first; a line cut by a crash is left out."""
     path = pathlib.Path(folder) / HISTORY
     if not path.exists():
@@ -189,24 +191,25 @@ def history(folder, limit=20):
 
 
 @contextlib.contextmanager
-def _alone(folder):
+def _alone(folder: pathlib.Path) -> Iterator[None]:
     with (folder / ".guard").open("w", encoding="utf-8") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         yield
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> dict[str, Any] | None:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     try:
-        return json.loads(text)
+        found: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise LedgerError(f"{path} is damaged ({error}): remove it") from error
+    return found
 
 
-def _write(path, content):
+def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -8,12 +8,19 @@ what a user wrote raise ``ValueError``. A ``login`` is None or a dict with ``use
 Needs PyMongo 4 and MongoDB 4.4 or newer.
 """
 
+# The annotations name PyMongo's classes, and without PyMongo the module has to load and say so.
+from __future__ import annotations
+
 import contextlib
+import datetime
 import socket
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 try:
     import pymongo
+    from bson import Timestamp
     from pymongo.errors import (
         ConnectionFailure,
         InvalidOperation,
@@ -38,7 +45,7 @@ LOGIN_REFUSED = frozenset({11, 18, 13436})
 UNFINISHED = {"salt_initiation": "unfinished"}
 
 
-def __virtual__():
+def __virtual__() -> bool | tuple[bool, str]:
     if not HAS_PYMONGO:
         return False, "PyMongo is missing in Salt's Python: salt-pip install pymongo"
     return True
@@ -47,7 +54,7 @@ def __virtual__():
 # Names and errors
 
 
-def split_address(address):
+def split_address(address: str) -> tuple[str, int]:
     """Return ``(host, port)`` of ``host:port`` or ``[v6]:port``; else ``ValueError``."""
     host, colon, port = str(address).rpartition(":")
     if not colon or not host:
@@ -59,7 +66,7 @@ def split_address(address):
     return host.strip("[]"), int(port)
 
 
-def check_members(members):
+def check_members(members: Sequence[str]) -> list[str]:
     """Return ``members`` as a list of distinct ``host:port``; ``ValueError`` names the bad one."""
     if isinstance(members, str) or not members:
         raise ValueError(f"members must be a list of host:port, not {members!r}")
@@ -72,7 +79,7 @@ def check_members(members):
     return seen
 
 
-def normal_roles(roles):
+def normal_roles(roles: Iterable[str | dict[str, str]] | None) -> list[str | dict[str, str]]:
     """Return ``roles`` (``name`` or ``{role, db}``) sorted; a bare name stays bare."""
     if isinstance(roles, str) or roles is None:
         raise ValueError(f"roles must be a list, not {roles!r}")
@@ -87,7 +94,7 @@ def normal_roles(roles):
     return [{"role": name, "db": db} if db else name for name, db in sorted(normal)]
 
 
-def role_names(roles, database):
+def role_names(roles: Iterable[str | dict[str, str]], database: str) -> list[str]:
     """Return ``role@db`` for each of ``roles``, sorted; a bare name is one of ``database``."""
     named = (
         (role, database) if isinstance(role, str) else (role["role"], role["db"]) for role in roles
@@ -95,12 +102,12 @@ def role_names(roles, database):
     return sorted({f"{name}@{db}" for name, db in named})
 
 
-def code_of(error):
+def code_of(error: Exception) -> int | None:
     """Return the server's code of a PyMongo error, or None where there is none."""
     return getattr(error, "code", None) or (getattr(error, "details", None) or {}).get("code")
 
 
-def explain(error):
+def explain(error: Exception) -> str:
     """Return one line of a PyMongo error: the server's own words, code and its name."""
     if isinstance(error, (OperationFailure, NotPrimaryError)):
         details = error.details if isinstance(error.details, dict) else {}
@@ -113,7 +120,9 @@ def explain(error):
     return str(error).split(" (configured timeouts:")[0].split(", Timeout:")[0]
 
 
-def poll(probe, timeout, interval=0.2):
+def poll(
+    probe: Callable[[], tuple[bool, Any]], timeout: float, interval: float = 0.2
+) -> tuple[bool, Any]:
     """Call ``probe`` until it returns ``(True, …)`` or ``timeout`` seconds are over.
 
     :return: what the last call returned: ``(done, seen)``. It is called at least once.
@@ -130,8 +139,13 @@ def poll(probe, timeout, interval=0.2):
 # Connections
 
 
-def _options(timeout, patience, login, tls):
-    options = {
+def _options(
+    timeout: float,
+    patience: float | None,
+    login: Mapping[str, str] | None,
+    tls: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    options: dict[str, Any] = {
         "serverSelectionTimeoutMS": int(timeout * 1000),
         "connectTimeoutMS": int(timeout * 1000),
         "socketTimeoutMS": int((patience or timeout) * 1000),
@@ -148,7 +162,13 @@ def _options(timeout, patience, login, tls):
 
 
 @contextlib.contextmanager
-def client(address, timeout, patience=None, login=None, tls=None):
+def client(
+    address: str,
+    timeout: float,
+    patience: float | None = None,
+    login: Mapping[str, str] | None = None,
+    tls: Mapping[str, Any] | None = None,
+) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
     """Yield a client of the one server at ``address``, whatever its state, and close it.
 
     :param timeout: seconds to find and reach it.
@@ -165,7 +185,7 @@ def client(address, timeout, patience=None, login=None, tls=None):
         yield opened
 
 
-def accepts_login(opened):
+def accepts_login(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
     """Return whether the server takes the login that the client was opened with."""
     try:
         opened.admin.command("ping")
@@ -177,7 +197,13 @@ def accepts_login(opened):
 
 
 @contextlib.contextmanager
-def _session(open_with, login):
+def _session(
+    open_with: Callable[
+        [Mapping[str, str] | None],
+        contextlib.AbstractContextManager[pymongo.MongoClient[dict[str, Any]]],
+    ],
+    login: Mapping[str, str] | None,
+) -> Iterator[tuple[pymongo.MongoClient[dict[str, Any]], bool]]:
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(open_with(login))
         accepted = not login or accepts_login(opened)
@@ -187,7 +213,13 @@ def _session(open_with, login):
 
 
 @contextlib.contextmanager
-def connect(address, timeout, patience=None, login=None, tls=None):
+def connect(
+    address: str,
+    timeout: float,
+    patience: float | None = None,
+    login: Mapping[str, str] | None = None,
+    tls: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[pymongo.MongoClient[dict[str, Any]], bool]]:
     """Yield ``(client, accepted)`` of the server at ``address``, logged in if it lets us.
 
     A server without users refuses every login, but lets in who comes from its own machine
@@ -196,7 +228,9 @@ def connect(address, timeout, patience=None, login=None, tls=None):
     the server allows no more than that.
     """
 
-    def open_with(credentials):
+    def open_with(
+        credentials: Mapping[str, str] | None,
+    ) -> contextlib.AbstractContextManager[pymongo.MongoClient[dict[str, Any]]]:
         return client(address, timeout, patience, credentials, tls)
 
     with _session(open_with, login) as session:
@@ -204,7 +238,13 @@ def connect(address, timeout, patience=None, login=None, tls=None):
 
 
 @contextlib.contextmanager
-def connect_primary(address, timeout, patience=None, login=None, tls=None):
+def connect_primary(
+    address: str,
+    timeout: float,
+    patience: float | None = None,
+    login: Mapping[str, str] | None = None,
+    tls: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[pymongo.MongoClient[dict[str, Any]], bool]]:
     """Yield ``(client, accepted)`` of the primary of the set that ``address`` belongs to.
 
     When ``address`` is the primary (or no member of any set) it is a connection straight to
@@ -218,7 +258,9 @@ def connect_primary(address, timeout, patience=None, login=None, tls=None):
     if not here["set"]:
         raise InvalidOperation(f"{address} belongs to no initiated replica set")
 
-    def open_with(credentials):
+    def open_with(
+        credentials: Mapping[str, str] | None,
+    ) -> pymongo.MongoClient[dict[str, Any]]:
         options = _options(timeout, patience, credentials, tls)
         options["serverSelectionTimeoutMS"] = int((patience or timeout) * 1000)
         return pymongo.MongoClient(here["hosts"], replicaSet=here["set"], **options)
@@ -230,7 +272,7 @@ def connect_primary(address, timeout, patience=None, login=None, tls=None):
 # Looking
 
 
-def hello(address, timeout, tls=None):
+def hello(address: str, timeout: float, tls: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what the server at ``address`` tells anybody about itself.
 
     Keys: ``address``; ``replication`` (started as a member of some set); ``initialized``;
@@ -244,7 +286,7 @@ def hello(address, timeout, tls=None):
         return describe(address, opened.admin.command("hello"))
 
 
-def describe(address, answer):
+def describe(address: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts listed at :func:`hello` from a server's answer to it."""
     name = answer.get("setName")
     if not name:
@@ -275,7 +317,7 @@ def describe(address, answer):
     }
 
 
-def members_of(opened):
+def members_of(opened: pymongo.MongoClient[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """Return the members as the connected one sees them, or None when it may not tell us.
 
     Each is a dict of ``id``, ``name``, ``state``, ``health`` (1 up, 0 down), ``votes``,
@@ -305,7 +347,7 @@ def members_of(opened):
     ]
 
 
-def lets_strangers_in(opened):
+def lets_strangers_in(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
     """Return whether the localhost exception holds on an anonymous connection."""
     try:
         opened.admin.command("replSetGetStatus")
@@ -314,17 +356,23 @@ def lets_strangers_in(opened):
     return True
 
 
-def read_config(opened):
+def read_config(opened: pymongo.MongoClient[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the set's configuration document, or None when it may not be read."""
     try:
-        return opened.admin.command("replSetGetConfig")["config"]
+        config: dict[str, Any] = opened.admin.command("replSetGetConfig")["config"]
     except OperationFailure as err:
         if err.code == UNAUTHORIZED:
             return None
         raise
+    return config
 
 
-def lag(primary, newest, applied, now):
+def lag(
+    primary: pymongo.MongoClient[dict[str, Any]],
+    newest: Timestamp,
+    applied: Timestamp,
+    now: datetime.datetime,
+) -> float:
     """Return for how many seconds the oldest write that a member lacks has been waiting.
 
     That is the truth also on an idle set, where comparing the times of the last writes
@@ -342,8 +390,13 @@ def lag(primary, newest, applied, now):
     return max(0.0, round((now - oldest["wall"]).total_seconds(), 3)) if oldest else 0.0
 
 
-def users(opened, database=None, name=None):
+def users(
+    opened: pymongo.MongoClient[dict[str, Any]],
+    database: str | None = None,
+    name: str | None = None,
+) -> list[dict[str, Any]]:
     """Return ``{name, database, roles}`` of all users, those of one database, or the one."""
+    wanted: dict[str, Any] | int
     if name is not None:
         wanted = {"user": name, "db": database}
     else:
@@ -365,7 +418,7 @@ def users(opened, database=None, name=None):
 # Changing
 
 
-def boot_config(name, members, own):
+def boot_config(name: str, members: Iterable[str], own: str) -> dict[str, Any]:
     """Return the configuration that a set starts its life with.
 
     Only the initiator may become primary in it, so that the first user can be created there,
@@ -383,7 +436,7 @@ def boot_config(name, members, own):
     }
 
 
-def final_config(name, version, members):
+def final_config(name: str, version: int, members: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the configuration in which ``members`` (``id``, ``name``) are all alike."""
     return {
         "_id": name,
@@ -392,7 +445,11 @@ def final_config(name, version, members):
     }
 
 
-def reconfigure(opened, change, timeout):
+def reconfigure(
+    opened: pymongo.MongoClient[dict[str, Any]],
+    change: Callable[[dict[str, Any]], dict[str, Any] | None],
+    timeout: float,
+) -> None:
     """Put ``change(configuration)`` in force, again while the set has not settled yet.
 
     :param change: gets the configuration document in force, with the next version in it, and
@@ -400,7 +457,7 @@ def reconfigure(opened, change, timeout):
     :param timeout: seconds after which the server's refusal is raised.
     """
 
-    def attempt():
+    def attempt() -> None:
         config = opened.admin.command("replSetGetConfig")["config"]
         wanted = change({**config, "version": config["version"] + 1})
         if wanted is not None:
@@ -409,24 +466,27 @@ def reconfigure(opened, change, timeout):
     _until_settled(attempt, timeout)
 
 
-def finish_initiation(opened, timeout):
+def finish_initiation(opened: pymongo.MongoClient[dict[str, Any]], timeout: float) -> None:
     """Make all members of a set that began with :func:`boot_config` alike.
 
     The localhost exception allows neither to log in nor to read the configuration yet, so it
     is made from what the connected primary tells about its members.
     """
 
-    def attempt():
+    def attempt() -> None:
         seen = describe("", opened.admin.command("hello"))
         if seen["unfinished"]:
-            wanted = final_config(seen["set"], seen["version"] + 1, members_of(opened))
+            members = members_of(opened)
+            if members is None:
+                raise OperationFailure("the server does not tell its members", UNAUTHORIZED)
+            wanted = final_config(seen["set"], seen["version"] + 1, members)
             opened.admin.command("replSetReconfig", wanted)
 
     _until_settled(attempt, timeout)
 
 
-def _until_settled(attempt, timeout):
-    def probe():
+def _until_settled(attempt: Callable[[], None], timeout: float) -> None:
+    def probe() -> tuple[bool, OperationFailure | NotPrimaryError | None]:
         try:
             attempt()
         except (OperationFailure, NotPrimaryError) as err:
@@ -443,7 +503,13 @@ def _until_settled(attempt, timeout):
 # Judging: no connections below, only what the above have seen
 
 
-def survey(name, members, here, views, known=None):
+def survey(
+    name: str,
+    members: list[str],
+    here: dict[str, Any],
+    views: dict[str, dict[str, Any] | None],
+    known: list[str] | None = None,
+) -> dict[str, Any]:
     """Say how far the declared set ``name`` of ``members`` is from the one that exists.
 
     :param here: :func:`hello` of this node.
@@ -495,9 +561,9 @@ def survey(name, members, here, views, known=None):
     }
 
 
-def _groups(views):
+def _groups(views: list[dict[str, Any]]) -> list[set[str]]:
     """Return the sets of names that hang together: members of one set list each other."""
-    groups = []
+    groups: list[set[str]] = []
     for view in views:
         names = {*view["hosts"], view["me"] or view["address"]}
         for group in [group for group in groups if group & names]:
@@ -507,17 +573,22 @@ def _groups(views):
     return groups
 
 
-def is_up(member):
+def is_up(member: dict[str, Any]) -> bool:
     """Return whether a member (see :func:`members_of`) is up and does its part."""
-    return member["health"] == 1 and member["state"] in ("PRIMARY", "SECONDARY", "ARBITER")
+    return bool(member["health"] == 1) and member["state"] in ("PRIMARY", "SECONDARY", "ARBITER")
 
 
-def has_vote(member):
+def has_vote(member: dict[str, Any]) -> bool:
     """Return whether a member votes; one whose configuration is not known is taken to."""
-    return member["votes"] != 0
+    return bool(member["votes"] != 0)
 
 
-def unhealthy(members, primary, expected=None, need_all=False):
+def unhealthy(
+    members: list[dict[str, Any]],
+    primary: str | None,
+    expected: list[str] | None = None,
+    need_all: bool = False,
+) -> list[str]:
     """Return why a set is not healthy: a list of sentences, empty when it is.
 
     :param members: as :func:`members_of` has them.
@@ -538,7 +609,7 @@ def unhealthy(members, primary, expected=None, need_all=False):
     return reasons
 
 
-def no_successor(members, max_lag):
+def no_successor(members: list[dict[str, Any]], max_lag: float) -> str | None:
     """Return why the primary must not step down, or None when a successor stands ready.
 
     :param members: with ``lag_s``, the primary among them.

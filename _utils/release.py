@@ -21,6 +21,8 @@ import re
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
 
 __virtualname__ = "release"
 
@@ -34,11 +36,11 @@ _MANIFEST_LIMIT = 4 * 1024 * 1024
 _BLOCK = 1024 * 1024
 
 
-def __virtual__():
+def __virtual__() -> str:
     return __virtualname__
 
 
-def check_version(version):
+def check_version(version: Any) -> str:
     """
     Return a version that is safe to use as a folder's name.
 
@@ -52,7 +54,7 @@ def check_version(version):
     return version
 
 
-def inspect(archive):
+def inspect(archive: str | pathlib.Path) -> dict[str, Any]:
     """
     Verify an archive without unpacking it.
 
@@ -66,7 +68,7 @@ def inspect(archive):
     return _walk(pathlib.Path(archive), None)
 
 
-def unpack(archive, target):
+def unpack(archive: str | pathlib.Path, target: str | pathlib.Path) -> dict[str, Any]:
     """
     Verify an archive while unpacking its top folder's content into an existing empty folder.
 
@@ -86,7 +88,7 @@ def unpack(archive, target):
     return _walk(pathlib.Path(archive), pathlib.Path(target))
 
 
-def wheel_fits(filename, python):
+def wheel_fits(filename: str, python: str) -> bool:
     """
     Say whether a wheel is meant for a Python (``"3.11"``), going by the tags in its file name.
     """
@@ -99,7 +101,7 @@ def wheel_fits(filename, python):
     return any(tag in ("py3", wanted) or tag == f"py{wanted[2:]}" for tag in tags[-3].split("."))
 
 
-def installed_size(wheels, python):
+def installed_size(wheels: str | pathlib.Path, python: str) -> int:
     """
     Return how many bytes the wheels in a folder that fit a Python (``"3.11"``) unpack to.
 
@@ -117,7 +119,7 @@ def installed_size(wheels, python):
     return total
 
 
-def _walk(archive, target):
+def _walk(archive: pathlib.Path, target: pathlib.Path | None) -> dict[str, Any]:
     digest = _check_sidecar(archive)
     files, manifest, top, size = {}, None, None, 0
     try:
@@ -140,15 +142,17 @@ def _walk(archive, target):
                 if relative in files:
                     raise ValueError(f"{archive}: '{relative}' is in it twice")
                 size += member.size
+                content = tar.extractfile(member)
+                assert content, "what is neither a file nor a folder was refused above"
                 if relative == _MANIFEST:
                     if member.size > _MANIFEST_LIMIT:
                         raise ValueError(f"{archive}: its manifest is unreasonably large")
-                    manifest = tar.extractfile(member).read()
+                    manifest = content.read()
                     files[relative] = hashlib.sha256(manifest).hexdigest()
                     if target is not None:
                         _write(target, parts[1:], [manifest])
                     continue
-                files[relative] = _copy(tar.extractfile(member), target, parts[1:])
+                files[relative] = _copy(content, target, parts[1:])
             # The sum of the whole stream stands at its end, behind where the tar's members stop.
             while tar.fileobj.read(1 << 20):
                 pass
@@ -171,7 +175,7 @@ def _walk(archive, target):
     return {"manifest": checked, "sha256": digest, "size": size}
 
 
-def _check_sidecar(archive):
+def _check_sidecar(archive: pathlib.Path) -> str:
     try:
         with archive.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -194,7 +198,7 @@ def _check_sidecar(archive):
     return digest
 
 
-def _safe_parts(archive, member):
+def _safe_parts(archive: pathlib.Path, member: tarfile.TarInfo) -> list[str]:
     name = member.name
     parts = name.split("/")
     if member.isdir() and parts[-1] == "":
@@ -213,7 +217,7 @@ def _safe_parts(archive, member):
     return parts
 
 
-def _make_folder(target, parts):
+def _make_folder(target: pathlib.Path, parts: list[str]) -> None:
     folder = target
     for part in parts:
         folder = folder / part
@@ -221,7 +225,7 @@ def _make_folder(target, parts):
         folder.chmod(0o755)
 
 
-def _write(target, parts, blocks):
+def _write(target: pathlib.Path, parts: list[str], blocks: Iterable[bytes]) -> None:
     _make_folder(target, parts[:-1])
     path = target.joinpath(*parts)
     with path.open("xb") as stream:
@@ -230,10 +234,10 @@ def _write(target, parts, blocks):
             stream.write(block)
 
 
-def _copy(source, target, parts):
+def _copy(source: IO[bytes], target: pathlib.Path | None, parts: list[str]) -> str:
     digest = hashlib.sha256()
 
-    def blocks():
+    def blocks() -> Iterator[bytes]:
         while block := source.read(_BLOCK):
             digest.update(block)
             yield block
@@ -246,13 +250,13 @@ def _copy(source, target, parts):
     return digest.hexdigest()
 
 
-def _check_manifest(archive, raw):
+def _check_manifest(archive: pathlib.Path, raw: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(raw)
     except ValueError as error:
         raise ValueError(f"{archive}: {_MANIFEST} is no JSON: {error}") from error
 
-    def wrong(what):
+    def wrong(what: str) -> ValueError:
         return ValueError(f"{archive}: {_MANIFEST} {what}")
 
     if not isinstance(manifest, dict):
@@ -282,7 +286,7 @@ def _check_manifest(archive, raw):
     return manifest
 
 
-def _compare(archive, wanted, found):
+def _compare(archive: pathlib.Path, wanted: dict[str, str], found: dict[str, str]) -> None:
     present = {path: digest for path, digest in found.items() if path != _MANIFEST}
     for problem, paths in (
         ("lacks files that its manifest lists", wanted.keys() - present.keys()),
@@ -298,7 +302,7 @@ def _compare(archive, wanted, found):
             raise ValueError(f"{archive} {problem}: {shown}{more}")
 
 
-def require_space(path, needed):
+def require_space(path: str | pathlib.Path, needed: int) -> None:
     """
     Raise ``OSError`` (ENOSPC) unless so many bytes are free where a path lies.
 

@@ -7,6 +7,7 @@ what a good topology is. Salt users reach it as ``__utils__["topology.problems"]
 
 import ipaddress
 import re
+from typing import Any
 
 ROLES = ("master", "web", "db", "storage", "lb")
 
@@ -18,7 +19,7 @@ class TopologyError(ValueError):
     """The topology file is wrong; the message names what and how to mend it."""
 
 
-def problems(document, name):
+def problems(document: Any, name: str) -> list[str]:
     """
     Return everything wrong with the topology ``name`` of a topology document.
 
@@ -41,7 +42,7 @@ def problems(document, name):
         return [f"Topology '{name}' has no mapping `nodes`: list its nodes by ID."]
     network, found = _network(topology, name)
     platforms = document.get("platforms") or {}
-    seen = {}
+    seen: dict[ipaddress.IPv4Address, str] = {}
     for node_id, node in topology["nodes"].items():
         found += _node_problems(node_id, node, platforms)
         address = node.get("address") if isinstance(node, dict) else None
@@ -50,7 +51,7 @@ def problems(document, name):
     return found + _role_problems(topology["nodes"], name)
 
 
-def select(document, name):
+def select(document: Any, name: str) -> dict[str, Any]:
     """
     Return the checked topology ``name``: its ``name``, ``network``, ``vip`` and ``nodes``.
 
@@ -62,12 +63,12 @@ def select(document, name):
     return {"name": name, **document["topologies"][name]}
 
 
-def with_role(topology, role):
+def with_role(topology: dict[str, Any], role: str) -> list[str]:
     """Return the IDs of the nodes that have ``role``, in the order of the file."""
     return [node_id for node_id, node in topology["nodes"].items() if role in node["roles"]]
 
 
-def _network(topology, name):
+def _network(topology: dict[str, Any], name: str) -> tuple[ipaddress.IPv4Network | None, list[str]]:
     value = topology.get("network")
     try:
         network = ipaddress.IPv4Network(value)
@@ -81,7 +82,7 @@ def _network(topology, name):
     return network, []
 
 
-def _node_problems(node_id, node, platforms):
+def _node_problems(node_id: Any, node: Any, platforms: dict[str, Any]) -> list[str]:
     if not isinstance(node_id, str) or not _NODE_ID.fullmatch(node_id):
         return [
             f"Node ID {node_id!r} is not a host name: use lower-case letters, digits and dashes."
@@ -113,7 +114,12 @@ def _node_problems(node_id, node, platforms):
     return found
 
 
-def _address_problems(owner, value, network, seen):
+def _address_problems(
+    owner: str,
+    value: Any,
+    network: ipaddress.IPv4Network | None,
+    seen: dict[ipaddress.IPv4Address, str],
+) -> list[str]:
     try:
         address = ipaddress.IPv4Address(value)
     except (ValueError, TypeError):
@@ -131,7 +137,7 @@ def _address_problems(owner, value, network, seen):
     return []
 
 
-def _role_problems(nodes, name):
+def _role_problems(nodes: dict[str, Any], name: str) -> list[str]:
     count = dict.fromkeys(ROLES, 0)
     for node in nodes.values():
         roles = node.get("roles") if isinstance(node, dict) else None

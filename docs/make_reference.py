@@ -130,6 +130,10 @@ def _function(node, file):
     names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     names += [argument.arg for argument in arguments.kwonlyargs]
     names += [star.arg for star in (arguments.vararg, arguments.kwarg) if star]
+    # Salt's users write values on a command line, and most modules have no annotations to show.
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
     doc = ast.get_docstring(node) or ""
     file = str(file.relative_to(ROOT))
     return Function(node.name, f"{node.name}({ast.unparse(arguments)})", names, doc, file)

@@ -312,6 +312,24 @@ def test_lag_is_the_age_of_the_oldest_write_that_is_missing():
     assert utils.lag(primary, newest, Timestamp(1, 1), now) == 20.0
 
 
+class Closed:
+    """A primary in the middle of an initiation that tells strangers no more about its set."""
+
+    def __init__(self):
+        self.admin = self
+
+    def command(self, name):
+        if name != "hello":
+            raise pymongo.errors.OperationFailure("not authorized", utils.UNAUTHORIZED)
+        return {"setName": "rs0", "setVersion": 1, "tags": utils.UNFINISHED}
+
+
+def test_an_initiation_that_strangers_may_not_finish_is_refused_as_such():
+    with pytest.raises(pymongo.errors.OperationFailure) as caught:
+        utils.finish_initiation(Closed(), 0)
+    assert utils.explain(caught.value) == "the server does not tell its members (code 13)"
+
+
 def test_poll_looks_at_least_once_and_stops_in_time():
     calls = []
 

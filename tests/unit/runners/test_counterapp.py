@@ -78,6 +78,10 @@ class TestVerify:
             "two: it answers with 1.0, not 2.0",
         ]
 
+    def test_no_hits_prove_nothing(self, runners):
+        done = runners["counterapp.verify"](hits=0)
+        assert done["failed"] == ["hits must be a whole number from 1 on, not 0"]
+
     def test_nobody_at_the_vip(self, runners, vip):
         vip.shutdown()
         vip.server_close()
