@@ -271,10 +271,10 @@ def _nodes(lab: Lab, began: float, folder: Path, place: Path) -> list[_Node]:
             node.there = False
             node.down = [f"{node.name}: there is no container {container}."]
         elif state["State"] != "running":
+            # Podman has the journal of a node with systemd in memory.
             node.down = [
                 f"{node.name}: {state.get('Status') or state['State']}. What it printed and its "
-                f"/var/log are in {node.name}/; 'journalctl --directory={node.name}/journal' reads "
-                "the journal there."
+                f"/var/log are in {node.name}/; its journal went with it."
             ]
         nodes.append(node)
     return nodes
