@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from playwright.sync_api import (
@@ -13,6 +13,8 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+
+from tests.support.waiting import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 AXE = ROOT / "app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
@@ -61,6 +63,17 @@ def counts(page: Page, value: int, timeout: float = 10_000) -> None:
         "data-value", str(value), timeout=timeout
     )
     has_status(page, "live")
+
+
+def hears_of_hits(page: Page, hit: Callable[[], object]) -> None:
+    """Wait until the page lists a hit as it heard of it; each look makes one with ``hit``."""
+    newest = page.get_by_test_id("newest")
+
+    def look() -> dict[str, object]:
+        hit()
+        return {"listed": newest.is_visible(), "page": page.inner_text("body")}
+
+    until(look, 20, "the page lists a hit", wanted=lambda seen: seen["listed"])
 
 
 def has_status(page: Page, status: str, timeout: float = 15_000) -> None:

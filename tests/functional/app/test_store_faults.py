@@ -9,6 +9,7 @@ from counterapp.counters import Key
 
 from tests.support.proxy import LossyProxy
 from tests.support.stores import open_store
+from tests.support.waiting import until
 
 SHARED = Key("default", "shared")
 THREADS = 16
@@ -54,8 +55,12 @@ def test_hits_go_on_through_failovers_without_one_failing_or_counting_twice(rs, 
 
     def wait_more(hits):
         target = stores[0].read(SHARED).value + hits
-        while stores[0].read(SHARED).value < target:
-            pass
+        until(
+            lambda: stores[0].read(SHARED).value,
+            90,
+            f"{target} hits are counted",
+            wanted=lambda value: value >= target,
+        )
 
     with ThreadPoolExecutor(THREADS) as pool:
         workers = [pool.submit(hit, place) for place in range(THREADS)]

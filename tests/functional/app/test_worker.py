@@ -2,13 +2,14 @@
 
 import concurrent.futures
 import http.client
+import re
 import socket
 import time
 
 import pytest
 import requests
 
-from tests.support.mongod import wait_for
+from tests.support.waiting import until
 
 STREAMS = 200
 
@@ -30,7 +31,12 @@ def test_hundreds_of_idle_streams_leave_room_for_everybody_else(node):
         finally:
             for stream in streams:
                 stream.close()
-    wait_for(lambda: "counterapp_streams 0.0" in node.get("/metrics").text, 30, "no streams")
+    until(
+        lambda: re.findall("^counterapp_streams .*", node.get("/metrics").text, re.MULTILINE),
+        30,
+        "no stream is open",
+        wanted=["counterapp_streams 0.0"],
+    )
 
 
 def open_stream(node):
@@ -58,21 +64,13 @@ def test_a_kept_connection_is_still_answered_while_stopping(node):
     connection.request("GET", "/livez")
     connection.getresponse().read()
     node.terminate()
-    wait_for(lambda: refused(node.port), 10, "no new connections")
+    until(node.accepts, 10, "new connections are refused", wanted=False)
     connection.request("GET", "/livez")
     answer = connection.getresponse()
     assert answer.status == 200
     assert answer.headers["Connection"] == "close"
     assert answer.read()
     assert node.wait() == 0
-
-
-def refused(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 HIT = "POST /api/v1/counters/site/visits/hits HTTP/1.1\r\nHost: here\r\n"

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
 from tests.support import release_archive
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,6 @@ def _build(node, version, **options):
 def _leftovers(node):
     folder = node.root / "releases"
     return sorted(entry.name for entry in folder.iterdir() if entry.name.startswith("."))
-
-
-def _wait_for(condition, what, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"no {what} within {seconds} s"
-        time.sleep(0.02)
 
 
 def test_release_has_the_layout_that_was_promised(node, good):
@@ -186,10 +179,18 @@ def test_killed_installation_shows_nothing_and_the_next_one_cleans_up(node, good
         f"loaders.modules['counterapp.install']({str(source)!r})\n"
     )
 
-    def installing():
-        return any((node.root / "releases").glob(".new-1.1.0-*/venv/lib/*/site-packages/gunicorn"))
+    def installed():
+        found = (node.root / "releases").glob(".new-1.1.0-*/venv/lib/*/site-packages/*")
+        return {entry.name for entry in found}
 
-    _wait_for(installing, "installation at work")
+    # Often: the installation goes on meanwhile.
+    until(
+        installed,
+        20,
+        "the installation is at work",
+        wanted=lambda names: "gunicorn" in names,
+        interval=0.01,
+    )
     with pytest.raises(CommandExecutionError, match="another installation or switch"):
         node.modules["counterapp.remove"]("0.0.1")
     # Its children go on writing, as pip does when a minion is killed.

@@ -10,20 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from tests.support.loading import minion_loader
-
-
-def wait_for(condition, what, seconds=10):
-    """Poll until a condition holds; fail the test when it does not."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.02)
-    return found
+from tests.support.waiting import until
 
 
 class Backend(http.server.ThreadingHTTPServer):
@@ -137,19 +128,25 @@ class Balancer:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, "HAProxy answers")
+        pid = self.process.pid
+        until(
+            self._info,
+            10,
+            f"HAProxy answers as process {pid}",
+            wanted=lambda info: f"Pid: {pid}\n" in info,
+            ignoring=(OSError,),
+        )
         if old:
             old.wait(10)
 
-    def _answers(self) -> bool:
+    def _info(self) -> str:
         assert self.process is not None
         log = (self.folder / "haproxy.log").read_text()
         assert self.process.poll() is None, f"HAProxy did not start: {log}"
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(self.socket)
             probe.sendall(b"show info\n")
-            return f"Pid: {self.process.pid}\n" in probe.recv(65536).decode()
-        return False
+            return probe.recv(65536).decode()
 
     def call(self, function: str, *args, **kwargs):
         """Call a function of the execution module."""
@@ -190,7 +187,7 @@ class Balancer:
 
         thread = threading.Thread(target=hold)
         thread.start()
-        wait_for(lambda: backend.held, f"a session held on {name}")
+        until(lambda: backend.held, 10, f"a session is held on {name}")
         try:
             yield backend
         finally:

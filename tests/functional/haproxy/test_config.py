@@ -11,7 +11,8 @@ import jinja2
 import pytest
 
 from lab.config import ROOT
-from tests.functional.haproxy.conftest import free_port, wait_for
+from tests.functional.haproxy.conftest import free_port
+from tests.support.waiting import until
 
 PATH = "/api/v1/counters/default/pages/hits"
 SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
@@ -60,7 +61,12 @@ class Balancer:
         self.port, web_port = free_port(), free_port()
         self.webs = [Web(name, web_port) for name in SERVERS]
         template = (ROOT / "salt/lb/files/haproxy.cfg.jinja").read_text()
-        lb = {"frontend_port": self.port, "backend": "web", "socket": folder / "admin.sock"}
+        lb = {
+            "frontend_port": self.port,
+            "backend": "web",
+            "maxconn": 100,
+            "socket": folder / "admin.sock",
+        }
         config = jinja2.Template(template, keep_trailing_newline=True).render(
             lb=lb, servers=SERVERS, port=web_port, server_state=folder / "server-state"
         )
@@ -71,14 +77,11 @@ class Balancer:
         self.process = subprocess.Popen(
             ["/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"], stdin=subprocess.DEVNULL
         )
-        wait_for(self.serves, "HAProxy serves")
+        until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
 
-    def serves(self) -> bool:
+    def started(self) -> int:
         assert self.process.poll() is None, "HAProxy does not start"
-        try:
-            return self.ask("GET", "/") == 200
-        except ConnectionError:
-            return False
+        return self.ask("GET", "/")
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None) -> int:
         """Ask on a new connection and return the status."""

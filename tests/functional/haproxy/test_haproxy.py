@@ -7,6 +7,8 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from tests.support.waiting import until
+
 
 def _admin(balancer, name="web-1"):
     return balancer.call("server_state", "web", name)["admin"]
@@ -14,19 +16,19 @@ def _admin(balancer, name="web-1"):
 
 def _down(balancer, name):
     balancer.servers[name].ready = False
-    deadline = time.monotonic() + 10
-    while balancer.call("server_state", "web", name)["up"]:
-        assert time.monotonic() < deadline, f"{name} is still up"
-        time.sleep(0.02)
+    until(
+        lambda: balancer.call("server_state", "web", name),
+        10,
+        f"{name} is down",
+        wanted=lambda server: not server["up"],
+    )
 
 
 def _once_drained(balancer, name, seconds, act):
     """Act so many seconds after a server was seen in drain; return the thread that does it."""
 
     def run():
-        deadline = time.monotonic() + 10
-        while _admin(balancer, name) != "drain" and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: _admin(balancer, name), 10, f"{name} drains", wanted="drain")
         time.sleep(seconds)
         act()
 

@@ -6,7 +6,8 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from tests.support.mongod import Member, mongod_binary, wait_for
+from tests.support.mongod import Member, mongod_binary
+from tests.support.waiting import until
 
 
 @contextlib.contextmanager
@@ -98,7 +99,7 @@ def test_a_secondary_killed_and_back(cluster):
         node.call("wait_reachable", timeout=0.5)
 
     # The others learn it from the next heartbeat.
-    found = wait_for(
+    found = until(
         lambda: watcher.call("healthy", require="all")["reasons"], 15, "the loss is noticed"
     )
     assert len(found) == 1

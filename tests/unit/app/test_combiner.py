@@ -8,6 +8,8 @@ import pytest
 from counterapp.combiner import CROWD, LONGEST_REST, Combiner
 from counterapp.counters import Overloaded, StoreUnavailable
 
+from tests.support.waiting import until
+
 
 class Database:
     """Commits batches when it is let, and keeps what it was given."""
@@ -47,10 +49,7 @@ def make(database):
 
 
 def all_wait(combiner, number):
-    deadline = time.monotonic() + 10
-    while combiner.waiting != number:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: combiner.waiting, 10, f"{number} items wait", wanted=number, interval=0.005)
 
 
 def test_one_item_does_not_wait_for_others(make, database):
@@ -190,8 +189,7 @@ def test_a_closed_one_finishes_what_waits_and_takes_nothing_more(make, database)
         answers.append(pool.submit(combiner.submit, "b"))
         all_wait(combiner, 2)
         closing = pool.submit(combiner.close)
-        while not combiner._closing.is_set():
-            time.sleep(0.005)
+        assert combiner._closing.wait(10)
         with pytest.raises(StoreUnavailable, match="is stopping"):
             combiner.submit("c")
         database.open.set()

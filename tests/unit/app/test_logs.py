@@ -9,7 +9,7 @@ import sys
 import pytest
 from counterapp.logs import AccessLog, JsonFormatter
 
-from tests.support.mongod import wait_for
+from tests.support.waiting import until
 
 
 def record(message, *args, **extra):
@@ -62,8 +62,13 @@ def printed(number):
     lines = []
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
         yield lines
-        wait_for(lambda: stdout.getvalue().count("\n") >= number, 10, f"{number} lines")
-        lines += [json.loads(line) for line in stdout.getvalue().splitlines()]
+        text = until(
+            stdout.getvalue,
+            10,
+            f"{number} lines are printed",
+            wanted=lambda text: text.count("\n") >= number,
+        )
+        lines += [json.loads(line) for line in text.splitlines()]
 
 
 def test_lines_of_requests_are_written_in_order(access_log):

@@ -9,7 +9,7 @@ from counterapp import stream, watch
 from counterapp.counters import Change, Key
 from counterapp.watch import Full, Watch
 
-from tests.support.mongod import wait_for
+from tests.support.waiting import until
 
 PAGE = Key("default", "page")
 
@@ -100,7 +100,7 @@ def test_who_is_slow_gets_the_newest_value_only(client, follow):
     next(events)
     for _ in range(500):
         client.get("/hit/page")
-    wait_for(lambda: data(next(events))["value"] == 501, 5, "the newest value")
+    until(lambda: data(next(events))["value"], 5, "the newest value comes", wanted=501)
     assert next(events) == ":\n\n"
 
 
@@ -249,4 +249,4 @@ def test_changes_are_not_looked_at_while_nobody_waits_for_them(store, monkeypatc
         store.hit(PAGE)
         assert subscription.wait(5) == Change(PAGE, value, "web-1")
         everybody.drop(subscription)
-        wait_for(lambda: not store.watching.is_set(), 5, "the watch to end")
+        until(store.watching.is_set, 5, "the watch has ended", wanted=False)

@@ -9,7 +9,7 @@ import pytest
 
 from lab import events, progress, summary
 from lab.config import LabError, load
-from tests.support.mongod import wait_for
+from tests.support.waiting import until
 
 
 def event(tag, **data):
@@ -74,7 +74,12 @@ def test_a_silent_step_keeps_talking(monkeypatch):
     # Not capsys, which would lose what the heartbeat's thread prints while it is read.
     with contextlib.redirect_stdout(io.StringIO()) as stdout, shown.step("rolling out"):
         shown.say("web-1: applying web")
-        wait_for(lambda: "last: web-1" in stdout.getvalue(), 10, "a heartbeat")
+        until(
+            stdout.getvalue,
+            10,
+            "a heartbeat is printed",
+            wanted=lambda text: "last: web-1" in text,
+        )
     text = stdout.getvalue()
     assert "[1/3] 00:00  rolling out" in text
     assert "rolling out: still running after" in text

@@ -2,8 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.support.browser import counts, has_status
-from tests.support.mongod import wait_for
+from tests.support.browser import counts, has_status, hears_of_hits
 
 
 def hit(node):
@@ -35,10 +34,5 @@ def test_the_page_comes_back_with_its_node(node, open_page):
     has_status(page, "reconnecting")
     node.start()
     has_status(page, "live")
-
-    def heard():
-        hit(node)
-        return page.get_by_test_id("newest").is_visible()
-
     # Reads know nothing of single hits: the stream is back as well.
-    wait_for(heard, 20, "a hit in the list")
+    hears_of_hits(page, lambda: hit(node))

@@ -9,8 +9,7 @@ import pathlib
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import AXE, has_status
-from tests.support.mongod import wait_for
+from tests.support.browser import AXE, has_status, hears_of_hits
 
 SIZES = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 800}}
 NARROWEST = 320
@@ -22,12 +21,7 @@ CSV = "namespace,key,value\nold,first,12\nold,a b,1\n"
 def home(page, url):
     page.goto(f"{url}/#/")
     has_status(page, "live")
-
-    def heard():
-        page.get_by_test_id("hit-button").click()
-        return page.get_by_test_id("newest").is_visible()
-
-    wait_for(heard, 20, "a hit in the list")
+    hears_of_hits(page, page.get_by_test_id("hit-button").click)
     expect(page.locator("canvas")).to_have_count(2)
 
 
