@@ -40,6 +40,11 @@ UNSETTLED = frozenset({109, 103, 189, 308, 10107})
 # What a login meets that is wrong or comes too early: UserNotFound, AuthenticationFailed,
 # NotPrimaryOrSecondary (a member that has not got its data yet).
 LOGIN_REFUSED = frozenset({11, 18, 13436})
+# What a login meets (ProtocolError) whose user comes to be in the middle of it, as on a member
+# that gets its data: in one greeting the server finds no user, so names no mechanisms, and then
+# does find it and begins the login. PyMongo asks for the mechanisms once more, over which the
+# server forgets what it began ("saslContinue must follow saslStart"). No wrong password ends so.
+LOGIN_BROKEN_OFF = 17
 
 # The tag that the initiator carries until all members may be elected (see boot_config).
 UNFINISHED = {"salt_initiation": "unfinished"}
@@ -186,7 +191,26 @@ def client(
 
 
 def accepts_login(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
-    """Return whether the server takes the login that the client was opened with."""
+    """Return whether the server takes the login that the client was opened with.
+
+    :raises ConnectionFailure: the server broke the login off, twice: a passing condition of a
+        member that gets its data, as if it did not answer yet.
+    """
+    try:
+        return _log_in(opened)
+    except OperationFailure as err:
+        if err.code != LOGIN_BROKEN_OFF:
+            raise
+    try:
+        # PyMongo has closed the connection of the failed login, so this is a fresh one.
+        return _log_in(opened)
+    except OperationFailure as err:
+        if err.code != LOGIN_BROKEN_OFF:
+            raise
+        raise ConnectionFailure(f"the server broke the login off: {explain(err)}") from err
+
+
+def _log_in(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
     try:
         opened.admin.command("ping")
     except OperationFailure as err:
