@@ -1,68 +1,92 @@
-# Thin on purpose: what a target does lives in bootstrap/, lab/ and app/, where it is tested.
-# Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS.
-.PHONY: up down clean status ssh salt run key host dist wheels lock docs prepare lint test test-fast \
-	test-unit test-frontend test-functional test-integration test-system drill \
-	functional-debian12 functional-debian13 functional-others bench
+# Thin on purpose: what a target does lives in bootstrap/, lab/, app/ and tests/, where it is tested.
+# Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS. A line that begins with ## is for `make help`.
+.PHONY: help up down clean status ssh salt run key host dist wheels lock docs prepare lint test \
+	test-fast test-unit test-frontend test-functional test-gluster test-integration test-system \
+	drill bench
 export LAB TOPOLOGY LAB_NETWORK VERSION ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB_TOOL = .venv/bin/python -m lab
+LANES = .venv/bin/python -m tests.lanes
 
+## help             print this
+help:
+	@sed -n 's/^## \{0,1\}/  make /p' Makefile
+	@echo "README.md says what they do, CONTRIBUTING.md how to work on the tree."
+
+## up               the whole cluster on this machine, or what it lacks; VERSION=1.4.0 rolls that out
 up: host
 	@$(LAB_TOOL) up
-down: host
-	@$(LAB_TOOL) down
-clean: host
-	@$(LAB_TOOL) clean
+## status           each node's state
 status: host
 	@$(LAB_TOOL) status
-ssh: host
-	@$(LAB_TOOL) ssh $(NODE)
+## salt ARGS=…      salt on the master, for example ARGS="'*' test.ping"
 salt: host
 	@$(LAB_TOOL) salt
+## run ARGS=…       salt-run on the master, for example ARGS="state.orchestrate orch.rollout"
 run: host
 	@$(LAB_TOOL) run
+## key ARGS=…       salt-key on the master, for example ARGS=-L
 key: host
 	@$(LAB_TOOL) key
+## ssh NODE=…       a root shell on a node
+ssh: host
+	@$(LAB_TOOL) ssh $(NODE)
+## down             remove the nodes, their data and their network
+down: host
+	@$(LAB_TOOL) down
+## clean            that, the node images, and everything in build/
+clean: host
+	@$(LAB_TOOL) clean
 
-host:
-	@bootstrap/host.sh
+## dist             build a release of the app into build/dist; VERSION=1.4.0 names it
 dist: host
 	@$(LAB_TOOL) dist
+## wheels           build Salt's wheels for every platform, virtual machines too
 wheels: host
 	@$(LAB_TOOL) wheels
-lock: host
-	@requirements/lock
-docs: host
-	.venv/bin/python docs/make_reference.py
+## prepare          make what nodes are made from: wheels, images, a release
 prepare: host
 	@$(LAB_TOOL) prepare
+## host             install what this machine lacks; every other target does it first
+host:
+	@bootstrap/host.sh
+## lock             resolve the locks in requirements/ anew
+lock: host
+	@requirements/lock
+## docs             make docs/reference anew from the docstrings
+docs: host
+	.venv/bin/python docs/make_reference.py
 
-test: test-fast test-functional test-integration test-system
-test-fast: lint test-unit test-frontend
+## test             every linter and test, in lanes: docs/testing.md
+test: prepare
+	@$(LANES)
+## test-fast        the lanes that need no daemon: lint, unit, frontend
+test-fast: host
+	@$(LANES) lint unit frontend
+## lint             one lane alone, and so the next ones; ARGS="-- -k word" goes to pytest
 lint: host
-	@tests/lint
+	@$(LANES) lint
+## test-unit
 test-unit: host
-	.venv/bin/python -m pytest tests/unit
+	@$(LANES) unit $(ARGS)
+## test-frontend
 test-frontend: host
-	@tests/frontend
-# Most of what is tested here is waited for, so all at a time: each glusterfs, and all the rest. The
-# rest computes most and waits for least, so it stands back for the others.
+	@$(LANES) frontend
+## test-functional
 test-functional: prepare
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
-		functional-debian12 functional-debian13 functional-others
-functional-debian12 functional-debian13: functional-%:
-	.venv/bin/python -m pytest tests/functional/gluster -k $* $(SKIP_$*)
-# The examples of the docstrings are the same for both: once is enough for them.
-SKIP_debian12 = --ignore=tests/functional/gluster/test_examples.py
-functional-others:
-	nice -n 19 .venv/bin/python -m pytest tests/functional --ignore=tests/functional/gluster
-# The faults of the storage nodes again, with a minute of writing in each phase.
+	@$(LANES) functional $(ARGS)
+## test-gluster     glusterfs 10 and 11
+test-gluster: prepare
+	@$(LANES) gluster-10 gluster-11
+## test-integration
+test-integration: host
+	@$(LANES) integration $(ARGS)
+## test-system
+test-system: prepare
+	@$(LANES) system $(ARGS)
+## drill            the faults of the storage nodes again, with a minute of writing in each phase
 drill: prepare
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
-test-integration: host
-	.venv/bin/python -m pytest tests/integration
-test-system: prepare
-	.venv/bin/python -m pytest tests/system
-# Of the running lab; `bench/hits --help` says what ARGS may have, --local among others.
+## bench            how fast hits are counted on the running cluster; ARGS=--local without one
 bench: host
 	@bench/hits $(ARGS)

@@ -5,9 +5,17 @@ import pytest
 from tests.functional.gluster import nodes as storage
 
 
-@pytest.fixture(scope="session", params=storage.PLATFORMS)
+def pytest_generate_tests(metafunc):
+    """Run each test on the newest glusterfs, and those on all that say that it may matter."""
+    if "nodes" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_glusterfs")
+        platforms = storage.PLATFORMS if every else storage.PLATFORMS[-1:]
+        metafunc.parametrize("nodes", platforms, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def nodes(request):
-    """Three nodes with a running glusterd each; each test runs with glusterfs 10 and 11."""
+    """Three nodes with a running glusterd each, with glusterfs 10 or 11."""
     lab = storage.lab(request.param)
     try:
         yield storage.up(lab)

@@ -8,6 +8,8 @@ from tests.functional.gluster import nodes as storage
 from tests.functional.gluster.nodes import GLUSTER, CallError, everywhere
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.every_glusterfs
+
 OLD = "older and longer"
 NEW = "newer"
 

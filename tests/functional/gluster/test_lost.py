@@ -6,6 +6,8 @@ from lab import engine
 from tests.functional.gluster.nodes import NAMES, CallError
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.every_glusterfs
+
 
 @pytest.fixture
 def files(pool, volume):

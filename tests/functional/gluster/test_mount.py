@@ -8,6 +8,8 @@ from tests.functional.gluster import nodes as storage
 from tests.functional.gluster.nodes import NAMES, CallError, everywhere
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.every_glusterfs
+
 POINT = "/srv/shared"
 UNIT = "/etc/systemd/system/srv-shared.mount"
 

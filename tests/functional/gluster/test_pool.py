@@ -5,6 +5,8 @@ import pytest
 from tests.functional.gluster.nodes import NAMES, CallError, everywhere
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.every_glusterfs
+
 
 def seen_by(node, peer):
     """Return the state that a node sees a peer in; which of its names comes first is no matter."""

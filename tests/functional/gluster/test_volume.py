@@ -5,6 +5,8 @@ import pytest
 from tests.functional.gluster.nodes import CallError, everywhere
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.every_glusterfs
+
 
 def applied(node, declared, **changed):
     name, arguments = declared

@@ -1,0 +1,114 @@
+"""The lanes' runner, with lanes of its own."""
+
+import sys
+
+import pytest
+
+from tests import lanes
+from tests.lanes import Lane
+from tests.support.loading import ROOT
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Where nothing of a run that is under way is touched."""
+    monkeypatch.setattr(lanes, "ROOT", tmp_path)
+    monkeypatch.setattr(lanes, "LOGS", tmp_path / "logs")
+    monkeypatch.setattr(lanes, "TIMES", tmp_path / "times")
+    return tmp_path
+
+
+@pytest.fixture
+def lane(folders):
+    """Return a function that makes a lane out of a shell script, or of a pytest file."""
+
+    def make(name, script, **more):
+        path = folders / f"{name}.sh"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return Lane(name, "", (path.name,), **more)
+
+    return make
+
+
+def pytest_lane(folders, name, source):
+    path = folders / f"test_{name}.py"
+    path.write_text(source)
+    # Without the project's own configuration, and not as a part of this run.
+    options = ("-c", "/dev/null", f"--rootdir={folders}", "-p", "no:cacheprovider")
+    return Lane(name, "", ("pytest", *options, str(path)))
+
+
+def test_each_lane_has_a_row_and_one_that_failed_makes_the_exit_code(folders, capsys):
+    source = "def test_good(): pass\ndef test_bad(): assert False, 'why'\n"
+    code = lanes.run(
+        [
+            pytest_lane(folders, "red", source),
+            pytest_lane(folders, "green", source.splitlines()[0] + "\n"),
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert code == 1
+    rows = {
+        line.split()[0]: line.split() for line in printed.rpartition("LANE")[2].splitlines()[1:]
+    }
+    assert rows["red"][1:3] == ["2", "1"]
+    assert "FAILED" in rows["red"]
+    assert rows["green"][1:3] == ["1", "0"]
+    assert rows["all"][1:3] == ["3", "1"]
+    # What a lane printed is there whole.
+    assert "AssertionError: why" in printed
+    assert "1 failed, 1 passed" in printed
+
+
+def test_the_slowest_tests_are_kept(folders):
+    source = "import time\ndef test_slow(): time.sleep(0.2)\n"
+    assert lanes.run([pytest_lane(folders, "slow", source)]) == 0
+    assert "test_slow" in (folders / "times/slow.txt").read_text()
+
+
+def test_what_comes_after_a_lane_waits_for_its_end_however_it_ends(lane, folders):
+    first = lane("first", "sleep 0.3; touch done; exit 3")
+    second = lane("second", "test -e done && touch seen", after="first")
+    assert lanes.run([second, first]) == 1
+    assert (folders / "seen").exists()
+
+
+def test_a_lane_whose_forerunner_was_not_asked_for_begins_at_once(lane, folders):
+    assert lanes.run([lane("second", "touch seen", after="first")]) == 0
+    assert (folders / "seen").exists()
+
+
+def test_a_lane_that_hangs_is_ended_and_fails(lane, monkeypatch, capsys):
+    monkeypatch.setattr(lanes, "LIMIT_SECONDS", 0.2)
+    assert lanes.run([lane("stuck", "sleep 60"), lane("good", "true")]) == 1
+    printed = capsys.readouterr().out
+    assert "stuck: not done in 0:00, killed" in printed
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("stuck "))
+    assert row[1:3] == ["-", "-"]
+    assert "FAILED" in row
+
+
+def test_the_lanes_hold_every_test_of_the_tree():
+    """No folder of tests is in no lane, and a lane's forerunner exists and comes first."""
+    words = [word for each in lanes.LANES for word in each.command]
+    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.rglob("test_*.py"))}
+    assert {f"tests/{name}" for name in folders} <= set(words)
+    names = [each.name for each in lanes.LANES]
+    for each in lanes.LANES:
+        assert each.after is None or names.index(each.after) < names.index(each.name)
+
+
+def test_an_unknown_lane_is_refused_with_those_that_there_are(capsys):
+    with pytest.raises(SystemExit) as raised:
+        lanes.main(["systme"])
+    assert raised.value.code == 2
+    assert "there is no lane 'systme': use some of lint, unit" in capsys.readouterr().err
+
+
+def test_options_are_for_one_lane(capsys):
+    with pytest.raises(SystemExit):
+        lanes.main(["unit", "system", "--", "-k", "x"])
+    assert "name just one" in capsys.readouterr().err
+    assert lanes.LANES[1].words(["-k", "x"])[0] == sys.executable
+    assert lanes.LANES[1].words(["-k", "x"])[-2:] == ["-k", "x"]
