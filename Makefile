@@ -1,7 +1,7 @@
 # Thin on purpose: what a target does lives in bootstrap/, lab/, app/ and tests/, where it is tested.
 # Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS. A line that begins with ## is for `make help`.
 .PHONY: help up down clean status ssh salt run key host dist wheels lock docs prepare lint test \
-	test-fast test-unit test-frontend test-functional test-gluster test-integration test-system \
+	test-fast test-unit test-frontend test-functional test-gluster test-integration test-system test-classic \
 	drill bench
 export LAB TOPOLOGY LAB_NETWORK VERSION ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -81,9 +81,12 @@ test-gluster: prepare
 ## test-integration
 test-integration: host
 	@$(LANES) integration $(ARGS)
-## test-system
+## test-system      the whole cluster, and the small topology with test-classic
 test-system: prepare
 	@$(LANES) system $(ARGS)
+## test-classic
+test-classic: prepare
+	@$(LANES) classic $(ARGS)
 ## drill            the faults of the storage nodes again, with a minute of writing in each phase
 drill: prepare
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py

@@ -88,8 +88,8 @@ def settled(lab: Lab) -> bool:
     running = {c["Names"][0] for c in engine.containers(lab) if c["State"] == "running"}
     return (
         stamp.exists()
-        and stamp.read_text() == _provisioning(lab)
         and running == {f"{lab.name}-{node.id}" for node in lab.nodes}
+        and stamp.read_text() == _provisioning(lab)
     )
 
 
@@ -103,8 +103,12 @@ def _stamp(lab: Lab) -> Path:
 
 
 def _provisioning(lab: Lab) -> str:
-    """Return a digest of everything that ``vagrant up --provision`` works from."""
-    digest = hashlib.sha256(repr((lab.topology_name, lab.network, lab.nodes)).encode())
+    """Return a digest of everything that ``vagrant up --provision`` works from and on.
+
+    A node that was made anew by hand, and not provisioned, is another container.
+    """
+    made = sorted(container["Id"] for container in engine.containers(lab))
+    digest = hashlib.sha256(repr((lab.topology_name, lab.network, lab.nodes, made)).encode())
     for path in [ROOT / "Vagrantfile", *sorted((ROOT / "bootstrap").rglob("*"))]:
         if path.is_file():
             digest.update(path.read_bytes())
@@ -202,11 +206,13 @@ def stream_on_node(
     stream(_enter(lab, node_id, command), on_line, lab.directory / log_name)
 
 
-def popen_on_node(lab: Lab, node_id: str, command: list[str]) -> subprocess.Popen[str]:
+def popen_on_node(
+    lab: Lab, node_id: str, command: list[str], stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
     """Start a command on a node and return it running, its output in a pipe."""
     return subprocess.Popen(
         _enter(lab, node_id, command),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

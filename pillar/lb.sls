@@ -2,6 +2,8 @@ lb:
   frontend_port: 80
   socket: /run/haproxy/admin.sock
   backend: web
+  # Connections that a balancer takes at a time; more wait in the kernel's queue.
+  maxconn: 4000
   vrrp:
     id: 51
     # VRRP version 2, because version 3 has no authentication: keepalived says so and ignores the

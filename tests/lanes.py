@@ -67,6 +67,7 @@ class Lane:
 
 
 GLUSTER = "tests/functional/gluster"
+CLASSIC = "tests/system/test_classic.py"
 
 # Lanes on nodes wait more than they compute and begin at once. The others compute: one after the
 # other, so that no more of them compete with the nodes than the machine has processors.
@@ -113,7 +114,13 @@ LANES = (
     Lane(
         "system",
         "the whole cluster: rollout, loss, undo, day two",
-        ("pytest", "tests/system"),
+        ("pytest", "tests/system", f"--ignore={CLASSIC}"),
+    ),
+    Lane(
+        "classic",
+        "the small topology: the same states on fewer nodes",
+        ("pytest", CLASSIC),
+        after="gluster-10",
     ),
 )
 

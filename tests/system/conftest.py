@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,9 @@ NAME = "counterapp-test"
 NETWORK = "192.168.34.0/24"
 # Releases that the tests build beside the tree's own.
 NEXT, BAD = "0.1.0.post1", "0.1.0.post2"
+# With it nodes are used as they are found, and left: for whoever writes a test.
+KEEP = bool(os.environ.get("KEEP_NODES"))
+ASKER = Path(__file__).with_name("asker.py").read_text(encoding="utf-8")
 
 
 @dataclass
@@ -51,6 +56,8 @@ class Traffic:
     values: list[int] = field(default_factory=list)
     nodes: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    # The moment of each failure, on the clock of this machine's kernel, which nodes share.
+    failed_at: list[float] = field(default_factory=list)
 
 
 class Cluster:
@@ -62,12 +69,13 @@ class Cluster:
     def __init__(self, name: str, network: str, topology: str) -> None:
         self.lab: Lab = load(name=name, topology_name=topology, network=network)
         self.environment = {
-            **os.environ,
+            **machines.environment(self.lab),
             "LAB": name,
             "LAB_NETWORK": network,
             "TOPOLOGY": topology,
             "VERSION": "",
         }
+        self._asker: subprocess.Popen[str] | None = None
 
     @property
     def url(self) -> str:
@@ -78,10 +86,34 @@ class Cluster:
 
     def tool(self, *arguments: str, until: Callable[[str], bool] | None = None) -> Run:
         """Run the lab tool as `make` does; killed with -9 when ``until`` holds for a line."""
+        return self._host([sys.executable, "-m", "lab", *arguments], until)
+
+    def typed(self, line: str, node: str | None = None) -> Run:
+        """Type a line of the documentation, with the addresses of this cluster.
+
+        :param node: where; without it `make` and `vagrant` in the checkout, all else on the master.
+        """
+        document, here = (str(net.network_address).rpartition(".")[0] for net in self._networks)
+        line = line.replace(f"{document}.", f"{here}.")
+        if node is None and line.startswith(("make ", "vagrant ")):
+            return self._host(["bash", "-ec", line])
+        command = ["bash", "-ec", line]
+        process = machines.popen_on_node(self.lab, node or self.lab.master.id, command)
+        output, _ = process.communicate()
+        print(f"$ {line}\n{output}")
+        return Run(process.returncode, [(0.0, each) for each in output.splitlines()])
+
+    @property
+    def _networks(self) -> tuple[Any, Any]:
+        return load(
+            topology_name=self.lab.topology_name, name="documented"
+        ).network, self.lab.network
+
+    def _host(self, command: list[str], until: Callable[[str], bool] | None = None) -> Run:
         run = Run()
         begun = time.monotonic()
         with subprocess.Popen(
-            [sys.executable, "-m", "lab", *arguments],
+            command,
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -106,10 +138,28 @@ class Cluster:
     def master(self, *command: str, check: bool = True) -> str:
         return self.on(self.lab.master.id, *command, check=check)
 
-    def salt(self, target: str, *arguments: str) -> dict:
-        """Return what each minion answered; a silent one is a failure."""
-        text = self.master("salt", target, *arguments, "--out=json", "--static", check=False)
-        return json.loads(text[text.index("{") :])
+    def salt(self, target: str, *arguments: str, kind: str = "glob") -> dict:
+        """Return what each minion answered that did; asked as ``salt`` does, without its start."""
+        if self._asker is None or self._asker.poll() is not None:
+            command = ["/opt/salt/bin/python", "-c", ASKER]
+            self._asker = machines.popen_on_node(
+                self.lab, self.lab.master.id, command, stdin=subprocess.PIPE
+            )
+        assert self._asker.stdin is not None
+        assert self._asker.stdout is not None
+        function, *words = arguments
+        self._asker.stdin.write(json.dumps([target, kind, function, words]) + "\n")
+        self._asker.stdin.flush()
+        answer = json.loads(self._asker.stdout.readline())
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer["return"]
+
+    def close(self) -> None:
+        """End what was kept open on the master."""
+        if self._asker is not None:
+            self._asker.communicate()
+            self._asker = None
 
     def runner(self, *arguments: str) -> Any:
         return json.loads(self.master("salt-run", *arguments, "--out=json", check=False))
@@ -129,8 +179,10 @@ class Cluster:
         engine.check_route(self.lab, self.lab.vip)
         return requests.get(f"{self.url}{path}", timeout=timeout)
 
-    def hit(self, counter: str, timeout: float = 10) -> requests.Response:
-        return requests.post(f"{self.url}/api/v1/counters/default/{counter}/hits", timeout=timeout)
+    def hit(self, counter: str, timeout: float = 10, key: str | None = None) -> requests.Response:
+        url = f"{self.url}/api/v1/counters/default/{counter}/hits"
+        headers = {"Idempotency-Key": key} if key else {}
+        return requests.post(url, headers=headers, timeout=timeout)
 
     def count(self, counter: str) -> int:
         response = self.get(f"/api/v1/counters/default/{counter}")
@@ -149,8 +201,11 @@ class Cluster:
         return traffic
 
     @contextmanager
-    def traffic(self, counter: str, threads: int = 3) -> Iterator[Traffic]:
-        """Send hits for as long as the block runs; a failure is noted and the client goes on."""
+    def traffic(self, counter: str, threads: int = 3, keyed: bool = False) -> Iterator[Traffic]:
+        """Send hits for as long as the block runs; a failure is noted and the client goes on.
+
+        :param keyed: each hit has an ``Idempotency-Key`` and is sent until it is acknowledged.
+        """
         engine.check_route(self.lab, self.lab.vip)
         traffic = Traffic()
         lock = threading.Lock()
@@ -158,7 +213,7 @@ class Cluster:
 
         def client() -> None:
             while not stop.is_set():
-                self._one(counter, traffic, lock)
+                self._one(counter, traffic, lock, str(uuid.uuid4()) if keyed else None)
                 # The pace of an ordinary client: these tests are about order, not about load.
                 stop.wait(0.02)
 
@@ -171,15 +226,22 @@ class Cluster:
             for each in clients:
                 each.result()
 
-    def _one(self, counter: str, traffic: Traffic, lock: threading.Lock) -> None:
-        try:
-            response = self.hit(counter)
-            response.raise_for_status()
-            body = response.json()
-        except requests.RequestException as error:
-            with lock:
-                traffic.failures.append(f"{type(error).__name__}: {error}")
-            return
+    def _one(
+        self, counter: str, traffic: Traffic, lock: threading.Lock, key: str | None = None
+    ) -> None:
+        """Send a hit and note what came of it; with a key until it is acknowledged."""
+        while True:
+            try:
+                response = self.hit(counter, key=key)
+                response.raise_for_status()
+                body = response.json()
+                break
+            except requests.RequestException as error:
+                with lock:
+                    traffic.failures.append(f"{type(error).__name__}: {error}")
+                    traffic.failed_at.append(time.monotonic())
+                if key is None:
+                    return
         with lock:
             traffic.values.append(body["value"])
             traffic.nodes[body["node"]] = traffic.nodes.get(body["node"], 0) + 1
@@ -215,7 +277,7 @@ class Cluster:
         return found
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def no_release_of_ours():
     """A bare fleet gets the newest release that is built: none may be left of these tests."""
     remove_releases()
@@ -236,58 +298,63 @@ def start_cluster():
     @contextmanager
     def start(name: str, network: str, topology: str) -> Iterator[Cluster]:
         cluster = Cluster(name, network, topology)
-        up.down(cluster.lab)
+        if not KEEP:
+            up.down(cluster.lab)
         evidence.watch(cluster.lab)
         try:
             yield cluster
         finally:
             evidence.forget(cluster.lab)
-            up.down(cluster.lab)
+            cluster.close()
+            if not KEEP:
+                up.down(cluster.lab)
 
     return start
 
 
-@pytest.fixture(scope="session")
-def nodes(start_cluster):
-    """Bare nodes that answer the master. The first `make up` is killed half-way."""
-    with start_cluster(NAME, NETWORK, "default") as cluster:
-        start_killed(cluster)
-        yield cluster
-
-
-def start_killed(cluster: Cluster) -> None:
-    seen = []
-
-    def half_way(line: str) -> bool:
-        if "Running provisioner" in line:
-            seen.append(line)
-        return len(seen) == 3
-
-    killed = cluster.tool("up", "--nodes-only", until=half_way)
-    assert killed.code == -9, killed.text
-    run = cluster.tool("up", "--nodes-only")
-    assert run.code == 0, run.text
-
-
 @dataclass
 class FirstRollout:
+    """The first `make up`, killed twice on the way to a cluster that serves."""
+
     cluster: Cluster
-    killed: Run
+    killed: list[Run]
     run: Run
 
 
 @pytest.fixture(scope="session")
-def first_rollout(nodes):
-    """The rollout on bare nodes, killed while the replica set is made, then run again."""
-    killed = nodes.tool("up", until=lambda line: "applying mongodb" in line)
-    # What died was the operator's side; the rollout itself dies with the master's process.
-    nodes.master("pkill", "-KILL", "-f", "state.orchestrate", check=False)
-    run = nodes.tool("up")
-    assert run.code == 0, run.text
-    return FirstRollout(nodes, killed, run)
+def first_rollout(start_cluster, no_release_of_ours):
+    """From nothing to a service: killed while nodes are made and while the set is, run again."""
+    provisioners = []
+
+    def half_way(line: str) -> bool:
+        provisioners.extend([line] * ("Running provisioner" in line))
+        return len(provisioners) == 3
+
+    with start_cluster(NAME, NETWORK, "default") as cluster:
+        killed = []
+        if not KEEP:
+            killed.append(cluster.tool("up", until=half_way))
+            killed.append(cluster.tool("up", until=lambda line: "applying mongodb" in line))
+            # What died was the operator's side; the rollout dies with the master's process.
+            cluster.master("pkill", "-KILL", "-f", "state.orchestrate", check=False)
+        run = cluster.tool("up")
+        assert run.code == 0, run.text
+        yield FirstRollout(cluster, killed, run)
 
 
 @pytest.fixture(scope="session")
 def cluster(first_rollout):
     """A cluster that serves."""
     return first_rollout.cluster
+
+
+@pytest.fixture(scope="session")
+def next_release():
+    """A release after the first one, built as an operator builds it."""
+    subprocess.run(
+        [sys.executable, "-m", "lab", "dist"],
+        cwd=ROOT,
+        env={**os.environ, "VERSION": NEXT},
+        check=True,
+    )
+    return NEXT

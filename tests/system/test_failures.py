@@ -12,17 +12,27 @@ OUTAGE = {"web": 10, "db": 30, "lb": 10, "storage": 15}
 
 def holder(cluster):
     """Return the balancer that has the VIP."""
-    return next(
-        node
-        for node, addresses in cluster.salt("lb-*", "network.ip_addrs").items()
-        if cluster.lab.vip in addresses
-    )
+
+    def seen():
+        found = cluster.salt("lb-*", "network.ip_addrs")
+        return [node for node, addresses in found.items() if cluster.lab.vip in addresses]
+
+    return one(seen, "one balancer has the VIP")
 
 
 def primary(cluster):
-    return next(
-        node for node, is_it in cluster.salt("db-*", "mongodb.is_primary").items() if is_it is True
-    )
+    """Return the member of the replica set that takes writes."""
+
+    def seen():
+        found = cluster.salt("db-*", "mongodb.is_primary")
+        return [node for node, is_it in found.items() if is_it is True]
+
+    return one(seen, "the set has a primary")
+
+
+def one(look, what):
+    (found,) = until(look, 60, what, wanted=lambda nodes: len(nodes) == 1, interval=1)
+    return found
 
 
 @pytest.mark.parametrize("role", ["web", "db", "lb"])

@@ -36,7 +36,7 @@ def test_a_visit_counts_and_names_the_server_and_the_release(cluster, page):
     assert count(page) == first + 1
     assert cluster.count("shared") == first + 1
     assert page.get_by_test_id("served-by").inner_text() in cluster.with_role("web")
-    current = cluster.salt("roles:web", "--grain", "counterapp.current")
+    current = cluster.salt("roles:web", "counterapp.current", kind="grain")
     assert page.get_by_test_id("release").inner_text() in current.values()
 
 

@@ -92,7 +92,7 @@ def test_no_secret_is_in_a_log_a_job_an_argument_or_the_file_server(cluster, val
 
 def test_no_secret_is_in_what_a_run_printed(cluster, values, first_rollout):
     code, output = cluster.rollout()
-    printed = first_rollout.run.text + first_rollout.killed.text + output
+    printed = "".join(each.text for each in [first_rollout.run, *first_rollout.killed]) + output
     log = (cluster.lab.directory / "rollout.log").read_text()
     for value in values:
         assert value not in printed

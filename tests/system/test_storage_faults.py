@@ -6,12 +6,11 @@ import time
 import pytest
 
 from lab import machines
+from tests.support import guide
 from tests.support.waiting import until
 
 VICTIM, HELPER, BRICK = "db-3", "db-1", "/srv/gluster/shared/brick"
 FOLDER = "/srv/shared/faults"
-# Seconds until a minion that has not answered yet is asked whether it is still at it.
-PATIENCE = "--timeout=90"
 # In the lab the brick is on the root file system.
 FORCE = "force=True"
 # A client notices a dead brick after network.ping-timeout (10 s).
@@ -47,15 +46,6 @@ def healed(cluster):
         wanted=[],
         ignoring=cluster.AWAY,
     )
-
-
-def command(cluster, node, *words):
-    """Run a documented command, which must succeed."""
-    answer = cluster.salt(node, *words, PATIENCE)[node]
-    assert not isinstance(answer, str), answer
-    if words[0] == "state.apply":
-        assert [each["comment"] for each in answer.values() if not each["result"]] == []
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -109,31 +99,13 @@ def test_writes_go_on_while_a_storage_node_is_gone(cluster, files):
 def test_a_lost_disk(cluster, files):
     before = sums(cluster)
     cluster.on(VICTIM, "sh", "-c", f"pkill -KILL -x glusterfsd; rm -rf {BRICK}")
-    brick = f"{cluster.lab.node(VICTIM).address}:{BRICK}"
-    lost = command(cluster, VICTIM, "gluster.lost_bricks", "shared")
-    assert [each["name"] for each in lost] == [brick]
-    refused = cluster.salt(VICTIM, "gluster.reset_brick", "shared", brick, FORCE)[VICTIM]
-    assert "say confirm=shared" in refused
-    command(cluster, VICTIM, "gluster.reset_brick", "shared", brick, "confirm=shared", FORCE)
-    command(cluster, VICTIM, "gluster.wait_healed", "shared")
-    command(cluster, VICTIM, "state.apply", "storage")
+    look, reset, *rest = guide.section("docs/operating.md", "A storage node that lost its disk")
+    assert f"{cluster.lab.node(VICTIM).address}:{BRICK}" in cluster.typed(look).text
+    unsure = cluster.typed(reset.replace("confirm=shared", FORCE))
+    assert unsure.code != 0
+    assert "say confirm=shared" in unsure.text
+    for line in (f"{reset} {FORCE}", *rest):
+        done = cluster.typed(line)
+        assert done.code == 0, done.text
     healed(cluster)
     assert sums(cluster) == before
-
-
-def test_a_new_machine_under_the_old_name(cluster, files):
-    before = sums(cluster)
-    address, helper = (cluster.lab.node(node).address for node in (VICTIM, HELPER))
-    cluster.on(VICTIM, "systemctl", "stop", "glusterd")
-    cluster.on(VICTIM, "sh", "-c", f"rm -rf /var/lib/glusterd/* {BRICK}")
-    command(cluster, VICTIM, "state.apply", "storage.service")
-    uuid = cluster.salt(HELPER, "gluster.peers")[HELPER]
-    command(cluster, VICTIM, "gluster.rejoin", helper, f"confirm={address}", FORCE)
-    command(cluster, VICTIM, "gluster.wait_healed", "shared")
-    command(cluster, VICTIM, "state.apply", "storage")
-    cluster.until_whole()
-    assert sums(cluster) == before
-    # To the others it is who it was.
-    assert {peer["uuid"] for peer in cluster.salt(HELPER, "gluster.peers")[HELPER]} == {
-        peer["uuid"] for peer in uuid
-    }

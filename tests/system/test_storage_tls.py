@@ -4,9 +4,11 @@ import pytest
 
 from lab import machines
 from lab.config import ROOT
+from tests.support import guide
 from tests.support.waiting import until
 
-COMMAND = ("salt-run", "state.orchestrate", "orch.storage_tls")
+PLAN, DRY, SWITCH = guide.section("docs/operating.md", "Switching it on or off")
+COMMAND = SWITCH.split()
 TLS = "openssl s_client -CAfile /etc/ssl/glusterfs.ca {own} -connect {address}:{port} </dev/null"
 OWN = "-cert /etc/ssl/glusterfs.pem -key /etc/ssl/glusterfs.key"
 # In a mount namespace of its own, so that the node itself is left as it is.
@@ -82,11 +84,10 @@ def test_tls_is_switched_as_a_whole(cluster):
                 refused = str(cluster.salt(node, "state.apply", sls)[node])
                 assert "salt-run state.orchestrate orch.storage_tls" in refused
             assert options(cluster) == ("on", "on")
-            dry = cluster.master(*COMMAND, "test=True", check=False)
-            assert "storage.stop_daemons" in dry
+            assert "storage.stop_daemons" in cluster.typed(DRY).text
             assert options(cluster) == ("on", "on")
             killed_half_way(cluster)
-            assert "not come to its end" in str(cluster.runner("storage.plan_tls"))
+            assert "not come to its end" in cluster.typed(PLAN).text
             cluster.master(*COMMAND)
             assert options(cluster) == ("off", "off")
             cluster.until_whole()
@@ -103,7 +104,7 @@ def test_tls_is_switched_as_a_whole(cluster):
 
 def killed_half_way(cluster):
     """Run the command until no glusterd runs, and kill it with -9 then."""
-    run = machines.popen_on_node(cluster.lab, cluster.lab.master.id, list(COMMAND))
+    run = machines.popen_on_node(cluster.lab, cluster.lab.master.id, COMMAND)
 
     def glusterd():
         assert run.poll() is None, run.communicate()

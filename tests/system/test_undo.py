@@ -40,14 +40,14 @@ def bad_release(tmp_path):
 
 def test_a_release_that_is_never_ready_on_one_node_is_taken_back_on_all(cluster, bad_release):
     web = cluster.with_role("web")
-    before = cluster.salt("roles:web", "--grain", "counterapp.current")
+    before = cluster.salt("roles:web", "counterapp.current", kind="grain")
     with cluster.traffic("undo") as traffic:
         code, output = cluster.rollout(bad_release)
     assert code != 0
     assert "this release is never ready on web-2" in output
     assert traffic.failures == []
     assert cluster.count("undo") == len(traffic.values) > 0
-    assert cluster.salt("roles:web", "--grain", "counterapp.current") == before
+    assert cluster.salt("roles:web", "counterapp.current", kind="grain") == before
     (last,) = cluster.runner("counterapp.history", "limit=1")
     assert last["outcome"] == "failed"
     assert set(traffic.nodes) == set(web)

@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 import tempfile
-from itertools import dropwhile, groupby
+from itertools import dropwhile, groupby, takewhile
 
 import pytest
 import salt.utils.parsers
@@ -80,6 +80,8 @@ def complaints(line):
     for separates, words in groupby(lexer, {";", "&&", "|", "||"}.__contains__):
         if separates:
             continue
+        # Where the output goes is the shell's matter.
+        words = takewhile(">".__ne__, words)
         # Variables of the environment may stand before the program.
         program, *rest = dropwhile(re.compile(r"[A-Z_]+=").match, words)
         name = pathlib.Path(program).name
@@ -209,8 +211,11 @@ def check_journalctl(words):
 
 def check_vagrant(words):
     verb, *rest = words
-    if verb not in {"up", "halt", "destroy", "provision", "reload", "ssh", "status"}:
+    if verb not in {"up", "halt", "destroy", "provision", "reload", "ssh", "status", "upload"}:
         yield f"vagrant {verb} is not known here"
+    if verb == "upload":
+        # A file, and where it comes to lie.
+        del rest[:2]
     if "-c" in rest:
         yield from complaints(rest.pop(rest.index("-c") + 1))
     for word in rest:
@@ -319,8 +324,20 @@ CHECKERS = {
     **{program: functools.partial(check_salt, program) for program in SALT},
 }
 # Their paths are looked at, as all paths are; the rest is theirs.
-ORDINARY = {"cd", "cp", "git", "haproxy", "ip", "modprobe", "openssl", "pytest", "python", "ruff"}
-ORDINARY |= {"make-secrets"}
+ORDINARY = {
+    "cd",
+    "cp",
+    "git",
+    "haproxy",
+    "ip",
+    "modprobe",
+    "openssl",
+    "pytest",
+    "python",
+    "rm",
+    "ruff",
+}
+ORDINARY |= {"make-secrets", "tar"}
 
 
 # --- Text --------------------------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""What docs/operating.md tells an operator to type, typed."""
+
+import pytest
+
+from tests.support import guide
+from tests.support.loading import ROOT
+from tests.system.conftest import NEXT
+
+GUIDE = "docs/operating.md"
+# Where the commands of a section are typed: on the master unless it names another node.
+HERE = {
+    "How is it?": None,
+    "Rolling out": None,
+    "A rollout that failed": None,
+    "A rollout that died": None,
+    "The rollout's lock": None,
+    "A minion does not answer": None,
+    "A key that is left out": None,
+    "A counter that has to go": None,
+    "A web server": "web-1",
+    "A database node": None,
+    "A storage node": None,
+    "Gluster's TLS": "web-2",
+    "A balancer": "lb-1",
+}
+# The tests that type the others, or that do what they do.
+ELSEWHERE = {
+    "A storage node that lost its disk": "tests/system/test_storage_faults.py",
+    "A storage node that is a new machine": "tests/system/test_anew.py",
+    "A lost node": "tests/system/test_anew.py",
+    "A master that is a new machine": "tests/system/test_anew.py",
+    "Switching it on or off": "tests/system/test_storage_tls.py",
+    "Masterless": "tests/functional/lab/test_masterless.py",
+}
+LEFT = {
+    "salt-run state.event 'counterapp/rollout/*' pretty=True": "goes on until it is stopped; "
+    "lab/events.py reads the same bus in each `make up`",
+    "salt-run counterapp.unlock confirm=root@master": "wants a rollout that hangs: "
+    "tests/unit/runners/test_counterapp.py",
+    "salt-run state.orchestrate orch.rollout": "tests/system/test_rollout.py",
+    'salt-run state.orchestrate orch.rollout pillar=\'{"release": "1.4.0"}\'': "test_change.py",
+    "salt-run state.orchestrate orch.storage_tls pillar='{\"restart\": true}'": "the steps are "
+    "those of the switch, which test_storage_tls.py makes three times",
+    "/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets": "each "
+    "provisioning of the master runs it, and tests/unit/bootstrap",
+    **dict.fromkeys(guide.section(GUIDE, "Bare metal"), "Vagrant provisions each node with these"),
+}
+COMMANDS = [command for command in guide.commands(GUIDE) if command.fenced]
+
+
+@pytest.fixture(scope="module")
+def words(cluster):
+    """What an operator puts in place of the guide's own words."""
+    script = "/srv/counterapp/bootstrap/bootstrap.sh fingerprint"
+    cluster.hit("post-1").raise_for_status()
+    return {
+        "FINGERPRINT_OF_THE_NODE": cluster.typed(f"{script} minion", "web-1").text,
+        "FINGERPRINT_OF_THE_MASTER": cluster.typed(f"{script} master").text,
+        "1.4.0": NEXT,
+        "counters/blog/": "counters/default/",
+    }
+
+
+@pytest.mark.parametrize("title", HERE)
+def test_the_commands_of_a_section_work_as_they_stand(cluster, next_release, words, title):
+    for command in COMMANDS:
+        if command.headings[-1] != title or command.text in LEFT:
+            continue
+        line = command.text
+        for said, meant in words.items():
+            line = line.replace(said, meant)
+        # Fingerprints are told on the node that they are about; Salt is asked on the master.
+        node = "web-1" if "trust-master" in line else HERE[title]
+        done = cluster.typed(line, None if line.startswith("salt") else node)
+        assert done.code == 0, f"{line}\n{done.text}"
+        assert "Minion did not return" not in done.text
+    cluster.until_whole()
+
+
+def test_no_command_is_typed_by_nobody():
+    for command in COMMANDS:
+        title = command.headings[-1]
+        if command.text in LEFT or title in HERE:
+            continue
+        assert title in ELSEWHERE, f"{GUIDE}:{command.line}: {command.text}"
+        assert f'"{title}"' in (ROOT / ELSEWHERE[title]).read_text(), (title, ELSEWHERE[title])
