@@ -201,8 +201,13 @@ def build_backend(version: str, stamp: int, into: pathlib.Path) -> pathlib.Path:
     return wheel
 
 
-def build_frontend(into: pathlib.Path) -> None:
-    """Build the front end into ``into``, with exactly the packages of its lock."""
+def build_frontend(into: pathlib.Path, afresh: bool = False) -> None:
+    """Build the front end into ``into``, with exactly the packages of its lock.
+
+    What was built from the same files before is taken from ``build/cache/frontend``.
+
+    :param afresh: do not take it from there.
+    """
     npm = require_node()
     lock = hashlib.sha256((FRONTEND / "package-lock.json").read_bytes()).hexdigest()
     installed = FRONTEND / "node_modules" / ".counterapp-lock"
@@ -210,9 +215,28 @@ def build_frontend(into: pathlib.Path) -> None:
         say("      npm ci")
         run([npm, "ci", "--no-audit", "--no-fund"], cwd=FRONTEND)
         installed.write_text(lock)
-    run([npm, "run", "build", "--", "--outDir", into, "--emptyOutDir"], cwd=FRONTEND)
-    if not (into / "index.html").is_file():
-        raise ReleaseError("the front end's build made no index.html")
+    kept = CACHE / "frontend" / frontend_digest()
+    if kept.is_dir() and not afresh:
+        say(f"      from {kept.parent.relative_to(ROOT)}")
+    else:
+        shutil.rmtree(kept.parent, ignore_errors=True)
+        partial = kept.with_name(".partial")
+        run([npm, "run", "build", "--", "--outDir", partial, "--emptyOutDir"], cwd=FRONTEND)
+        if not (partial / "index.html").is_file():
+            raise ReleaseError("the front end's build made no index.html")
+        partial.rename(kept)
+    shutil.copytree(kept, into)
+
+
+def frontend_digest() -> str:
+    """Return a digest of everything that the front end is built from."""
+    digest = hashlib.sha256()
+    for top in sorted(FRONTEND.iterdir()):
+        if top.name not in ("node_modules", "test"):
+            for path in [top] if top.is_file() else sorted(top.rglob("*")):
+                if path.is_file():
+                    digest.update(f"{path.relative_to(FRONTEND)} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def require_node() -> str:
@@ -309,10 +333,13 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def build(version: str, out: pathlib.Path, pythons: Sequence[str] = ()) -> pathlib.Path:
+def build(
+    version: str, out: pathlib.Path, pythons: Sequence[str] = (), afresh: bool = False
+) -> pathlib.Path:
     """Build release ``version`` into folder ``out`` and return the archive's path.
 
     :param pythons: such as ``["3.11", "3.13"]``; those of the topology when empty.
+    :param afresh: build the front end also when one was built from the same files before.
     :raises ReleaseError: bad arguments, a step failed, or the release exists with other content.
         ``out`` is then as it was.
     """
@@ -333,7 +360,7 @@ def build(version: str, out: pathlib.Path, pythons: Sequence[str] = ()) -> pathl
         wheel = build_backend(version, stamp, wheels)
         write_requirements(wheel, version, stage / "requirements.txt")
         say("[3/5] front end")
-        build_frontend(stage / "static")
+        build_frontend(stage / "static", afresh)
         say("[4/5] manifest and archive")
         write_manifest(stage, version, commit, for_pythons)
         built = pathlib.Path(folder, f"{name}.tar.gz")
@@ -357,9 +384,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="X.Y",
         help="a Python to collect wheels for; repeatable (default: those of the topology)",
     )
+    parser.add_argument(
+        "--afresh",
+        action="store_true",
+        help="build the front end anew, though one was built from the same files before",
+    )
     given = parser.parse_args(arguments)
     try:
-        build(given.version, given.out, given.python)
+        build(given.version, given.out, given.python, given.afresh)
     except ReleaseError as error:
         print(f"build_release: {error}", file=sys.stderr)
         return 1

@@ -23,9 +23,9 @@ OFFLINE = {
 }
 
 
-def build(version, out, umask=0o022):
+def build(version, out, *more, umask=0o022):
     return subprocess.run(
-        [sys.executable, BUILDER, "--version", version, "--out", out],
+        [sys.executable, BUILDER, "--version", version, "--out", out, *more],
         capture_output=True,
         text=True,
         timeout=300,
@@ -106,7 +106,7 @@ def test_the_manifest_is_true(release):
 
 def test_somebody_else_building_it_gets_the_same_bytes_and_is_told_so(dist):
     before = (dist / f"counterapp-{VERSION}.tar.gz").read_bytes()
-    again = build(VERSION, dist, umask=0o077)
+    again = build(VERSION, dist, "--afresh", umask=0o077)
     assert again.returncode == 0, again.stderr
     assert "was there with the same content" in again.stdout
     assert (dist / f"counterapp-{VERSION}.tar.gz").read_bytes() == before

@@ -210,3 +210,50 @@ def test_a_build_that_died_after_the_checksum_is_finished_by_the_next(place):
         "counterapp-1.0.tar.gz",
         "counterapp-1.0.tar.gz.sha256",
     ]
+
+
+@pytest.fixture
+def frontend(tmp_path, monkeypatch):
+    """A front end whose build notes that it was built; returns the notes' file."""
+    root = tmp_path / "tree"
+    folder = root / "app/frontend"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src/main.jsx").write_text("one")
+    (folder / "package-lock.json").write_text("{}")
+    notes = tmp_path / "built"
+
+    def run(command, **_options):
+        if "build" in command:
+            into = command[command.index("--outDir") + 1]
+            into.mkdir(parents=True)
+            (into / "index.html").write_text((folder / "src/main.jsx").read_text())
+            with notes.open("a") as file:
+                file.write("built\n")
+        else:
+            (folder / "node_modules").mkdir()
+
+    monkeypatch.setattr(build_release, "ROOT", root)
+    monkeypatch.setattr(build_release, "FRONTEND", folder)
+    monkeypatch.setattr(build_release, "CACHE", root / "build/cache")
+    monkeypatch.setattr(build_release, "require_node", lambda: "npm")
+    monkeypatch.setattr(build_release, "run", run)
+    return notes
+
+
+def test_the_front_end_is_built_once_for_the_same_files(frontend, tmp_path):
+    source = build_release.FRONTEND / "src/main.jsx"
+    build_release.build_frontend(tmp_path / "first")
+    (build_release.FRONTEND / "node_modules/changed").write_text("by npm")
+    build_release.build_frontend(tmp_path / "second")
+    assert frontend.read_text().splitlines() == ["built"]
+    assert (tmp_path / "second/index.html").read_text() == "one"
+
+    source.write_text("two")
+    build_release.build_frontend(tmp_path / "third")
+    assert (tmp_path / "third/index.html").read_text() == "two"
+    assert len(frontend.read_text().splitlines()) == 2
+    # What was built before is of no use any more.
+    assert len(list((build_release.CACHE / "frontend").iterdir())) == 1
+
+    build_release.build_frontend(tmp_path / "fourth", afresh=True)
+    assert len(frontend.read_text().splitlines()) == 3

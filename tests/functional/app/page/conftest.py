@@ -20,7 +20,8 @@ KEEP_WHAT_IS_SHOWN = """
 def built(tmp_path_factory):
     """The front end, built as a release has it."""
     folder = tmp_path_factory.mktemp("page") / "static"
-    build_release.build_frontend(folder)
+    with build_release.one_at_a_time():
+        build_release.build_frontend(folder)
     return folder
 
 
