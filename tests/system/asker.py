@@ -16,7 +16,7 @@ def main():
     client = salt.client.LocalClient()
     for line in sys.stdin:
         target, kind, function, words = json.loads(line)
-        arguments = salt.utils.args.parse_input(words, condition=False)
+        arguments = salt.utils.args.parse_input(words)
         try:
             found = client.cmd(target, function, arguments, tgt_type=kind, full_return=True)
             # Of a silent minion there is nothing, or a note that there was nothing.
