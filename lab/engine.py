@@ -106,10 +106,8 @@ def podman(*arguments: str, input_path: Path | None = None, timeout: float | Non
 
 def networks() -> list[dict[str, Any]]:
     """Return every podman network: its name, labels, subnets and bridge."""
-    names = podman("network", "ls", "--quiet").split()
-    if not names:
-        return []
-    found: list[dict[str, Any]] = json.loads(podman("network", "inspect", *names))
+    # One question: a network of another lab may go between two.
+    found: list[dict[str, Any]] = json.loads(podman("network", "ls", "--format", "json"))
     return found
 
 
@@ -145,7 +143,7 @@ def containers(lab: Lab, timeout: float | None = None) -> list[dict[str, Any]]:
 def remove_containers(lab: Lab) -> None:
     """Remove the lab's containers and what they stored, in whatever state they are."""
     for container in containers(lab):
-        podman("rm", "--force", "--volumes", "--time", "0", container["Id"])
+        podman("rm", "--force", "--ignore", "--volumes", "--time", "0", container["Id"])
 
 
 def remove_network(lab: Lab) -> None:

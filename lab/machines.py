@@ -126,7 +126,7 @@ def mend_broken(lab: Lab) -> None:
     addresses = {f"{lab.name}-{node.id}": node.address for node in lab.nodes}
     for container in engine.containers(lab):
         if container["State"] in ("created", "configured", "initialized"):
-            engine.podman("rm", "--force", "--volumes", "--time", "0", container["Id"])
+            engine.podman("rm", "--force", "--ignore", "--volumes", "--time", "0", container["Id"])
         elif container["State"] == "running" and container["Names"][0] in addresses:
             address = addresses[container["Names"][0]]
             engine.check_route(lab, address)

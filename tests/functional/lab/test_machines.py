@@ -1,13 +1,17 @@
 """Nodes that a killed `make up` left half-made, in podman."""
 
+import dataclasses
 import ipaddress
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lab import engine, images, machines
 from lab.config import Lab, Node
+
+OTHER_NETWORK = ipaddress.IPv4Network("192.168.50.0/24")
 
 
 @pytest.fixture
@@ -73,3 +77,18 @@ def test_a_node_that_was_never_started_is_removed(lab):
     make(lab, "create")
     machines.mend_broken(lab)
     assert engine.containers(lab) == []
+
+
+def test_networks_are_told_while_that_of_another_lab_comes_and_goes(lab):
+    other = dataclasses.replace(lab, name=f"{lab.name}-2", network=OTHER_NETWORK)
+
+    def come_and_go():
+        for _ in range(10):
+            engine.ensure_network(other)
+            engine.remove_network(other)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(come_and_go)
+        while not done.done():
+            assert lab.name in [network["name"] for network in engine.networks()]
+    done.result()
