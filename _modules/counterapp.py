@@ -728,7 +728,8 @@ def wait_ready(timeout=60, release=None, hold=0, url=None):
     since = None
     while True:
         asked = time.monotonic()
-        seen = health(url, timeout=max(0.5, min(5, deadline - asked)))
+        # The app takes up to 1.5 s to find out what it lacks: the last look shall hear that.
+        seen = health(url, timeout=max(2, min(5, deadline - asked)))
         reason = seen["reason"]
         if seen["ready"] and release is not None and seen["release"] != release:
             reason = f"release {seen['release']} answers, not {release}"
