@@ -7,6 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 # Enough to see a table of gluster or the end of a log, too little to hide the rest of a report.
 SHOWN = 3000
+# Seconds; what comes meanwhile is seen this late.
+LONGEST_PAUSE = 2.0
 
 
 def until(
@@ -26,13 +28,16 @@ def until(
     :param what: what is waited for, as a sentence: "db-3 is disconnected".
     :param wanted: the result that ``look`` shall have, or a function that tells whether one is
         good; any true one is, when it is left out.
-    :param interval: seconds between two looks.
+    :param interval: seconds between two looks, at the least: a look that takes long is followed by
+        a pause that is twice as long, so that looking does not keep a small machine from getting
+        on with what is waited for.
     :param ignoring: exceptions of ``look`` and ``wanted`` that count as a no.
     :raises AssertionError: the time is over; it says what was waited for and what was seen last.
     """
     end = time.monotonic() + timeout
     while True:
-        late = time.monotonic() >= end
+        begun = time.monotonic()
+        late = begun >= end
         seen: object
         try:
             seen = found = look()
@@ -42,7 +47,8 @@ def until(
             seen = error
         if late:
             raise AssertionError(f"not within {timeout:g} s: {what}; last seen: {_shown(seen)}")
-        time.sleep(interval)
+        took = time.monotonic() - begun
+        time.sleep(max(interval, min(2 * took, LONGEST_PAUSE)))
 
 
 def _shown(seen: object) -> str:

@@ -76,6 +76,8 @@ class Cluster:
             "VERSION": "",
         }
         self._asker: subprocess.Popen[str] | None = None
+        # All that commands have printed so far, an item each.
+        self.printed: list[str] = []
 
     @property
     def url(self) -> str:
@@ -101,6 +103,7 @@ class Cluster:
         process = machines.popen_on_node(self.lab, node or self.lab.master.id, command)
         output, _ = process.communicate()
         print(f"$ {line}\n{output}")
+        self.printed.append(output)
         return Run(process.returncode, [(0.0, each) for each in output.splitlines()])
 
     @property
@@ -130,6 +133,7 @@ class Cluster:
                     os.killpg(process.pid, 9)
                     break
         run.code = process.returncode
+        self.printed.append(run.text)
         return run
 
     def on(self, node: str, *command: str, check: bool = True, stdin: str = "") -> str:
@@ -171,6 +175,7 @@ class Cluster:
             command.append(f"pillar={json.dumps({'release': release})}")
         process = machines.popen_on_node(self.lab, self.lab.master.id, command)
         output, _ = process.communicate()
+        self.printed.append(output)
         return process.returncode, output
 
     # Traffic: only ever to the lab's own bridge.

@@ -82,8 +82,3 @@ def test_a_server_that_was_put_back_has_no_lease_left(cluster):
     cluster.salt(balancer, "haproxy.ready", "web", server)
     timers = cluster.on(balancer, "systemctl", "list-timers", "--all", "--no-legend")
     assert "haproxy-lease" not in timers
-
-
-def test_the_fleet_converges_after_the_losses(cluster):
-    code, output = cluster.rollout()
-    assert code == 0, output

@@ -4,7 +4,6 @@ import pytest
 
 from tests.support import guide
 from tests.support.loading import ROOT
-from tests.system.conftest import NEXT
 
 GUIDE = "docs/operating.md"
 # Where the commands of a section are typed: on the master unless it names another node.
@@ -37,6 +36,8 @@ LEFT = {
     "lab/events.py reads the same bus in each `make up`",
     "salt-run counterapp.unlock confirm=root@master": "wants a rollout that hangs: "
     "tests/unit/runners/test_counterapp.py",
+    "salt-run counterapp.plan release=1.4.0": "each rollout's preflight makes this plan; "
+    "tests/integration/test_rollout.py",
     "salt-run state.orchestrate orch.rollout": "tests/system/test_rollout.py",
     'salt-run state.orchestrate orch.rollout pillar=\'{"release": "1.4.0"}\'': "test_change.py",
     "salt-run state.orchestrate orch.storage_tls pillar='{\"restart\": true}'": "the steps are "
@@ -56,13 +57,12 @@ def words(cluster):
     return {
         "FINGERPRINT_OF_THE_NODE": cluster.typed(f"{script} minion", "web-1").text,
         "FINGERPRINT_OF_THE_MASTER": cluster.typed(f"{script} master").text,
-        "1.4.0": NEXT,
         "counters/blog/": "counters/default/",
     }
 
 
 @pytest.mark.parametrize("title", HERE)
-def test_the_commands_of_a_section_work_as_they_stand(cluster, next_release, words, title):
+def test_the_commands_of_a_section_work_as_they_stand(cluster, words, title):
     for command in COMMANDS:
         if command.headings[-1] != title or command.text in LEFT:
             continue
@@ -74,6 +74,9 @@ def test_the_commands_of_a_section_work_as_they_stand(cluster, next_release, wor
         done = cluster.typed(line, None if line.startswith("salt") else node)
         assert done.code == 0, f"{line}\n{done.text}"
         assert "Minion did not return" not in done.text
+
+
+def test_typing_them_has_left_all_well(cluster):
     cluster.until_whole()
 
 
