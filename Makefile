@@ -63,28 +63,28 @@ test: prepare
 ## test-fast        the lanes that need no daemon: lint, unit, frontend
 test-fast: host
 	@$(LANES) lint unit frontend
-## lint             one lane alone, and so the next ones; ARGS="-- -k word" goes to pytest
+## lint             every linter
 lint: host
 	@$(LANES) lint
-## test-unit
+## test-unit        one lane alone, and so the next ones; ARGS="-- -k word" goes to its pytest
 test-unit: host
 	@$(LANES) unit $(ARGS)
-## test-frontend
+## test-frontend    the page's parts; takes no ARGS
 test-frontend: host
 	@$(LANES) frontend
-## test-functional
+## test-functional  modules, states and app with real programs
 test-functional: prepare
 	@$(LANES) functional $(ARGS)
-## test-gluster     glusterfs 10 and 11
+## test-gluster     the volume's modules with glusterfs 10 and 11; takes no ARGS
 test-gluster: prepare
 	@$(LANES) gluster-10 gluster-11
-## test-integration
+## test-integration a real master and minions
 test-integration: host
 	@$(LANES) integration $(ARGS)
-## test-system      the whole cluster, and the small topology with test-classic
+## test-system      the whole cluster
 test-system: prepare
 	@$(LANES) system $(ARGS)
-## test-classic
+## test-classic     the small topology
 test-classic: prepare
 	@$(LANES) classic $(ARGS)
 ## drill            the faults of the storage nodes again, with a minute of writing in each phase

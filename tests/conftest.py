@@ -1,11 +1,16 @@
 """What every test of the project shares."""
 
 import logging
+import os
 import sys
+from pathlib import Path
 
 import salt  # noqa: F401 (puts its hook in place)
 
 pytest_plugins = ["tests.support.evidence"]
+
+# The front end's Node.js is a package of .venv.
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 # Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
 # has no find_spec, and pytest's importlib mode asks every hook for one.

@@ -104,12 +104,12 @@ LANES = (
     Lane(
         "gluster-11",
         "the gluster modules and states on three nodes with glusterfs 11: all of them",
-        ("pytest", GLUSTER, "-k", "debian13"),
+        ("pytest", GLUSTER, "-m", "debian13"),
     ),
     Lane(
         "gluster-10",
         "the same with glusterfs 10: what may differ between the two",
-        ("pytest", GLUSTER, "-k", "debian12"),
+        ("pytest", GLUSTER, "-m", "debian12"),
     ),
     Lane(
         "system",

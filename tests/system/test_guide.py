@@ -30,6 +30,7 @@ ELSEWHERE = {
     "A master that is a new machine": "tests/system/test_anew.py",
     "Switching it on or off": "tests/system/test_storage_tls.py",
     "Masterless": "tests/functional/lab/test_masterless.py",
+    "A counter on one machine": "tests/functional/lab/test_masterless.py",
 }
 LEFT = {
     "salt-run state.event 'counterapp/rollout/*' pretty=True": "goes on until it is stopped; "

@@ -10,7 +10,8 @@ def pytest_generate_tests(metafunc):
     if "nodes" in metafunc.fixturenames:
         every = metafunc.definition.get_closest_marker("every_glusterfs")
         platforms = storage.PLATFORMS if every else storage.PLATFORMS[-1:]
-        metafunc.parametrize("nodes", platforms, indirect=True, scope="session")
+        chosen = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in platforms]
+        metafunc.parametrize("nodes", chosen, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,8 @@ def setting(file, key):
 
 
 FOLDERS = ("salt", "bootstrap", "lab", "pillar", "app/backend/src")
-SOURCES = ("_*/*.py", "Vagrantfile", "app/*.py", *(f"{folder}/**/*.*" for folder in FOLDERS))
+SOURCES = ("_*/*.py", "Vagrantfile", "app/*.py", "tests/*.py", "tests/support/*.py")
+SOURCES += tuple(f"{folder}/**/*.*" for folder in FOLDERS)
 TREE = source(*SOURCES, "bootstrap/*").replace("\\\n", " ")
 PORTS = {"web": setting("web", "port"), "db": setting("mongodb", "port")}
 # Arguments of our functions that can only be one thing here.
