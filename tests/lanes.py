@@ -33,6 +33,13 @@ LIMIT_SECONDS = 75 * 60.0
 # For the fixtures of a lane that was told to stop: they remove nodes.
 GOODBYE_SECONDS = 60.0
 SLOWEST = 40
+# Where Linux has the processors' controller, of version 1 and 2, with half of the usual weight.
+# Niceness would do nothing between lanes: each is a session, and Linux gives all sessions alike.
+CONTROLLERS = {
+    Path("/sys/fs/cgroup/cpu"): {"cpu.shares": "512"},
+    Path("/sys/fs/cgroup"): {"cpu.weight": "50"},
+}
+GROUP = "counterapp-tests"
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,14 @@ class Lane:
 
     :param proves: what a failure here means, for ``--list`` and docs/testing.md.
     :param after: the lane that has to end first, however it ends.
-    :param nice: how far its own processes stand back; what runs in nodes is not touched by it.
+    :param computes: it stands back for what runs in nodes.
     """
 
     name: str
     proves: str
     command: tuple[str, ...]
     after: str | None = None
-    nice: int = 0
+    computes: bool = False
 
     @property
     def report(self) -> Path:
@@ -70,36 +77,36 @@ GLUSTER = "tests/functional/gluster"
 CLASSIC = "tests/system/test_classic.py"
 
 # Lanes on nodes wait more than they compute and begin at once. The others compute: one after the
-# other, so that no more of them compete with the nodes than the machine has processors.
+# other, and all of them with half of what the nodes have when both want the processors.
 LANES = (
-    Lane("lint", "the code's form and types, every SLS and script", ("tests/lint",), nice=5),
+    Lane("lint", "the code's form and types, every SLS and script", ("tests/lint",), computes=True),
     Lane(
         "unit",
         "each function by itself, each SLS rendered, each document: no daemon runs",
         ("pytest", "tests/unit"),
         after="lint",
-        nice=5,
+        computes=True,
     ),
     Lane(
         "frontend",
         "the page's parts in jsdom",
         ("tests/frontend", "test"),
         after="unit",
-        nice=5,
+        computes=True,
     ),
     Lane(
         "functional",
         "modules, states and app with real mongod, HAProxy, gunicorn and Chromium",
         ("pytest", "tests/functional", f"--ignore={GLUSTER}"),
         after="frontend",
-        nice=5,
+        computes=True,
     ),
     Lane(
         "integration",
         "runners, orchestration, pillar and keys with a real master and minions",
         ("pytest", "tests/integration"),
         after="functional",
-        nice=5,
+        computes=True,
     ),
     Lane(
         "gluster-11",
@@ -148,7 +155,7 @@ class Run:
             with (
                 self.lane.log.open("w") as log,
                 subprocess.Popen(
-                    ["nice", "-n", str(self.lane.nice), *self.lane.words(more)],
+                    self.lane.words(more),
                     cwd=ROOT,
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -160,6 +167,8 @@ class Run:
                 ) as self.process,
             ):
                 assert self.process.stdout is not None
+                if self.lane.computes:
+                    stand_back(self.process.pid)
                 for line in self.process.stdout:
                     log.write(line)
                     log.flush()
@@ -194,6 +203,23 @@ class Run:
         text = self.lane.log.read_text()
         if found := re.search(r"=+ slowest \d+ durations =+\n.*?(?=\n=|\Z)", text, re.DOTALL):
             (TIMES / f"{self.lane.name}.txt").write_text(found[0] + "\n")
+
+
+def stand_back(process: int) -> None:
+    """Have a process, with all that it starts, leave more of the processors to the nodes.
+
+    Where the machine has no such controller, or not for us, it competes as any other.
+    """
+    for root, weights in CONTROLLERS.items():
+        folder = root / GROUP
+        try:
+            folder.mkdir(exist_ok=True)
+            for name, weight in weights.items():
+                (folder / name).write_text(weight)
+            (folder / "cgroup.procs").write_text(str(process))
+        except OSError:
+            continue
+        return
 
 
 def minutes(seconds: float) -> str:

@@ -89,6 +89,23 @@ def test_a_lane_that_hangs_is_ended_and_fails(lane, monkeypatch, capsys):
     assert "FAILED" in row
 
 
+def test_a_lane_that_computes_stands_back_where_the_machine_can_have_it_so(
+    lane, folders, monkeypatch
+):
+    (folders / "v1").mkdir()
+    controllers = {folders / "v2": {"cpu.weight": "50"}, folders / "v1": {"cpu.shares": "512"}}
+    monkeypatch.setattr(lanes, "CONTROLLERS", controllers)
+    assert lanes.run([lane("still", "echo $$ > pid")]) == 0
+    group = folders / "v1" / lanes.GROUP
+    assert not group.exists()
+    assert lanes.run([lane("busy", "echo $$ > pid", computes=True)]) == 0
+    assert (group / "cpu.shares").read_text() == "512"
+    assert (group / "cgroup.procs").read_text() == (folders / "pid").read_text().strip()
+
+    monkeypatch.setattr(lanes, "CONTROLLERS", {folders / "none": {}})
+    assert lanes.run([lane("alone", "true", computes=True)]) == 0
+
+
 def test_the_lanes_hold_every_test_of_the_tree():
     """No folder of tests is in no lane, and a lane's forerunner exists and comes first."""
     words = [word for each in lanes.LANES for word in each.command]
