@@ -76,8 +76,9 @@ class Lane:
 GLUSTER = "tests/functional/gluster"
 CLASSIC = "tests/system/test_classic.py"
 
-# Lanes on nodes wait more than they compute and begin at once. The others compute: one after the
-# other, and all of them with half of what the nodes have when both want the processors.
+# The system lane takes longest, so it and what waits more than it computes begin at once. The
+# others follow each other beside them, with half of what the nodes have when both want the
+# processors.
 LANES = (
     Lane("lint", "the code's form and types, every SLS and script", ("tests/lint",), computes=True),
     Lane(
@@ -127,7 +128,7 @@ LANES = (
         "classic",
         "the small topology: the same states on fewer nodes",
         ("pytest", CLASSIC),
-        after="gluster-10",
+        after="integration",
     ),
 )
 

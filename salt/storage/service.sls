@@ -1,6 +1,7 @@
 {%- from 'gluster/map.jinja' import gluster with context %}
 
 include:
+  - base.hosts
   - storage.install
 
 # A certificate that was renewed is not watched: glusterd goes on with the one it began with, and
@@ -10,6 +11,8 @@ Gluster's daemon runs:
     - name: glusterd
     - enable: True
     - require:
+      # A pool knows its members by name as well, also to a node that is new to it.
+      - sls: base.hosts
       - sls: gluster.tls
       - pkg: Gluster's server is installed
       - file: The brick has a place
