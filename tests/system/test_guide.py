@@ -58,7 +58,7 @@ def words(cluster):
     return {
         "FINGERPRINT_OF_THE_NODE": cluster.typed(f"{script} minion", "web-1").text,
         "FINGERPRINT_OF_THE_MASTER": cluster.typed(f"{script} master").text,
-        "counters/blog/": "counters/default/",
+        "counters/blog/": f"counters/{cluster.namespace}/",
     }
 
 

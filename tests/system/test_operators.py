@@ -15,14 +15,14 @@ def test_a_token_of_the_runner_is_good_for_the_app_and_seen_nowhere(cluster):
     name, _, value = cluster.master("cat", made["path"]).strip().partition(": ")
     assert name == "Authorization"
 
-    target = f"{cluster.url}/api/v1/operator/counters/default/operated"
+    target = f"{cluster.url}/api/v1/operator/counters/{cluster.namespace}/operated"
     headers = {name: value}
     put = requests.put(f"{target}/value", json={"value": 70}, headers=headers, timeout=10)
     assert (put.status_code, put.json()["previous"]) == (200, 1)
     assert cluster.hit("operated").json()["value"] == 71
     assert requests.delete(target, headers={}, timeout=10).status_code == 401
     assert requests.delete(target, headers=headers, timeout=10).status_code == 204
-    assert cluster.get("/api/v1/counters/default/operated").status_code == 404
+    assert cluster.get(cluster.path("operated")).status_code == 404
     refused = requests.get(f"{cluster.url}/api/v1/counters", headers=headers, timeout=10)
     assert refused.status_code == 403
 

@@ -34,7 +34,7 @@ def test_a_visit_counts_and_names_the_server_and_the_release(cluster, page):
     page.reload()
     expect(page.get_by_text("Your visit is one of them")).to_be_visible(timeout=15_000)
     assert count(page) == first + 1
-    assert cluster.count("shared") == first + 1
+    assert cluster.count("default/shared") == first + 1
     assert page.get_by_test_id("served-by").inner_text() in cluster.with_role("web")
     current = cluster.salt("roles:web", "counterapp.current", kind="grain")
     assert page.get_by_test_id("release").inner_text() in current.values()
@@ -48,7 +48,7 @@ def test_the_button_makes_the_count_go_up(page):
 
 def test_hits_of_others_show_up(cluster, page):
     before = count(page)
-    cluster.hit("shared").raise_for_status()
+    cluster.hit("default/shared").raise_for_status()
     expect(page.get_by_test_id("count")).to_have_attribute(
         "data-value", str(before + 1), timeout=15_000
     )

@@ -8,7 +8,7 @@ def test_hits_through_the_vip_are_counted_exactly_by_both_web_servers(cluster):
     assert traffic.failures == []
     assert sorted(traffic.values) == list(range(1, 301))
     assert set(traffic.nodes) == set(cluster.with_role("web"))
-    answer = cluster.get("/api/v1/counters/default/exactly").json()
+    answer = cluster.get(cluster.path("exactly")).json()
     assert answer["value"] == 300
     assert answer["nodes"] == traffic.nodes
 

@@ -120,6 +120,7 @@ def test_an_error_is_known_by_what_it_says(line):
     "line",
     [
         "12:00 db-1 salt-minion[9]: [WARNING ] errors are rare",
+        "12:00 db-1 salt-minion[9]: [ERROR   ] Task was destroyed but it is pending!",
         '12:00 web-1 gunicorn[9]: {"level": "info", "message": "an error is told"}',
         '12:00 db-1 mongod.27017[9]: {"t":{},"s":"I",  "c":"REPL"}',
     ],
