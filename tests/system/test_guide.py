@@ -4,6 +4,7 @@ import pytest
 
 from tests.support import guide
 from tests.support.loading import ROOT
+from tests.system.test_failures import primary
 
 GUIDE = "docs/operating.md"
 # Where the commands of a section are typed: on the master unless it names another node.
@@ -58,6 +59,7 @@ def words(cluster):
     return {
         "FINGERPRINT_OF_THE_NODE": cluster.typed(f"{script} minion", "web-1").text,
         "FINGERPRINT_OF_THE_MASTER": cluster.typed(f"{script} master").text,
+        "salt db-1 mongodb.step_down": f"salt {primary(cluster)} mongodb.step_down",
         "counters/blog/": f"counters/{cluster.namespace}/",
     }
 
