@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from lab import engine, machines, up
 from lab.config import ROOT, Lab, load
@@ -187,6 +188,17 @@ class Cluster:
         output, _ = process.communicate()
         self.printed.append(output)
         return process.returncode, output
+
+    def settings(self, part: str, **changes: Any) -> None:
+        """Give the cluster a pillar file of its own that differs from the tree's in these keys."""
+        document = yaml.safe_load((ROOT / f"pillar/{part}.sls").read_text())
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                document[part][key].update(value)
+            else:
+                document[part][key] = value
+        own = self.lab.directory / "pillar" / f"{part}.sls"
+        own.write_text(yaml.safe_dump(document))
 
     # Traffic: only ever to the lab's own bridge.
 

@@ -41,6 +41,8 @@ def bad_release(tmp_path):
 def test_a_release_that_is_never_ready_on_one_node_is_taken_back_on_all(cluster, bad_release):
     web = cluster.with_role("web")
     before = cluster.salt("roles:web", "counterapp.current", kind="grain")
+    # What is never ready is given up sooner; what is, was never seen to take ten seconds.
+    cluster.settings("web", ready_timeout=25)
     with cluster.traffic("undo") as traffic:
         code, output = cluster.rollout(bad_release)
     assert code != 0
