@@ -246,7 +246,7 @@ class Cluster:
             while not stop.is_set():
                 self._one(counter, traffic, lock, str(uuid.uuid4()) if keyed else None)
                 # The pace of an ordinary client: these tests are about order, not about load.
-                stop.wait(0.02)
+                stop.wait(0.05)
 
         with ThreadPoolExecutor(threads) as pool:
             clients = [pool.submit(client) for _ in range(threads)]
