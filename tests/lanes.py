@@ -128,7 +128,7 @@ LANES = (
         "classic",
         "the small topology: the same states on fewer nodes",
         ("pytest", CLASSIC),
-        after="integration",
+        after="functional",
     ),
 )
 
