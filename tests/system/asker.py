@@ -18,7 +18,11 @@ def main():
         target, kind, function, words = json.loads(line)
         arguments = salt.utils.args.parse_input(words)
         try:
-            found = client.cmd(target, function, arguments, tgt_type=kind, full_return=True)
+            # Who is up answers a ping at once; the master's own patience is for jobs that take long.
+            patience = {"timeout": 3, "gather_job_timeout": 3} if function == "test.ping" else {}
+            found = client.cmd(
+                target, function, arguments, tgt_type=kind, full_return=True, **patience
+            )
             # Of a silent minion there is nothing, or a note that there was nothing.
             told = {minion: each for minion, each in found.items() if each and "jid" in each}
             answer = {"return": {minion: each["ret"] for minion, each in told.items()}}
