@@ -45,6 +45,8 @@ REMOTE_TRIES = 3
 _LOCKED = re.compile(
     r"Another transaction (is|could be) in progress|^Locking failed on |^volume get option: failed$"
 )
+# What one member says of another, as against what the glusterd that was asked says by itself.
+_NOT_MET = re.compile(r"^Staging failed on \S+\. Error: Host \S+ (is )?not connected")
 
 
 class GlusterError(salt.exceptions.CommandExecutionError):
@@ -87,8 +89,9 @@ def run(
     :param words: what stands behind ``gluster`` on the command line.
     :param cmd: the loader's ``cmd.run_all``, which a utility module cannot reach by itself.
     :param patience: seconds to repeat a command that meets another one holding glusterd's lock, a
-        rebalance that just ends, or a probe of a host that has not answered yet. However short, a
-        question to another node's glusterd that got lost is asked again.
+        rebalance that just ends, a probe of a host that has not answered yet, or members of a new
+        pool that have not met. However short, a question to another node's glusterd that got lost
+        is asked again.
     :param text: for the few commands that know no XML: return what they printed, see :func:`said`.
     :raises CommandExecutionError: as :func:`reply` does, and without the command itself.
     """
@@ -99,7 +102,8 @@ def run(
         try:
             return _ask(words, cmd, text)
         except GlusterError as error:
-            if last or not (locked(error) or ending(error) or probing(error)):
+            passing = locked(error) or ending(error) or probing(error) or meeting(error)
+            if last or not passing:
                 raise
     raise AssertionError("attempts() ends with a last one")
 
@@ -211,6 +215,16 @@ def ending(error: Exception) -> bool:
 def probing(error: Exception) -> bool:
     """Tell whether a peer is being probed: glusterd lists none while it lacks the UUID of one."""
     return getattr(error, "errstr", "") == PROBING
+
+
+def meeting(error: Exception) -> bool:
+    """Tell whether a member of a new pool has not met another one yet.
+
+    Who was just probed lets in whom it knows, and has to be told of the others first; who was
+    turned away tries again after 3 s (seen with glusterd 10.3). A host that is down is told by the
+    glusterd that was asked itself, in other words.
+    """
+    return bool(_NOT_MET.search(getattr(error, "errstr", "")))
 
 
 def unheard(words: Sequence[str], error: GlusterError) -> bool:

@@ -5,12 +5,18 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
+
 import salt  # noqa: F401 (puts its hook in place)
 
 pytest_plugins = ["tests.support.evidence"]
 
 # The front end's Node.js is a package of .venv.
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+# A machine that is busy with other lanes takes its time; how long an example takes is no property.
+hypothesis.settings.register_profile("lanes", deadline=None)
+hypothesis.settings.load_profile("lanes")
 
 # Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
 # has no find_spec, and pytest's importlib mode asks every hook for one.

@@ -18,7 +18,7 @@ def main():
         target, kind, function, words = json.loads(line)
         arguments = salt.utils.args.parse_input(words)
         try:
-            # Who is up answers a ping at once; the master's own patience is for jobs that take long.
+            # Who is up answers a ping at once; the master's patience is for jobs that take long.
             patience = {"timeout": 3, "gather_job_timeout": 3} if function == "test.ping" else {}
             found = client.cmd(
                 target, function, arguments, tgt_type=kind, full_return=True, **patience

@@ -65,7 +65,7 @@ class Traffic:
     values: list[int] = field(default_factory=list)
     nodes: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    # The moment of each failure, on the clock of this machine's kernel, which nodes share.
+    # When each failed one was sent, on the clock of this machine's kernel, which nodes share.
     failed_at: list[float] = field(default_factory=list)
 
 
@@ -262,6 +262,7 @@ class Cluster:
     ) -> None:
         """Send a hit and note what came of it; with a key until it is acknowledged."""
         while True:
+            sent = time.monotonic()
             try:
                 response = self.hit(counter, key=key)
                 response.raise_for_status()
@@ -270,7 +271,7 @@ class Cluster:
             except requests.RequestException as error:
                 with lock:
                     traffic.failures.append(f"{type(error).__name__}: {error}")
-                    traffic.failed_at.append(time.monotonic())
+                    traffic.failed_at.append(sent)
                 if key is None:
                     return
         with lock:

@@ -175,9 +175,11 @@ def test_no_request_fails_but_those_that_the_moving_address_cuts_off(cluster, ch
     moved = moment(cluster, change.holder, "keepalived", "InactiveEnter")
     for traffic in (change.plain, change.keyed):
         print(f"{len(traffic.values)} hits, {len(traffic.failures)} failed", *set(traffic.failures))
-        for at, failure in zip(traffic.failed_at, traffic.failures, strict=True):
-            assert failure.startswith("ConnectionError"), failure
-            assert moved - VIP_MOVES < at < moved + VIP_MOVES, (at - moved, failure)
+        for sent, failure in zip(traffic.failed_at, traffic.failures, strict=True):
+            # Reset by the balancer that took the address over, or never answered: the one that had
+            # the connection can no longer send from that address.
+            assert failure.startswith(("ConnectionError", "ReadTimeout")), failure
+            assert moved - VIP_MOVES < sent < moved + VIP_MOVES, (sent - moved, failure)
 
 
 def test_a_plain_highstate_keeps_the_fleets_release(cluster, change):

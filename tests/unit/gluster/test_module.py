@@ -99,6 +99,35 @@ def test_a_list_of_peers_that_is_not_to_be_had_during_a_probe_is_asked_for_again
         pool.peers()
 
 
+# By glusterd 10.3, of three nodes that had become a pool two seconds before.
+NOT_MET = """\
+<cliOutput>
+  <opRet>-1</opRet>
+  <opErrno>30800</opErrno>
+  <opErrstr>{}Host 192.168.35.14 not connected</opErrstr>
+</cliOutput>
+"""
+
+
+def test_members_that_have_not_met_yet_are_asked_again(daemon, answer):
+    by_another = NOT_MET.format("Staging failed on 192.168.35.12. Error: ")
+    refused = {"retcode": 0, "stdout": by_another, "stderr": ""}
+    daemon.answers["volume start shared"] = [refused, refused, answer("start")]
+    assert gluster.start("shared") is True
+    assert len(daemon.asked) == 3
+    daemon.answers["volume start shared"] = [refused]
+    with pytest.raises(CommandExecutionError, match=r"Host 192\.168\.35\.14 not connected"):
+        gluster.start("shared")
+
+
+def test_a_host_that_is_down_is_told_at_once(daemon):
+    refused = {"retcode": 0, "stdout": NOT_MET.format(""), "stderr": ""}
+    daemon.answers["volume start shared"] = [refused]
+    with pytest.raises(CommandExecutionError, match=r"Host 192\.168\.35\.14 not connected"):
+        gluster.start("shared")
+    assert len(daemon.asked) == 1
+
+
 REFUSED = {
     "retcode": 1,
     "stdout": "",
