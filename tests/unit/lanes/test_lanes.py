@@ -15,6 +15,8 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(lanes, "ROOT", tmp_path)
     monkeypatch.setattr(lanes, "LOGS", tmp_path / "logs")
     monkeypatch.setattr(lanes, "TIMES", tmp_path / "times")
+    # Salt's plugins take seconds to load.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return tmp_path
 
 
