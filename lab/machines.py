@@ -17,9 +17,10 @@ from lab import engine, wheels
 from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
 from lab.progress import Progress, stream
 
-# What stands in Vagrant's log when it fails on a node that a killed run left without its network,
-# or before its network was up: it is gone at the next run.
-_UNREACHABLE = "EHOSTUNREACH"
+# What stands in Vagrant's log when it fails on a node for a reason that is gone at the next run: a
+# killed run left the node without its network, or its network was not up yet; or two of Vagrant's
+# own threads, or two Vagrants, looked at the same machine at the same moment (2.3.4).
+_PASSING = ("EHOSTUNREACH", "Vagrant can't use the requested machine because it is locked!")
 # A line of a Ruby backtrace, of which Vagrant prints dozens behind the one line that tells.
 _BACKTRACE = re.compile(r"\.rb:\d+:in ")
 SSH_KEY = BUILD / "ssh" / "id_ed25519"
@@ -73,10 +74,11 @@ def up(lab: Lab, progress: Progress) -> None:
                 noise=_BACKTRACE,
             )
         except LabError:
-            if last or _UNREACHABLE not in log.read_text():
+            text = log.read_text()
+            if last or not any(words in text for words in _PASSING):
                 raise
             # What came up stays up; the next run brings up the rest.
-            progress.say("a node could not be reached: going on where Vagrant stopped")
+            progress.say("a node could not be reached or looked at: going on where Vagrant stopped")
             mend_broken(lab)
         else:
             return
