@@ -181,13 +181,17 @@ class Cluster:
 
     def rollout(self, release: str | None = None) -> tuple[int, str]:
         """Run the orchestration as an operator does; returns exit code and output."""
-        command = ["salt-run", "state.orchestrate", "orch.rollout"]
-        if release:
-            command.append(f"pillar={json.dumps({'release': release})}")
-        process = machines.popen_on_node(self.lab, self.lab.master.id, command)
+        process = self.start_rollout(release)
         output, _ = process.communicate()
         self.printed.append(output)
         return process.returncode, output
+
+    def start_rollout(self, release: str | None = None) -> subprocess.Popen[str]:
+        """Start the orchestration and return it running, its output in a pipe."""
+        command = ["salt-run", "state.orchestrate", "orch.rollout"]
+        if release:
+            command.append(f"pillar={json.dumps({'release': release})}")
+        return machines.popen_on_node(self.lab, self.lab.master.id, command)
 
     def settings(self, part: str, **changes: Any) -> None:
         """Give the cluster a pillar file of its own that differs from the tree's in these keys."""
@@ -286,6 +290,16 @@ class Cluster:
 
     def start(self, node: str) -> None:
         engine.podman("start", f"{self.lab.name}-{node}")
+
+    def until_answers(self, node: str) -> None:
+        """Wait until a node's minion answers."""
+        until(
+            lambda: self.salt(node, "test.ping"),
+            60,
+            f"the minion of {node} answers",
+            wanted={node: True},
+            ignoring=self.AWAY,
+        )
 
     def until_whole(self) -> None:
         """Wait until every minion answers and every part says that it is well."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lab import machines, up
+from lab import up
 from tests.support.waiting import until
 from tests.system.conftest import Traffic
 from tests.system.test_failures import holder, primary
@@ -62,9 +62,7 @@ def change(cluster, next_release):
 
 def die_while_drained(cluster, story):
     """Kill the rollout when it has drained a server, and wait until that one serves again."""
-    command = ["salt-run", "state.orchestrate", "orch.rollout"]
-    command.append(f'pillar={{"release": "{story.release}"}}')
-    run = machines.popen_on_node(cluster.lab, cluster.lab.master.id, command)
+    run = cluster.start_rollout(story.release)
     try:
         drained = until(
             lambda: {s["name"] for s in servers(cluster) if s["admin"] == "drain"} or run.poll(),

@@ -1,6 +1,5 @@
 """From bare nodes to a service, and again without a change."""
 
-from tests.support.waiting import until
 from tests.system.conftest import KEEP
 
 UNITS = {"web": "counterapp", "db": "mongod", "lb": "haproxy", "storage": "glusterd"}
@@ -81,10 +80,4 @@ def test_a_silent_minion_fails_the_preflight_by_name(cluster):
         assert started(cluster) == before
     finally:
         cluster.on("web-2", "systemctl", "start", "salt-minion")
-    until(
-        lambda: cluster.salt("web-2", "test.ping"),
-        60,
-        "web-2 answers again",
-        wanted={"web-2": True},
-        ignoring=cluster.AWAY,
-    )
+    cluster.until_answers("web-2")

@@ -2,8 +2,6 @@
 
 import uuid
 
-from tests.support.waiting import until
-
 
 def test_the_volume_is_mounted_on_every_node(cluster):
     for node in cluster.lab.nodes:
@@ -34,13 +32,7 @@ def test_a_restart_of_the_minion_leaves_the_mount_alone(cluster):
     mounts = "/proc/self/mountinfo"
     before = [m for m in cluster.on("lb-1", "cat", mounts).splitlines() if "/srv/shared" in m]
     cluster.on("lb-1", "systemctl", "restart", "salt-minion")
-    until(
-        lambda: cluster.salt("lb-1", "test.ping"),
-        60,
-        "lb-1 answers",
-        wanted={"lb-1": True},
-        ignoring=cluster.AWAY,
-    )
+    cluster.until_answers("lb-1")
     after = [m for m in cluster.on("lb-1", "cat", mounts).splitlines() if "/srv/shared" in m]
     assert before == after != []
 

@@ -75,13 +75,7 @@ def test_writes_go_on_while_a_storage_node_is_gone(cluster, files):
             wanted=lambda files: files > at_loss + 50,
         )
         cluster.start(VICTIM)
-        until(
-            lambda: cluster.salt(VICTIM, "test.ping"),
-            60,
-            "its minion answers",
-            wanted={VICTIM: True},
-            ignoring=cluster.AWAY,
-        )
+        cluster.until_answers(VICTIM)
     finally:
         cluster.on("web-1", "touch", stop)
         output, _ = writer.communicate(timeout=60)
