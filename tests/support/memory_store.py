@@ -17,11 +17,14 @@ from counterapp.counters import (
     Counted,
     Counter,
     Forbidden,
+    Full,
     KeyReused,
     NotFound,
+    NotMade,
     OutOfBounds,
     Overloaded,
     Plan,
+    Refusal,
     StoreUnavailable,
     Totals,
 )
@@ -35,7 +38,7 @@ class MemoryStore:
 
     ``broken``: a sentence that makes every call fail as a lost database does. ``overloaded``: the
     same for hits, as too many of them do. ``bug``: an exception that every call raises. ``now``:
-    the clock, to be moved by tests.
+    the database's clock, to be moved by tests. ``most``: how many counters there may be.
     """
 
     def __init__(self, node="web-1"):
@@ -45,6 +48,7 @@ class MemoryStore:
         self.bug = None
         self.probes = 0
         self.now = None
+        self.most = None
         self.watching = threading.Event()
         self._lock = threading.RLock()
         self._counters = {}
@@ -68,7 +72,7 @@ class MemoryStore:
             counter = None
         if counter is None:
             raise NotFound(f"There is no counter {key}")
-        return counter
+        return replace(counter, seen=self.clock())
 
     def _forget(self, key):
         del self._counters[key]
@@ -82,10 +86,12 @@ class MemoryStore:
             raise Forbidden(f"This admin key is not the one of {key}")
 
     def _make(self, key, plan, admin):
+        if self.most is not None and len(self._counters) >= self.most:
+            raise Full(f"There may be {self.most} counters, and there are")
         now = self.clock()
         expires = now + timedelta(seconds=plan.lifetime) if plan.lifetime is not None else None
         counter = Counter(
-            key, plan.value, plan, admin is not None, now, now, expires, base=plan.value
+            key, plan.value, plan, admin is not None, now, now, expires, base=plan.value, seen=now
         )
         self._counters[key] = counter
         if admin is not None:
@@ -113,6 +119,22 @@ class MemoryStore:
             self._tell(Change(counter.key, value, node))
         return moved
 
+    def _put(self, counter, value):
+        """Set a value, which is no hit: another part of the history has it."""
+        now = self.clock()
+        minute, amount = int(now.timestamp()) // 60, value - counter.value
+        self._counters[counter.key] = replace(
+            counter,
+            value=value,
+            updated=now,
+            set_minutes=_add(counter.set_minutes, minute, amount),
+            set_hours=_add(counter.set_hours, minute // 60, amount),
+            set_days=_add(counter.set_days, minute // 1440, amount),
+        )
+        if amount:
+            self._tell(Change(counter.key, value))
+        return counter.value, value
+
     def _once(self, key, idempotency_key, asked, act):
         """Do ``act`` unless it was done under this idempotency key; return what came of it."""
         known = self._answers.get((key, idempotency_key)) if idempotency_key else None
@@ -120,12 +142,13 @@ class MemoryStore:
             if known[0] != asked:
                 raise KeyReused("This idempotency key was used for something else")
             return Counted(known[1], replayed=True)
+        made = key not in self._counters
         value = act().value
         if idempotency_key:
             self._answers[key, idempotency_key] = (asked, value)
-        return Counted(value)
+        return Counted(value, made=made)
 
-    def hit(self, key, idempotency_key=None):
+    def hit(self, key, idempotency_key=None, *, make=True):
         with self._lock:
             self._check()
             if self.overloaded:
@@ -135,6 +158,8 @@ class MemoryStore:
                 try:
                     counter = self._there(key)
                 except NotFound:
+                    if not make:
+                        raise NotMade(f"There is no counter {key}") from None
                     counter = self._make(key, MADE_BY_A_HIT, None)
                 return self._move(counter, counter.plan.step, self.node)
 
@@ -162,7 +187,7 @@ class MemoryStore:
             self._allow(key, admin)
             if not counter.plan.resettable:
                 raise Forbidden(f"{key} was made as one that is not resettable")
-            return counter.value, self._move(counter, value - counter.value).value
+            return self._put(counter, value)
 
     def read(self, key):
         with self._lock:
@@ -240,16 +265,28 @@ class MemoryStore:
 
     def _take(self, record, replace, admin):
         if record.key.reserved:
-            return False
+            return Refusal.RESERVED
         try:
             counter = self._there(record.key)
         except NotFound:
-            self._make(record.key, Plan(value=record.value), admin)
-            return True
-        if not replace or admin is None or self._admins.get(record.key) != admin:
-            return False
-        self._move(counter, record.value - counter.value)
-        return True
+            try:
+                self._make(record.key, Plan(value=record.value), admin)
+            except Full:
+                return Refusal.FULL
+            return None
+        if not replace:
+            return Refusal.THERE
+        if self._admins.get(record.key) != admin:
+            return Refusal.OTHERS
+        plan = counter.plan
+        if not plan.resettable:
+            return Refusal.FIXED
+        least = -LARGEST if plan.lower is None else plan.lower
+        most = LARGEST if plan.upper is None else plan.upper
+        if not least <= record.value - counter.value <= most:
+            return Refusal.BOUNDS
+        self._put(counter, record.value)
+        return None
 
     def totals(self):
         with self._lock:
@@ -262,7 +299,25 @@ class MemoryStore:
         with self._lock:
             self._check()
             counter = self._there(key)
-            return counter.value, self._move(counter, value - counter.value).value
+            return self._put(counter, value)
+
+    def operator_count(self, prefix):
+        with self._lock:
+            self._check()
+            return len(self._of(prefix))
+
+    def operator_delete_all(self, prefix, limit):
+        with self._lock:
+            self._check()
+            gone = self._of(prefix)[:limit]
+            for key in gone:
+                self._forget(key)
+                self._tell(Change(key, None))
+            return len(gone)
+
+    def _of(self, prefix):
+        keys = [key for key in self._counters if str(key).startswith(prefix)]
+        return [key for key in keys if not key.reserved]
 
     def operator_delete(self, key):
         with self._lock:

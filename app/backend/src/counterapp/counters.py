@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 DEFAULT_NAMESPACE = "default"
@@ -54,6 +55,14 @@ class OutOfBounds(StoreError):
 
 class KeyReused(StoreError):
     """The idempotency key was used before for something else."""
+
+
+class Full(StoreError):
+    """The store holds as many counters, or idempotency keys, as it may; what is there goes on."""
+
+
+class NotMade(StoreError):
+    """There is no such counter, and the hit was not to make it."""
 
 
 class Key(NamedTuple):
@@ -111,11 +120,19 @@ class Counter:
     nodes: dict[str, int] = field(default_factory=dict)
     """How much of the value hits through each web node have added."""
     base: int = 0
-    """What the value was before all of ``days``: always ``value == base + sum(days.values())``."""
+    """What the value was before all of ``days``; with these and ``set_days`` it makes the value:
+    always ``value == base + sum(days.values()) + sum(set_days.values())``."""
     minutes: dict[int, int] = field(default_factory=dict)
     """Change of the value in each of the last minutes: minutes since 1970 to amount."""
     hours: dict[int, int] = field(default_factory=dict)
     days: dict[int, int] = field(default_factory=dict)
+    set_minutes: dict[int, int] = field(default_factory=dict)
+    """By how much sets and imports moved the value in each of the last minutes. They are no hits:
+    none of this is in ``minutes``, ``hours`` and ``days``."""
+    set_hours: dict[int, int] = field(default_factory=dict)
+    set_days: dict[int, int] = field(default_factory=dict)
+    seen: datetime = field(kw_only=True)
+    """When the store looked, by the database's clock, which is the only one that counts."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,8 @@ class Counted:
     """The value right after it: no other hit on this counter has the same (for a step above 0)."""
     replayed: bool = False
     """Whether it was counted earlier already, under the same idempotency key."""
+    made: bool = False
+    """Whether this hit made the counter."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +176,17 @@ class Record:
     value: int
 
 
+class Refusal(StrEnum):
+    """Why a record was not imported."""
+
+    RESERVED = "it is the service's own counter"
+    THERE = "there is a counter of this name"
+    OTHERS = "there is a counter of this name, with another admin key or none"
+    FIXED = "the counter cannot be set"
+    BOUNDS = "the difference is beyond the bounds of the counter's updates"
+    FULL = "the store holds as many counters as it may"
+
+
 class CounterStore(Protocol):
     """What the HTTP layer needs of a store. Every method raises only :class:`StoreError`.
 
@@ -165,10 +195,14 @@ class CounterStore(Protocol):
     methods take none, for who may call them is decided elsewhere.
     """
 
-    def hit(self, key: Key, idempotency_key: str | None = None) -> Counted:
+    def hit(self, key: Key, idempotency_key: str | None = None, *, make: bool = True) -> Counted:
         """Add the counter's step to it, making it if need be.
 
-        :raises OutOfBounds: the value would leave ±``LARGEST``.
+        :param make: False to count only if the counter is there.
+        :raises NotMade: it is not there, and ``make`` is False.
+        :raises Full: it is not there, or the idempotency key is new, and there is no more room.
+        :raises OutOfBounds: the value, or another number that is kept of the counter, would leave
+            ±``LARGEST``.
         :raises KeyReused: the idempotency key was given for another kind of change before.
         :raises Overloaded: too many hits wait already.
         """
@@ -195,6 +229,7 @@ class CounterStore(Protocol):
         """Make a counter, owned by who has the key behind ``admin``.
 
         :raises AlreadyThere: it is there, made by whomever.
+        :raises Full: there is no more room.
         """
 
     def delete(self, key: Key, admin: str | None) -> None:
@@ -219,11 +254,15 @@ class CounterStore(Protocol):
         None comes at least every second or so while there are no changes.
         """
 
-    def take(self, records: Sequence[Record], replace: bool, admin: str | None) -> list[bool]:
+    def take(
+        self, records: Sequence[Record], replace: bool, admin: str
+    ) -> Sequence[Refusal | None]:
         """Import counts: make each counter with its value, owned by ``admin``.
 
-        :param replace: set the value of those that are there and owned by ``admin``, too.
-        :returns: for each record whether it was taken; those of others are left alone.
+        :param records: at most a thousand, each of another counter.
+        :param replace: set the value of those that are there and owned by ``admin``, too, if they
+            are resettable and the difference is within their bounds.
+        :returns: for each record None if it was taken, else why not.
         """
 
     def totals(self) -> Totals:
@@ -234,6 +273,15 @@ class CounterStore(Protocol):
 
     def operator_delete(self, key: Key) -> None:
         """As :meth:`delete`, for an operator."""
+
+    def operator_count(self, prefix: str) -> int:
+        """Return how many counters have a ``<namespace>/<name>`` that begins with ``prefix``."""
+
+    def operator_delete_all(self, prefix: str, limit: int) -> int:
+        """Delete up to ``limit`` of those counters but for the service's own; return how many.
+
+        0 means that there is none left.
+        """
 
     def waiting(self) -> int:
         """Return how many hits wait for their write right now, for the metrics."""

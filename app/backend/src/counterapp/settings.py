@@ -1,6 +1,7 @@
 """What the environment of the process says, checked as a whole before anything starts."""
 
 import importlib.metadata
+import ipaddress
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -54,6 +55,22 @@ class Settings:
     """Whether hits share writes. Off only to measure what that brings."""
     max_streams: int = 200
     """How many streams of events a process serves at a time; more are refused with 503."""
+    client_streams: int = 20
+    """How many of them one client may have; more are refused with 429."""
+    client_places: int = 200
+    """How many requests of one client a process serves at a time; more are refused with 429."""
+    client_creations: int = 300
+    """How many counters one client may make in an hour, by hits or on purpose."""
+    client_imports: int = 100_000
+    """How many records one client may import in an hour."""
+    balancers: frozenset[str] = frozenset()
+    """Addresses of the balancers, whose word on a client's address is taken; nobody else's is."""
+    unowned_lifetime: int = 180
+    """Days after its last hit for which a counter that nobody owns is kept."""
+    most_counters: int = 10_000_000
+    """How many counters the database may hold; no more are made."""
+    most_keys: int = 10_000_000
+    """How many idempotency keys the database may hold; no more are taken."""
     operator_key: str | None = field(default=None, repr=False)
     """What operators' tokens are signed with; secret. Without it none is taken."""
     log_level: str = "INFO"
@@ -77,6 +94,14 @@ class Settings:
             "keep_keys": reader.read("COUNTERAPP_KEEP_KEYS", _many, 86400),
             "combine": reader.read("COUNTERAPP_COMBINE", _yes_or_no, True),
             "max_streams": reader.read("COUNTERAPP_MAX_STREAMS", whole_number, 200),
+            "client_streams": reader.read("COUNTERAPP_CLIENT_STREAMS", whole_number, 20),
+            "client_places": reader.read("COUNTERAPP_CLIENT_PLACES", _many, 200),
+            "client_creations": reader.read("COUNTERAPP_CLIENT_CREATIONS", _many, 300),
+            "client_imports": reader.read("COUNTERAPP_CLIENT_IMPORTS", _many, 100_000),
+            "balancers": reader.read("COUNTERAPP_BALANCERS", _addresses, frozenset()),
+            "unowned_lifetime": reader.read("COUNTERAPP_UNOWNED_LIFETIME", _days, 180),
+            "most_counters": reader.read("COUNTERAPP_MOST_COUNTERS", _most, 10_000_000),
+            "most_keys": reader.read("COUNTERAPP_MOST_KEYS", _most, 10_000_000),
             "operator_key": reader.read("COUNTERAPP_OPERATOR_KEY", _operator_key, None),
             "log_level": reader.read("COUNTERAPP_LOG_LEVEL", _log_level, "INFO"),
         }
@@ -168,6 +193,24 @@ def _seconds(text: str) -> float:
 
 def _many(text: str) -> int:
     return whole_number(text, most=99_999_999)
+
+
+def _most(text: str) -> int:
+    return whole_number(text, most=999_999_999)
+
+
+def _days(text: str) -> int:
+    return whole_number(text, most=36_600)
+
+
+def _addresses(text: str) -> frozenset[str]:
+    try:
+        return frozenset(str(ipaddress.ip_address(word)) for word in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"must be addresses with commas between them, such as 192.168.33.21,192.168.33.22,"
+            f" not {text!r}"
+        ) from None
 
 
 def _yes_or_no(text: str) -> bool:

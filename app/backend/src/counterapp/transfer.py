@@ -19,6 +19,7 @@ from counterapp.counters import (
     CounterStore,
     Key,
     Record,
+    Refusal,
     StoreError,
 )
 
@@ -33,8 +34,14 @@ COLUMNS = ("namespace", "key", "value")
 
 CHECKS = {"namespace": inputs.name, "key": inputs.name, "value": inputs.integer()}
 
-THERE = "There is a counter of this name already."
-OTHERS = "There is a counter of this name already, with another admin key or none."
+WHY = {
+    Refusal.RESERVED: "This is the service's own counter.",
+    Refusal.THERE: "There is a counter of this name already.",
+    Refusal.OTHERS: "There is a counter of this name already, with another admin key or none.",
+    Refusal.FIXED: "The counter was made as one that cannot be set or reset.",
+    Refusal.BOUNDS: "The difference is beyond the bounds of this counter's updates.",
+    Refusal.FULL: "The service has as many counters as it may.",
+}
 
 
 def add_routes(api: Blueprint, store: CounterStore, rules: access.Operators) -> None:
@@ -57,10 +64,10 @@ def add_routes(api: Blueprint, store: CounterStore, rules: access.Operators) -> 
                     raise
                 # Some may be there by now: without their key, nobody could try again.
                 return problems.refusal(error, admin_key=secret, taken=taken)
-            taken += sum(results)
-            for (number, record), done in zip(batch, results, strict=True):
-                if not done:
-                    refused.append(_refusal(number, OTHERS if replace else THERE, record.key))
+            taken += results.count(None)
+            for (number, record), reason in zip(batch, results, strict=True):
+                if reason is not None:
+                    refused.append(_refusal(number, WHY[reason], record.key))
         refused.sort(key=lambda each: each["record"])
         answer = {"taken": taken, "refused": refused}
         return {"admin_key": secret, **answer} if taken and given is None else answer
