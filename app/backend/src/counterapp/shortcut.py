@@ -36,7 +36,8 @@ _HEAD = re.compile(
 # What is not named here changes nothing about how a hit is answered.
 _TELLING = re.compile(
     rb"^(host|content-length|connection|x-request-id|transfer-encoding|upgrade|expect"
-    rb"|idempotency-key|if-match|if-none-match|if-unmodified-since): *(.*?) *\r$",
+    rb"|idempotency-key|if-match|if-none-match|if-unmodified-since"
+    rb"|content-type|sec-purpose|purpose|x-purpose|x-moz): *(.*?) *\r$",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -68,6 +69,8 @@ def plain_hit(data: bytes) -> Hit | None:
         or fields.pop(b"connection", b"keep-alive").lower() != b"keep-alive"
     ):
         return None
+    # Of no meaning to a hit, but a head that has it twice is no good head.
+    fields.pop(b"content-type", b"")
     request_id = fields.pop(b"x-request-id", b"").decode()
     return None if fields else Hit(Key(head[1].decode(), head[2].decode()), request_id)
 
