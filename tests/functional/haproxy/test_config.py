@@ -1,9 +1,13 @@
 """The configuration that the lb role writes, under a real HAProxy in front of real servers."""
 
+import contextlib
 import http.client
 import http.server
+import socket
 import subprocess
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +19,28 @@ from tests.functional.haproxy.conftest import free_port
 from tests.support.waiting import until
 
 PATH = "/api/v1/counters/default/pages/hits"
+IMPORT = "/api/v1/import"
+#: Seconds for the head, and for the body, in place of the ten of the role's configuration.
+DEADLINE = 1
 SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
 
 
 class Web(http.server.ThreadingHTTPServer):
-    """A web node: it has the files of one release, and may die under a request."""
+    """A web node: it has the files of one release, and may die under a request.
+
+    ``patience``: seconds that it waits for the whole of a body before it answers 408.
+    """
 
     daemon_threads = True
 
     def __init__(self, name: str, port: int) -> None:
         self.files: set[str] = set()
         self.dying = False
+        self.patience = 30.0
         self.seen: list[str] = []
+        self.heads: list[http.client.HTTPMessage] = []
+        self.read = 0
+        self.ended = threading.Event()
         web = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,12 +48,39 @@ class Web(http.server.ThreadingHTTPServer):
                 if self.path == "/readyz":
                     return self.answer(200)
                 web.seen.append(self.path)
+                web.heads.append(self.headers)
                 if web.dying:
                     return None
+                if self.path.startswith("/stream/"):
+                    return self.stream()
                 asked = self.path.startswith("/assets/")
                 return self.answer(404 if asked and self.path not in web.files else 200)
 
-            do_POST = do_GET
+            do_DELETE = do_PUT = do_GET
+
+            def do_POST(self) -> None:
+                left = int(self.headers.get("Content-Length", 0))
+                ends = time.monotonic() + web.patience
+                while left:
+                    try:
+                        self.connection.settimeout(max(0.001, ends - time.monotonic()))
+                        came = len(self.rfile.read1(left))
+                    except TimeoutError:
+                        self.close_connection = True
+                        return self.answer(408)
+                    if not came:
+                        return None
+                    web.read += came
+                    left -= came
+                return self.do_GET()
+
+            def stream(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    while not web.ended.wait(0.05):
+                        self.wfile.write(b"data: 1\n\n")
 
             def answer(self, status: int) -> None:
                 self.send_response(status)
@@ -73,6 +114,8 @@ class Balancer:
         for line in ("    log /dev/log local0 info\n", "    user haproxy\n", "    group haproxy\n"):
             assert line in config
             config = config.replace(line, "")
+        assert config.count("timeout http-request 10s\n") == 1
+        config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
         (folder / "haproxy.cfg").write_text(config)
         self.process = subprocess.Popen(
             ["/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"], stdin=subprocess.DEVNULL
@@ -83,11 +126,20 @@ class Balancer:
         assert self.process.poll() is None, "HAProxy does not start"
         return self.ask("GET", "/")
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None) -> int:
-        """Ask on a new connection and return the status."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        client: str = "127.0.0.1",
+    ) -> int:
+        """Ask on a new connection from the address ``client`` and return the status."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=30, source_address=(client, 0)
+        )
         try:
-            connection.request(method, path, headers=headers or {})
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             response.read()
             return response.status
@@ -98,10 +150,38 @@ class Balancer:
         """Return how often the servers saw a path."""
         return sum(web.seen.count(path) for web in self.webs)
 
+    def dribble(self, path: str, begun: bytes, piece: bytes) -> int:
+        """Send the beginning of a body and then piece by piece; return the status of the answer."""
+        framing = (
+            b"Transfer-Encoding: chunked" if piece.endswith(b"\r\n") else b"Content-Length: 99999"
+        )
+        head = f"POST {path} HTTP/1.1\r\nHost: counts.example\r\n".encode() + framing
+        answered = []
+        with socket.create_connection(("127.0.0.1", self.port), timeout=0.1) as client:
+            client.sendall(head + b"\r\n\r\n" + begun)
+
+            def look() -> bytes:
+                with contextlib.suppress(TimeoutError):
+                    answered.append(client.recv(4096))
+                    return answered[0]
+                client.sendall(piece)
+                return b""
+
+            return int(until(look, 15, "the slow client has an answer").split()[1])
+
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[http.client.HTTPResponse]:
+        """Open a stream of events."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", "/stream/default/pages")
+        with contextlib.closing(connection), connection.getresponse() as response:
+            yield response
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(10)
         for web in self.webs:
+            web.ended.set()
             web.shutdown()
             web.server_close()
 
@@ -124,12 +204,18 @@ def test_a_page_of_either_release_gets_its_files_while_the_servers_differ(balanc
 
 @pytest.mark.parametrize(
     "path",
-    [PATH, PATH.replace("hits", "updates"), "/hit/default/pages", "/update/default/pages?amount=1"],
+    [
+        PATH,
+        PATH.replace("hits", "updates"),
+        "/hit/default/hits",
+        "/hit/pages",
+        "/update/default/pages?amount=1",
+    ],
 )
 def test_a_hit_with_a_key_goes_to_another_server_when_the_first_dies(balancer, path):
     dying, _alive = balancer.webs
     dying.dying = True
-    answers = [balancer.ask("POST", path, {"Idempotency-Key": str(n)}) for n in range(10)]
+    answers = [balancer.ask("POST", path, {"Idempotency-Key": str(n)}, b"{}") for n in range(10)]
     assert answers == [200] * 10
     assert balancer.asked(path) > 10
 
@@ -140,6 +226,13 @@ def test_a_hit_with_a_key_goes_to_another_server_when_the_first_dies(balancer, p
         ("POST", PATH, {}),
         ("GET", "/hit/default/pages", {}),
         ("POST", "/api/v1/counters", {"Idempotency-Key": "1"}),
+        # Counters may have names that are words of the interface elsewhere.
+        ("GET", "/delete/default/hits", {"Idempotency-Key": "1"}),
+        ("GET", "/create/default/updates", {"Idempotency-Key": "1"}),
+        ("GET", "/reset/hits", {"Idempotency-Key": "1"}),
+        ("DELETE", "/api/v1/counters/default/hits", {"Idempotency-Key": "1"}),
+        ("DELETE", "/api/v1/operator/counters/default/updates", {"Idempotency-Key": "1"}),
+        ("PUT", "/api/v1/counters/hits/updates/value", {"Idempotency-Key": "1"}),
     ],
 )
 def test_what_may_have_been_done_is_not_sent_twice(balancer, method, path, headers):
@@ -149,6 +242,56 @@ def test_what_may_have_been_done_is_not_sent_twice(balancer, method, path, heade
     assert balancer.asked(path) == 1
 
 
-def test_numbers_of_a_single_node_are_not_to_be_had(balancer):
-    assert balancer.ask("GET", "/metrics") == 404
-    assert balancer.asked("/metrics") == 0
+@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics"])
+def test_numbers_of_a_single_node_are_not_to_be_had(balancer, path):
+    assert balancer.ask("GET", path) == 404
+    assert balancer.asked(path) == 0
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [(b"", b"{"), (b"x" * 12_000, b"x"), (b"", b"1\r\nx\r\n")],
+    ids=["a byte at a time", "nearly a buffer", "in chunks"],
+)
+def test_a_body_that_does_not_come_holds_no_server(balancer, begun, piece):
+    assert balancer.dribble(IMPORT, begun, piece) == 408
+    assert balancer.asked(IMPORT) == 0
+
+
+def test_a_node_that_waits_no_longer_for_a_long_body_is_heard(balancer):
+    for web in balancer.webs:
+        web.patience = DEADLINE
+    assert balancer.dribble(IMPORT, b"x" * 60_000, b"x") == 408
+    assert balancer.asked(IMPORT) == 0
+    assert sum(web.read for web in balancer.webs) >= 60_000
+
+
+def test_a_long_import_arrives_whole(balancer):
+    body = b"x" * 2**20
+    assert balancer.ask("POST", IMPORT, body=body) == 200
+    assert sum(web.read for web in balancer.webs) == len(body)
+
+
+def test_a_stream_outlives_the_deadline_of_its_request(balancer):
+    with balancer.stream() as stream:
+        ends = time.monotonic() + 2 * DEADLINE
+        while time.monotonic() < ends:
+            assert stream.readline() in (b"data: 1\n", b"\n")
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        {},
+        {"X-Forwarded-For": "6.6.6.6"},
+        {"x-forwarded-FOR": "127.0.0.2, 6.6.6.6"},
+        {"X_Forwarded_For": "6.6.6.6"},
+        {"X-Forwarded_For": "6.6.6.6", "X-Forwarded-Host": "6.6.6.6", "Forwarded": "for=6.6.6.6"},
+        {"X-Real-IP": "6.6.6.6", "X_REAL_IP": "6.6.6.6", "X-Forwarded-Proto": "6.6.6.6"},
+    ],
+)
+def test_nobody_has_another_address_than_the_one_that_we_saw(balancer, claimed):
+    assert balancer.ask("GET", "/livez", {**claimed, "X-Kept": "7"}, client="127.0.0.9") == 200
+    [head] = [head for web in balancer.webs for head in web.heads if "X-Kept" in head]
+    assert head.get_all("X-Forwarded-For") == ["127.0.0.9"]
+    assert "6.6.6.6" not in str(head)
