@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from counterapp import counters, documents, history
-from counterapp.counters import LARGEST, Counted, Key, Plan, Record
+from counterapp import counters, history, updates
+from counterapp.counters import LARGEST, Counted, Key, Plan, Record, Refusal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -39,7 +39,9 @@ def stores(single, database):
 
 def agrees(counter):
     """Tell whether a counter's value is what its history and its nodes add up to."""
-    return counter.value == counter.base + sum(counter.days.values())
+    return counter.value == counter.base + sum(
+        (*counter.days.values(), *counter.set_days.values())
+    )
 
 
 def test_each_of_many_hits_at_once_gets_its_own_value(stores):
@@ -51,7 +53,7 @@ def test_each_of_many_hits_at_once_gets_its_own_value(stores):
     assert counter.nodes == {"web-1": 300, "web-2.example.org": 300}
     assert agrees(counter)
     assert sum(counter.minutes.values()) == sum(counter.hours.values()) == 600
-    assert history.rates(counter, datetime.now(UTC))["hour"] == 600
+    assert history.rates(counter)["hour"] == 600
     assert stores[0].waiting() == 0
 
 
@@ -99,7 +101,7 @@ def test_an_idempotency_key_counts_once_on_whichever_node_and_however_often(stor
     again = stores[1].hit(SHARED, "key-7")
     assert again == Counted(answers[28].value, replayed=True)
     other = stores[0].hit(Key("default", "other"), "key-7")
-    assert other == Counted(1)
+    assert other == Counted(1, made=True)
 
 
 def test_a_key_is_of_one_kind_of_change_and_of_one_counter_that_is_there(stores):
@@ -114,7 +116,7 @@ def test_a_key_is_of_one_kind_of_change_and_of_one_counter_that_is_there(stores)
         store.hit(key, "once")
     assert store.read(key).value == 5
     store.delete(key, "owner")
-    assert store.hit(key, "once") == Counted(1)
+    assert store.hit(key, "once") == Counted(1, made=True)
 
 
 def test_an_amount_that_is_refused_leaves_its_key_unused(stores):
@@ -166,7 +168,7 @@ def test_who_may_change_what(stores):
     store = stores[0]
     mine, free, fixed = Key("ns1", "mine"), Key("ns1", "free"), Key("ns1", "fixed")
     made = store.create(mine, Plan(value=3, lower=-2, upper=4), "owner")
-    assert made == store.read(mine)
+    assert made == dataclasses.replace(store.read(mine), seen=made.seen)
     assert (made.value, made.owned, made.plan.lower) == (3, True, -2)
     store.create(fixed, Plan(resettable=False), "owner")
     store.hit(free)
@@ -202,8 +204,8 @@ def test_the_services_own_counter_is_nobodys(stores):
     with pytest.raises(counters.AlreadyThere, match="service's own"):
         stores[0].create(SHARED, Plan(), "owner")
     records = [Record(Key("new", "one"), 1), Record(SHARED, 5), Record(Key("new", "two"), 2)]
-    assert stores[0].take(records, True, "owner") == [True, False, True]
-    assert stores[0].hit(SHARED) == Counted(1)
+    assert stores[0].take(records, True, "owner") == [None, Refusal.RESERVED, None]
+    assert stores[0].hit(SHARED) == Counted(1, made=True)
 
 
 def test_an_expired_counter_is_gone_and_begins_anew(stores, single, database):
@@ -219,7 +221,7 @@ def test_an_expired_counter_is_gone_and_begins_anew(stores, single, database):
     with pytest.raises(counters.NotFound):
         stores[0].add(other, 1, "owner")
     # The server removes it within a minute; what comes before that finds no trace of it.
-    assert stores[1].hit(key) == Counted(1)
+    assert stores[1].hit(key) == Counted(1, made=True)
     counter = stores[0].read(key)
     assert (counter.owned, counter.expires, counter.base) == (False, None, 0)
     assert stores[0].create(other, Plan(value=7), None).value == 7
@@ -250,10 +252,10 @@ def test_an_import_takes_what_is_new_or_ones_own_and_leaves_the_rest(stores):
         Record(Key("old", "free"), 30),
         Record(Key("new", "two"), LARGEST),
     ]
-    assert store.take(records, False, "me") == [True, False, False, True]
+    assert store.take(records, False, "me") == [None, Refusal.THERE, Refusal.THERE, None]
     again = [dataclasses.replace(records[0], value=11), records[1]]
-    assert store.take(again, False, "me") == [False, False]
-    assert store.take(again, True, "me") == [True, False]
+    assert store.take(again, False, "me") == [Refusal.THERE, Refusal.THERE]
+    assert store.take(again, True, "me") == [None, Refusal.OTHERS]
     assert {str(counter.key): counter.value for counter in store.all("me")} == {
         "new/one": 11,
         "new/two": LARGEST,
@@ -290,12 +292,12 @@ def test_old_history_is_dropped_and_its_sum_kept(stores, single, database):
 
 
 def test_a_batch_that_is_written_again_counts_once(stores, single, database):
-    at = datetime.now(UTC)
-    update = {"slot": "x", "node": "web-1", "at": at}
     with single.client() as client:
         for number, batch, value in ((3, 1, 3), (3, 1, 3), (2, 2, 5), (3, 1, 5)):
             client[database].counters.update_one(
-                {"_id": str(SHARED)}, documents.hits(number, batch, **update), upsert=True
+                {"_id": str(SHARED)},
+                updates.hits(number, updates.Batch(batch, "x", "web-1", updates.DAY)),
+                upsert=True,
             )
             assert stores[0].read(SHARED).value == value
 

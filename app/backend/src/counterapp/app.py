@@ -45,6 +45,9 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
         probe_timeout=settings.ready_timeout,
         waiting=settings.waiting,
         keep_keys=settings.keep_keys,
+        unowned_lifetime=settings.unowned_lifetime,
+        most_counters=settings.most_counters,
+        most_keys=settings.most_keys,
         combine=settings.combine,
     )
     app = Flask("counterapp", static_folder=None)

@@ -1,41 +1,45 @@
 """Counters in a MongoDB replica set: what the HTTP layer asks of a store, on the real database."""
 
+import logging
+import threading
 import time
-from collections.abc import Generator, Iterator, Sequence, Set
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pymongo
 from bson import ObjectId
-from pymongo import MongoClient, UpdateOne
+from pymongo import MongoClient, ReturnDocument, UpdateOne
 from pymongo.database import Database
-from pymongo.errors import (
-    BulkWriteError,
-    ConnectionFailure,
-    DuplicateKeyError,
-    InvalidOperation,
-    OperationFailure,
-)
+from pymongo.errors import ConnectionFailure, InvalidOperation, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from counterapp import documents
-from counterapp.batches import BATCH, Batches, add
+from counterapp import documents, updates
+from counterapp.batches import Batches, Singles
 from counterapp.counters import (
+    DEFAULT_NAMESPACE,
+    SHARED,
     AlreadyThere,
     Change,
     Counted,
     Counter,
     Forbidden,
+    Full,
     Key,
     NotFound,
     OutOfBounds,
     Plan,
     Record,
+    Refusal,
     Totals,
 )
 from counterapp.documents import Document, Stages
-from counterapp.driver import DUPLICATE_KEY, PASSING, RETRY_PAUSE, translated, unavailable
+from counterapp.driver import PASSING, RETRY_PAUSE, translated, unavailable
+from counterapp.gate import Gate
+from counterapp.keyed import KeyedBatches, add
+from counterapp.room import Room
+from counterapp.shared import Shared
 
 CONNECT_TIMEOUT = 2.0
 """Seconds until a host that does not even complete a connection counts as gone."""
@@ -58,6 +62,17 @@ _CHANGES: Stages = [
 TOTALS_AGE = 5.0
 """Seconds for which the totals, which read every counter, are given again."""
 
+INDEXING = 3600.0
+"""Seconds that making the indexes may take; the next probe begins anew."""
+
+EXPORTED = 500
+"""Counters that an export reads at a time."""
+
+log = logging.getLogger(__name__)
+
+_LAST = "\x7f"
+"""Comes behind all that names have."""
+
 
 class MongoStore:
     """A :class:`~counterapp.counters.CounterStore` on a MongoDB replica set.
@@ -65,8 +80,12 @@ class MongoStore:
     :param node: name of this node, for the share of it in each counter.
     :param timeout: seconds that a caller waits for a primary and the majority's acknowledgement.
     :param probe_timeout: seconds that :meth:`probe` may take altogether.
-    :param waiting: how many hits may wait for their write; more are refused.
+    :param waiting: how many hits may wait for their write, and how many other requests for their
+        answers; more are refused.
     :param keep_keys: seconds for which an idempotency key is remembered.
+    :param unowned_lifetime: days for which a counter that nobody owns is kept without a hit.
+    :param most_counters: how many counters there may be.
+    :param most_keys: how many idempotency keys there may be.
     :param combine: False to write once for each hit, to measure what combining brings.
     """
 
@@ -80,10 +99,14 @@ class MongoStore:
         probe_timeout: float,
         waiting: int = 1000,
         keep_keys: int = 86400,
+        unowned_lifetime: int = 180,
+        most_counters: int = 10_000_000,
+        most_keys: int = 10_000_000,
         combine: bool = True,
     ) -> None:
+        self._timeout = timeout
         self._probe_timeout = probe_timeout
-        self._combine = combine
+        self._idle = unowned_lifetime * updates.DAY
         # One retry, which the server recognises: a write cut off by a failover is made once.
         self._client = _client(uri, timeout, retry_writes=True)
         # Batches are recognised by what they leave in the counters. That the server should keep a
@@ -93,105 +116,148 @@ class MongoStore:
         self._counters = self._database["counters"]
         self._keys = self._database["idempotency"]
         self._readiness = self._database["readiness"]
+        self._room = Room(self._counters, most_counters)
+        batched = _database(self._batch_client, database, timeout)
         self._batches = Batches(
-            _database(self._batch_client, database, timeout),
-            self._counters,
+            batched["counters"],
             node=node,
             timeout=timeout,
             waiting=waiting,
-            keep_keys=timedelta(seconds=keep_keys),
+            lifetime=self._idle,
+            room=self._room,
         )
-        self._indexed = False
+        self._keyed = KeyedBatches(
+            batched,
+            node=node,
+            timeout=timeout,
+            waiting=waiting,
+            keep=timedelta(seconds=keep_keys),
+            lifetime=self._idle,
+            counters_room=self._room,
+            keys_room=Room(self._keys, most_keys),
+        )
+        self._singles = None
+        if not combine:
+            self._singles = Singles(self._counters, node=node, lifetime=self._idle)
+        self._gate = Gate(waiting)
+        self._totals = Shared(self._count_all, TOTALS_AGE)
+        self._indexed = threading.Event()
+        self._indexing = threading.Lock()
         self._closed = False
-        self._totals: tuple[float, Totals] | None = None
 
     # Hits and updates
 
-    def hit(self, key: Key, idempotency_key: str | None = None) -> Counted:
+    def hit(self, key: Key, idempotency_key: str | None = None, *, make: bool = True) -> Counted:
         if idempotency_key is not None:
-            return self._batches.keyed(key, idempotency_key, None)
-        if not self._combine:
-            return self._batches.alone(key)
-        return self._batches.hit(key)
+            return self._keyed.hit(key, idempotency_key, make)
+        if self._singles is not None:
+            return self._singles.hit(key)
+        return self._batches.hit(key, make)
 
     def add(
         self, key: Key, amount: int, admin: str | None, idempotency_key: str | None = None
     ) -> Counted:
-        document = self._owned(key, admin)
-        low, high = document["lower"], document["upper"]
-        if (low is not None and amount < low) or (high is not None and amount > high):
-            bounds = f"from {'any' if low is None else low} to {'any' if high is None else high}"
-            raise OutOfBounds(f"The amounts that {key} takes are {bounds}, not {amount}")
-        if idempotency_key is not None:
-            return self._batches.keyed(key, idempotency_key, amount)
-        with translated():
-            return Counted(add(self._counters, key, document["inc"], amount))
+        with self._asked():
+            document = self._owned(key, admin)
+            low, high = document["lower"], document["upper"]
+            if (low is not None and amount < low) or (high is not None and amount > high):
+                span = f"from {'any' if low is None else low} to {'any' if high is None else high}"
+                raise OutOfBounds(f"The amounts that {key} takes are {span}, not {amount}")
+            if idempotency_key is None:
+                return Counted(add(self._counters, key, document["inc"], amount)[0])
+        return self._keyed.add(key, idempotency_key, amount, document["inc"])
 
     def set(self, key: Key, value: int, admin: str | None) -> tuple[int, int]:
-        document = self._owned(key, admin, strictly=True)
-        if not document["reset"]:
-            raise Forbidden(f"{key} was made as a counter that cannot be set or reset")
-        return self._set(key, document["inc"], value)
+        with self._asked():
+            document = self._owned(key, admin, strictly=True)
+            if not document["reset"]:
+                raise Forbidden(f"{key} was made as a counter that cannot be set or reset")
+            return self._set(key, document["inc"], value)
 
     def operator_set(self, key: Key, value: int) -> tuple[int, int]:
-        return self._set(key, self._there(key)["inc"], value)
+        with self._asked():
+            return self._set(key, self._there(key)["inc"], value)
 
     # Counters
 
     def read(self, key: Key) -> Counter | None:
-        document = self._find(key)
+        with self._asked():
+            document = self._find(key)
         return None if document is None else documents.counter(document)
 
     def create(self, key: Key, plan: Plan, admin: str | None) -> Counter:
         if key.reserved:
             raise AlreadyThere(f"{key} is the service's own counter")
-        now = _now()
-        expires = None if plan.lifetime is None else now + timedelta(seconds=plan.lifetime)
-        document = documents.new(key, plan, admin, now, expires)
-        with translated():
-            self._drop_expired([key])
-            try:
-                self._counters.insert_one(document)
-            except DuplicateKeyError:
-                raise AlreadyThere(f"There is a counter {key} already") from None
-        return documents.counter(document)
+        inc = ObjectId()
+        with self._asked():
+            if not self._room.free():
+                if self._find(key):
+                    raise AlreadyThere(f"There is a counter {key} already")
+                raise Full(f"There is no room for more than {self._room.most} counters")
+            made = self._counters.find_one_and_update(
+                {"_id": str(key)},
+                updates.create(plan, admin, inc, self._idle),
+                projection=documents.PROJECTION,
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        if made is None or made["inc"] != inc:
+            raise AlreadyThere(f"There is a counter {key} already")
+        return documents.counter(made)
 
     def delete(self, key: Key, admin: str | None) -> None:
-        self._delete(key, self._owned(key, admin, strictly=True)["inc"])
+        with self._asked():
+            self._delete(key, self._owned(key, admin, strictly=True)["inc"])
 
     def operator_delete(self, key: Key) -> None:
-        self._delete(key, self._there(key)["inc"])
+        with self._asked():
+            self._delete(key, self._there(key)["inc"])
+
+    def operator_count(self, prefix: str) -> int:
+        with self._asked():
+            return self._counters.count_documents(_beginning(prefix), hint="_id_")
+
+    def operator_delete_all(self, prefix: str, limit: int) -> int:
+        with self._asked():
+            found = list(self._counters.find(_beginning(prefix), {"inc": True}).limit(limit))
+            if not found:
+                return 0
+            names = [document["_id"] for document in found]
+            # One that was made anew meanwhile is another.
+            these = {"inc": {"$in": [document["inc"] for document in found]}}
+            gone = self._counters.delete_many({"_id": {"$in": names}, **these}).deleted_count
+            keys = {"_id": {"$gte": f"{min(names)} ", "$lt": f"{max(names)}!"}, **these}
+            self._keys.delete_many(keys)
+        return gone
 
     def page(self, owner: str | None, after: Key | None, limit: int) -> list[Counter]:
-        with translated():
-            return [documents.counter(found) for found in self._listed(owner, after).limit(limit)]
+        wanted: Document = {**documents.ALIVE}
+        if owner is not None:
+            wanted["admin"] = owner
+        if after is not None:
+            wanted["_id"] = {"$gt": str(after)}
+        with self._asked():
+            found = self._counters.find(wanted, documents.PROJECTION).sort("_id", 1).limit(limit)
+            return [documents.counter(document) for document in found]
 
     def all(self, owner: str | None) -> Iterator[Counter]:
-        with translated():
-            for found in self._listed(owner, None):
-                yield documents.counter(found)
+        after = None
+        while page := self.page(owner, after, EXPORTED):
+            yield from page
+            after = page[-1].key
 
-    def take(self, records: Sequence[Record], replace: bool, admin: str | None) -> list[bool]:
+    def take(
+        self, records: Sequence[Record], replace: bool, admin: str
+    ) -> Sequence[Refusal | None]:
         free = [record for record in records if not record.key.reserved]
-        taken = []
-        with translated():
-            for start in range(0, len(free), BATCH):
-                taken += self._take(free[start : start + BATCH], replace, admin)
-        answers = iter(taken)
-        return [not record.key.reserved and next(answers) for record in records]
+        reasons: dict[Key, Refusal | None] = {}
+        if free:
+            with self._asked():
+                reasons = self._take(free, replace, admin)
+        return [reasons.get(record.key, Refusal.RESERVED) for record in records]
 
     def totals(self) -> Totals:
-        known = self._totals
-        if known is None or time.monotonic() - known[0] > TOTALS_AGE:
-            space = {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 0]}
-            groups: Stages = [
-                {"$group": {"_id": space, "counters": {"$sum": 1}, "hits": {"$sum": "$hits"}}}
-            ]
-            with translated():
-                found = list(self._counters.aggregate(groups))
-            sums = {name: sum(int(group[name]) for group in found) for name in ("counters", "hits")}
-            self._totals = known = (time.monotonic(), Totals(namespaces=len(found), **sums))
-        return known[1]
+        return self._totals.get()
 
     def changes(self) -> Generator[Change | None, None, None]:
         while True:
@@ -215,30 +281,56 @@ class MongoStore:
                 return
 
     def waiting(self) -> int:
-        return self._batches.waiting
+        return self._batches.waiting + self._keyed.waiting
 
     def probe(self, node: str) -> None:
+        if not self._indexed.is_set():
+            self._index()
         with translated(), pymongo.timeout(self._probe_timeout):
-            if not self._indexed:
-                for collection in (self._counters, self._keys):
-                    collection.create_index("expires", expireAfterSeconds=0)
-                self._counters.create_index([("admin", 1), ("_id", 1)], sparse=True)
-                self._indexed = True
-            self._readiness.update_one(
-                {"_id": node}, {"$set": {"at": datetime.now(UTC)}}, upsert=True
-            )
+            self._readiness.update_one({"_id": node}, {"$currentDate": {"at": True}}, upsert=True)
 
     def close(self) -> None:
         self._closed = True
         self._batches.close()
+        self._keyed.close()
         self._batch_client.close()
         self._client.close()
 
-    # One document
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """What every request but a hit comes through: not too many, and not for too long."""
+        with self._gate, translated(), pymongo.timeout(self._timeout):
+            yield
+
+    def _index(self) -> None:
+        """Have the indexes made; wait for them no longer than a probe may take."""
+        if self._indexing.acquire(blocking=False):
+            threading.Thread(target=self._make_indexes, name="indexes", daemon=True).start()
+        self._indexed.wait(self._probe_timeout)
+
+    def _make_indexes(self) -> None:
+        # Where a release brings a new one, there may be many counters to go through: the node can
+        # serve meanwhile.
+        try:
+            with pymongo.timeout(INDEXING):
+                for collection in (self._counters, self._keys):
+                    collection.create_index("expires", expireAfterSeconds=0)
+                self._counters.create_index("idle", expireAfterSeconds=0, sparse=True)
+                self._counters.create_index([("admin", 1), ("_id", 1)], sparse=True)
+            self._indexed.set()
+        except PyMongoError as error:
+            log.warning(
+                "no indexes yet: %s", unavailable(error), extra={"cause": repr(error)[:500]}
+            )
+        finally:
+            self._indexing.release()
+
+    # One document, for who has come through the gate
 
     def _find(self, key: Key) -> Document | None:
-        with translated():
-            return self._counters.find_one({"_id": str(key), **_alive()}, {"w": False})
+        wanted = {"_id": str(key), **documents.ALIVE}
+        found: Document | None = self._counters.find_one(wanted, documents.PROJECTION)
+        return found
 
     def _there(self, key: Key) -> Document:
         document = self._find(key)
@@ -257,74 +349,85 @@ class MongoStore:
         return document
 
     def _set(self, key: Key, inc: ObjectId, value: int) -> tuple[int, int]:
-        with translated():
-            before = self._counters.find_one_and_update(
-                {"_id": str(key), "inc": inc},
-                documents.change(None, value, datetime.now(UTC)),
-                projection={"value": True},
-            )
+        before = self._counters.find_one_and_update(
+            {"_id": str(key), "inc": inc, **documents.ALIVE},
+            updates.put(value, ObjectId()),
+            projection={"value": True},
+        )
         if before is None:
             raise NotFound(f"There is no counter {key} any more")
         return int(before["value"]), value
 
     def _delete(self, key: Key, inc: ObjectId) -> None:
-        with translated():
-            gone = self._counters.delete_one({"_id": str(key), "inc": inc}).deleted_count
-            # Those of a counter that is made anew under this name are others.
-            self._keys.delete_many({"_id": {"$gte": f"{key} ", "$lt": f"{key}!"}})
+        gone = self._counters.delete_one({"_id": str(key), "inc": inc}).deleted_count
+        # They say nothing of a counter that is made anew under this name: this only clears away.
+        self._keys.delete_many({"_id": {"$gte": f"{key} ", "$lt": f"{key}!"}, "inc": inc})
         if not gone:
             raise NotFound(f"There is no counter {key} any more")
 
-    def _drop_expired(self, keys: Sequence[Key]) -> None:
-        """Remove what has expired and the server, which does it once a minute, still has."""
-        identities = [str(key) for key in keys]
-        gone = {"_id": {"$in": identities}, "expires": {"$lte": datetime.now(UTC)}}
-        self._counters.delete_many(gone)
+    # Many documents
 
-    def _listed(self, owner: str | None, after: Key | None) -> Any:
-        wanted: Document = _alive()
-        if owner is not None:
-            wanted["admin"] = owner
-        if after is not None:
-            wanted["_id"] = {"$gt": str(after)}
-        return self._counters.find(wanted, {"w": False}).sort("_id", 1)
+    def _take(
+        self, records: Sequence[Record], replace: bool, admin: str
+    ) -> dict[Key, Refusal | None]:
+        slot = f"import:{ObjectId()}"
+        room = self._room.free()
+        full = room < len(records)
+        writes = [
+            UpdateOne(
+                {"_id": str(record.key)},
+                updates.take(record.value, admin, slot, ObjectId(), replace),
+                upsert=not full,
+            )
+            for record in records
+        ]
+        self._counters.bulk_write(writes, ordered=False)
+        wanted = {"_id": {"$in": [str(record.key) for record in records]}}
+        shown = {"admin": True, "reset": True, f"w.{slot}": True}
+        found = {each["_id"]: each for each in self._counters.find(wanted, shown)}
+        return {
+            record.key: _refusal(found.get(str(record.key)), slot, replace, admin)
+            for record in records
+        }
 
-    def _take(self, records: Sequence[Record], replace: bool, admin: str | None) -> list[bool]:
-        now = _now()
-        self._drop_expired([record.key for record in records])
-        made = self._upserted(
-            [
-                UpdateOne(
-                    {"_id": str(record.key)},
-                    {"$setOnInsert": documents.new(record.key, plan, admin, now, None)},
-                    upsert=True,
-                )
-                for record in records
-                for plan in [Plan(value=record.value)]
-            ]
-        )
-        if not replace or admin is None:
-            return [place in made for place in range(len(records))]
-        taken = []
-        for place, record in enumerate(records):
-            if place not in made:
-                mine = {"_id": str(record.key), "admin": admin}
-                update = documents.change(None, record.value, now)
-                taken.append(self._counters.update_one(mine, update).matched_count == 1)
-            else:
-                taken.append(True)
-        return taken
+    def _count_all(self) -> Totals:
+        space = {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 0]}
+        groups: Stages = [
+            {"$group": {"_id": space, "counters": {"$sum": 1}, "hits": {"$sum": "$hits"}}},
+            {
+                "$group": {
+                    "_id": None,
+                    "namespaces": {"$sum": 1},
+                    "counters": {"$sum": "$counters"},
+                    "hits": {"$sum": "$hits"},
+                }
+            },
+        ]
+        with translated(), pymongo.timeout(self._timeout):
+            found = next(iter(self._counters.aggregate(groups)), None)
+        if found is None:
+            return Totals(0, 0, 0)
+        return Totals(int(found["counters"]), int(found["namespaces"]), int(found["hits"]))
 
-    def _upserted(self, writes: list[UpdateOne]) -> Set[int]:
-        """Return the positions of those writes that made a document."""
-        try:
-            result = self._counters.bulk_write(writes, ordered=False)
-        except BulkWriteError as error:
-            # Another node has made the very same one at this moment.
-            if {found["code"] for found in error.details["writeErrors"]} - {DUPLICATE_KEY}:
-                raise
-            return frozenset(made["index"] for made in error.details["upserted"])
-        return frozenset(result.upserted_ids or {})
+
+def _refusal(document: Document | None, slot: str, replace: bool, admin: str) -> Refusal | None:
+    """Return why a record was not taken, from what its counter is after the import."""
+    if document is None:
+        return Refusal.FULL
+    if slot in document.get("w", {}):
+        return None
+    if not replace:
+        return Refusal.THERE
+    if document["admin"] != admin:
+        return Refusal.OTHERS
+    return Refusal.BOUNDS if document["reset"] else Refusal.FIXED
+
+
+def _beginning(prefix: str) -> Document:
+    """Return the filter for the counters that an operator means by a prefix."""
+    return {
+        "_id": {"$gte": prefix, "$lt": f"{prefix}{_LAST}", "$ne": f"{DEFAULT_NAMESPACE}/{SHARED}"}
+    }
 
 
 def _client(uri: str, timeout: float, *, retry_writes: bool) -> MongoClient[Document]:
@@ -349,16 +452,6 @@ def _database(client: MongoClient[Document], name: str, timeout: float) -> Datab
     return client.get_database(
         name, write_concern=acknowledged, read_concern=ReadConcern("majority")
     )
-
-
-def _now() -> datetime:
-    # What MongoDB keeps of a moment.
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def _alive() -> Document:
-    return {"$or": [{"expires": None}, {"expires": {"$gt": datetime.now(UTC)}}]}
 
 
 def _change(event: Document) -> Change | None:

@@ -1,0 +1,248 @@
+"""Hits written to counters, each of them once, however often a batch is sent.
+
+Many counters that are as this process last saw them share one cheap update; for all others there is
+one that copes with whatever it finds (``updates``).
+"""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import NamedTuple
+
+from bson import ObjectId
+from pymongo import ReturnDocument, UpdateMany, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
+
+from counterapp import documents, updates
+from counterapp.clock import DatabaseClock
+from counterapp.counters import LARGEST, Counted, Key, OutOfBounds, StoreError
+from counterapp.documents import Document, Stages
+from counterapp.history import bucket
+from counterapp.updates import Batch
+
+KNOWN = 100_000
+"""Counters that a process remembers; it forgets them all when there are more."""
+
+
+class Written(NamedTuple):
+    """What a batch came to on one counter."""
+
+    value: int
+    counted: int
+    """How many of its hits there was room for: the first ones."""
+    made: bool
+    """Whether it made the counter."""
+    step: int
+    inc: ObjectId
+    """Which of the counters that ever had this name it was."""
+
+
+class _Update(NamedTuple):
+    """One update of those counters among ``keys`` that are ``only`` this."""
+
+    keys: list[Key]
+    only: Document
+    update: Stages
+    upsert: bool = False
+
+
+class Writer:
+    """Writes the batches of one line, one after the other.
+
+    :param slot: of this process and this line only.
+    :param lifetime: milliseconds for which a counter that nobody owns is kept without a hit.
+    """
+
+    def __init__(
+        self,
+        counters: Collection[Document],
+        clock: DatabaseClock,
+        slot: str,
+        node: str,
+        lifetime: int,
+    ) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._slot = slot
+        self._node = node
+        self._lifetime = lifetime
+        # The hour in which a counter was last seen, whatever its state, and its step.
+        self._known: dict[Key, tuple[int, int]] = {}
+
+    def batch(self, number: int) -> Batch:
+        """Return the batch of this number."""
+        return Batch(number, self._slot, self._node, self._lifetime)
+
+    def write(
+        self,
+        counts: Mapping[Key, int],
+        batch: Batch,
+        unmade: Set[Key] = frozenset(),
+        session: ClientSession | None = None,
+    ) -> dict[Key, Written]:
+        """Add hits to counters, each in one commit of its own unless there is a session.
+
+        :param unmade: those that are not to be made.
+        :returns: what came of it; without those among ``unmade`` that are not there.
+        """
+        now = self._clock.now()
+        hour = bucket(now, "hour")
+        usual: dict[Key, int] = {}
+        other = []
+        for key in counts:
+            seen, step = self._known.get(key, (None, 0))
+            if seen == hour:
+                usual[key] = step
+            else:
+                other.append(key)
+        missing = self._missing([key for key in other if key in unmade], session)
+        other = [key for key in other if key not in missing]
+        writes = self._usual(counts, usual, batch) + self._any(counts, other, unmade, batch)
+        written = self._sent(writes, batch, session) if writes else {}
+        if changed := [key for key in usual if key not in written]:
+            missing |= self._missing([key for key in changed if key in unmade], session)
+            changed = [key for key in changed if key not in missing]
+            writes = self._any(counts, changed, unmade, batch)
+            written |= self._sent(writes, batch, session) if writes else {}
+        if len(written) + len(missing) < len(counts):
+            # A primary that is none any more may answer with what it had before.
+            raise AutoReconnect("some counters do not have what was just written")
+        self._learn(other + changed, written)
+        return written
+
+    def _learn(self, keys: Sequence[Key], written: Mapping[Key, Written]) -> None:
+        if len(self._known) > KNOWN:
+            self._known.clear()
+        hour = bucket(self._clock.now(), "hour")
+        for key in keys:
+            self._known[key] = (hour, written[key].step)
+
+    def _missing(self, keys: Sequence[Key], session: ClientSession | None) -> set[Key]:
+        """Return those of the counters that are not there."""
+        if not keys:
+            return set()
+        wanted = {"_id": {"$in": [str(key) for key in keys]}, **documents.ALIVE}
+        found = self._counters.find(wanted, {"_id": True}, session=session)
+        return set(keys) - {documents.key_of(document["_id"]) for document in found}
+
+    def _usual(
+        self, counts: Mapping[Key, int], steps: Mapping[Key, int], batch: Batch
+    ) -> list[_Update]:
+        """Return the updates of counters that are as this process last saw them."""
+        kinds: dict[tuple[int, int], list[Key]] = {}
+        for key, step in steps.items():
+            kinds.setdefault((counts[key], step), []).append(key)
+        now = self._clock.now()
+        return [
+            _Update(keys, *updates.more_hits(count, batch, step, now))
+            for (count, step), keys in kinds.items()
+        ]
+
+    def _any(
+        self, counts: Mapping[Key, int], keys: Sequence[Key], unmade: Set[Key], batch: Batch
+    ) -> list[_Update]:
+        """Return the updates of counters in whatever state; they drop old history, too."""
+        made: dict[int, Stages] = {}
+        writes = []
+        for key in keys:
+            count = counts[key]
+            # Many counters share one update: making it costs more than sending it.
+            if count not in made:
+                made[count] = updates.hits(count, batch)
+            if key in unmade:
+                writes.append(_Update([key], documents.ALIVE, made[count]))
+            else:
+                writes.append(_Update([key], {}, made[count], upsert=True))
+        return writes
+
+    def _sent(
+        self, writes: Sequence[_Update], batch: Batch, session: ClientSession | None
+    ) -> dict[Key, Written]:
+        """Send updates and return what became of the batch where it was applied."""
+        report = {"step": True, "inc": True, f"w.{batch.slot}": True}
+        wanted = [str(key) for write in writes for key in write.keys]
+        if len(wanted) == 1:
+            document = self._counters.find_one_and_update(
+                {"_id": wanted[0], **writes[0].only},
+                writes[0].update,
+                projection=report,
+                upsert=writes[0].upsert,
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+            found = [document] if document else []
+        else:
+            self._counters.bulk_write(
+                [_request(write) for write in writes], ordered=False, session=session
+            )
+            found = list(self._counters.find({"_id": {"$in": wanted}}, report, session=session))
+        written = {}
+        for document in found:
+            last = document.get("w", {}).get(batch.slot)
+            if last and last["i"] == batch.number:
+                self._clock.note(last["at"])
+                written[documents.key_of(document["_id"])] = Written(
+                    int(last["v"]),
+                    int(last["c"]),
+                    last["n"],
+                    int(document["step"]),
+                    document["inc"],
+                )
+        return written
+
+
+class Hit(NamedTuple):
+    """A hit on a counter."""
+
+    key: Key
+    make: bool
+    """Whether it may make the counter."""
+
+
+def tally(hits: Sequence[Hit]) -> tuple[dict[Key, int], set[Key]]:
+    """Return how often each counter is hit, and which of them are not to be made."""
+    counts: dict[Key, int] = {}
+    for key, _ in hits:
+        counts[key] = counts.get(key, 0) + 1
+    return counts, set(counts) - {key for key, make in hits if make}
+
+
+def dealt(
+    hits: Sequence[Hit], written: Mapping[Key, Written], why_not: Callable[[Key], StoreError]
+) -> list[Counted | StoreError]:
+    """Deal out the values of each counter in the order of the hits.
+
+    :param why_not: says why a counter that is not there was not made.
+    """
+    turns: dict[Key, int] = {}
+    makers: set[Key] = set()
+    answers: list[Counted | StoreError] = []
+    for key, make in hits:
+        if key not in written:
+            answers.append(why_not(key))
+            continue
+        value, counted, made, step, _ = written[key]
+        turns[key] = turn = turns.get(key, 0) + 1
+        if turn > counted:
+            answers.append(OutOfBounds(too_far(key)))
+            continue
+        # Only a hit that was allowed to has made it.
+        made = made and make and key not in makers
+        if made:
+            makers.add(key)
+        answers.append(Counted(value - step * (counted - turn), made=made))
+    return answers
+
+
+def too_far(key: Key) -> str:
+    """Say that a counter is at its end."""
+    return f"{key}, or its change in a day, cannot go beyond {LARGEST}"
+
+
+def _request(write: _Update) -> UpdateOne | UpdateMany:
+    identities = [str(key) for key in write.keys]
+    if len(identities) == 1:
+        return UpdateOne({"_id": identities[0], **write.only}, write.update, upsert=write.upsert)
+    # The server reads an update once for all counters that it changes, which costs it more than
+    # changing them. Without the hint it would try the other indexes, too.
+    return UpdateMany({"_id": {"$in": identities}, **write.only}, write.update, hint="_id_")
