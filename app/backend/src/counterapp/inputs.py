@@ -22,6 +22,9 @@ MAX_BODY = 16 * 1024
 LONGEST_LIFETIME = 100 * 366 * 24 * 3600
 """Seconds: a hundred years, so that every end is a date."""
 
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+_IDEMPOTENCY_KEY = re.compile(f"[!-~]{{1,{LONGEST_KEY}}}")
+
 Word = TypeVar("Word", bound=str)
 
 Check = Callable[[Any], Any]
@@ -206,7 +209,7 @@ def choice(parameters: Mapping[str, str], word: str, choices: Collection[Word]) 
 def whole_number(parameters: Mapping[str, str], word: str, default: int, most: int) -> int:
     """Return a query parameter that is a number from 1 to ``most``."""
     found = parameters.get(word, str(default))
-    if not re.fullmatch("[1-9][0-9]{0,8}", found) or int(found) > most:
+    if not _NUMBER.fullmatch(found) or int(found) > most:
         abort(400, f"{word} must be a whole number from 1 to {most}.")
     return int(found)
 
@@ -214,6 +217,6 @@ def whole_number(parameters: Mapping[str, str], word: str, default: int, most: i
 def idempotency_key() -> str | None:
     """Return the ``Idempotency-Key`` of the request, if it has one."""
     found = request.headers.get("Idempotency-Key")
-    if found is not None and not re.fullmatch(f"[!-~]{{1,{LONGEST_KEY}}}", found):
+    if found is not None and not _IDEMPOTENCY_KEY.fullmatch(found):
         abort(400, f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.")
     return found

@@ -17,6 +17,7 @@ PATHNAME = ":PATHNAME:"
 INDEX = "index"
 """The name of the page ``/``."""
 
+_UNFIT = re.compile("[^A-Za-z0-9_.]+")
 _CUT = 50
 _DIGEST = 12
 
@@ -45,7 +46,7 @@ def page_name(path: str) -> str:
     if NAME.fullmatch(path) and path != INDEX:
         return path
     digest = hashlib.sha256(path.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
-    return f"{re.sub('[^A-Za-z0-9_.]+', '-', path)[:_CUT]}-{digest}"
+    return f"{_UNFIT.sub('-', path)[:_CUT]}-{digest}"
 
 
 def _host(request: Request) -> str:

@@ -32,6 +32,8 @@ BATCH = 500
 
 COLUMNS = ("namespace", "key", "value")
 
+_VALUE = re.compile("[+-]?[0-9]{1,16}")
+
 CHECKS = {"namespace": inputs.name, "key": inputs.name, "value": inputs.integer()}
 
 WHY = {
@@ -116,7 +118,7 @@ def _csv_rows(text: str) -> Iterator[Any]:
 
 def _csv_row(header: list[str], row: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict(zip(header, row, strict=True))
-    if re.fullmatch(" *[+-]?[0-9]{1,16} *", found["value"]):
+    if _VALUE.fullmatch(found["value"].strip(" ")):
         found["value"] = int(found["value"])
     if found.get("namespace") == "":
         del found["namespace"]
