@@ -10,6 +10,18 @@ web:
   waiting: 1000
   # Streams of a worker at a time; more are told to come back later (503).
   streams: 200
+  # The same for one client, by its address: its share of a worker's streams, and how many of its
+  # requests a worker serves at a time; more are told to come back later (429).
+  client_streams: 20
+  client_places: 200
+  # Counters that one client may make, and records that it may import, on a worker in an hour.
+  client_creations: 300
+  client_imports: 100000
+  # Days after its last hit for which a counter that nobody owns is kept.
+  unowned_lifetime: 180
+  # Counters, and idempotency keys, that the database may hold; no more are made or taken then.
+  most_counters: 10000000
+  most_keys: 10000000
   # For how long an Idempotency-Key is remembered.
   keep_keys: 86400
   min_in_service: 1

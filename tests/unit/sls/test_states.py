@@ -2,8 +2,11 @@
 
 import configparser
 import copy
+import dataclasses
 import functools
+import json
 import re
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -366,6 +369,14 @@ class TestMongodb:
         assert any("mongodb:install:source is 'tarball'" in error for error in errors)
 
 
+@pytest.fixture(scope="module")
+def application():
+    """The application's settings, which read what the tree writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "app/backend/src"))
+        yield pytest.importorskip("counterapp.settings")
+
+
 class TestWeb:
     def test_environment(self, node):
         key = "k-_" * 15
@@ -396,6 +407,96 @@ class TestWeb:
         uri = re.search(r"^COUNTERAPP_MONGODB_URI=(.*)$", text, re.MULTILINE)[1]
         parsed = parse_uri(uri)
         assert (parsed["username"], parsed["password"]) == ("counterapp", "p/w:1@x")
+
+    def environment(self, compiler, tmp_path):
+        """Return the application's environment as systemd reads it, with files of this machine."""
+        chunks, errors = compiler.chunks(["web"])
+        assert not errors
+        (tmp_path / "index.html").touch()
+        lines = compiler.file(chunks, "/etc/counterapp/counterapp.env").splitlines()
+        found = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        return found | {"COUNTERAPP_STATIC": str(tmp_path), "COUNTERAPP_OPERATOR_KEY": "k" * 32}
+
+    #: Settings that both know by one name, with the most that is allowed.
+    LIMITS: ClassVar = {
+        "client_streams": 1024,
+        "client_places": 99_999_999,
+        "client_creations": 99_999_999,
+        "client_imports": 99_999_999,
+        "unowned_lifetime": 36_600,
+        "most_counters": 999_999_999,
+        "most_keys": 999_999_999,
+    }
+
+    @pytest.mark.parametrize("older", [False, True])
+    def test_the_application_has_its_limits_with_a_pillar_of_before_too(
+        self, node, tmp_path, application, older
+    ):
+        pillar = {f"web:{name}": None for name in self.LIMITS} if older else {}
+        read = application.Settings.from_environ(
+            self.environment(node("web-1", pillar=pillar), tmp_path)
+        )
+        defaults = {field.name: field.default for field in dataclasses.fields(read)}
+        for name in self.LIMITS:
+            assert getattr(read, name) == defaults[name], name
+
+    #: The most that is allowed of what the application has under a variable of this name.
+    MOST: ClassVar = {
+        **{name: (name.upper(), most) for name, most in LIMITS.items()},
+        "waiting": ("WAITING", 99_999_999),
+        "streams": ("MAX_STREAMS", 1024),
+        "keep_keys": ("KEEP_KEYS", 99_999_999),
+    }
+
+    @pytest.mark.parametrize("largest", [False, True])
+    def test_what_the_pillar_may_have_the_application_takes(
+        self, node, tmp_path, application, largest
+    ):
+        pillar = {f"web:{key}": most if largest else 1 for key, (_, most) in self.MOST.items()}
+        given = self.environment(node("web-1", pillar=pillar), tmp_path)
+        read = application.Settings.from_environ(given)
+        assert read.waiting == pillar["web:waiting"]
+
+    @pytest.mark.parametrize("key", MOST)
+    def test_what_the_application_refuses_is_refused_before_a_node_is_touched(
+        self, node, application, key
+    ):
+        variable, most = self.MOST[key]
+        for bad in (0, most + 1):
+            _, errors = node("web-1", pillar={f"web:{key}": bad}).chunks(["web"])
+            words = f"'web:{key}' is {bad} on 'web-1': it must be a whole number from 1 to {most}; "
+            assert any(f"{words}set it in pillar/web.sls." in error for error in errors), errors
+            with pytest.raises(application.SettingsError, match=f"COUNTERAPP_{variable} must"):
+                application.Settings.from_environ({f"COUNTERAPP_{variable}": str(bad)})
+
+    @pytest.mark.parametrize("bad", [True, "8000", 1.5, [8000]])
+    def test_what_only_looks_like_a_number_is_refused(self, node, bad):
+        _, errors = node("web-1", pillar={"web:port": bad}).chunks(["web"])
+        assert any(f"'web:port' is {json.dumps(bad)} on 'web-1'" in error for error in errors)
+
+    @pytest.mark.parametrize(
+        ("topology", "balancers"),
+        [("default", {"192.168.33.21", "192.168.33.22"}), ("classic", {"192.168.33.21"})],
+    )
+    def test_the_topologys_balancers_are_believed(
+        self, node, tmp_path, application, topology, balancers
+    ):
+        given = self.environment(node("web-1", topology), tmp_path)
+        assert application.Settings.from_environ(given).balancers == balancers
+
+    def test_without_balancers_nobody_is_believed(self, node, pillar_of, tmp_path, application):
+        nodes = pillar_of("default", "web-1")["topology"]["nodes"]
+        alone = {name: entry for name, entry in nodes.items() if "lb" not in entry["roles"]}
+        given = self.environment(node("web-1", pillar={"topology:nodes": alone}), tmp_path)
+        assert application.Settings.from_environ(given).balancers == frozenset()
+
+    def test_a_release_of_before_takes_the_environment_of_a_newer_tree(
+        self, node, tmp_path, application
+    ):
+        given = self.environment(node("web-1"), tmp_path)
+        newer = {**given, "COUNTERAPP_OF_A_LATER_RELEASE": "anything"}
+        from_environ = application.Settings.from_environ
+        assert from_environ(newer) == from_environ(given)
 
     def test_the_secret_is_readable_by_the_group_alone(self, node):
         chunks, _ = node("web-1").chunks(["web"])
