@@ -8,15 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from counterapp import counters, history, updates
 from counterapp.counters import LARGEST, Counted, Key, Plan, Record, Refusal
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
 
 from tests.support.stores import open_store
 
@@ -39,9 +30,7 @@ def stores(single, database):
 
 def agrees(counter):
     """Tell whether a counter's value is what its history and its nodes add up to."""
-    return counter.value == counter.base + sum(
-        (*counter.days.values(), *counter.set_days.values())
-    )
+    return counter.value == counter.base + sum((*counter.days.values(), *counter.set_days.values()))
 
 
 def test_each_of_many_hits_at_once_gets_its_own_value(stores):
@@ -328,126 +317,3 @@ def test_changes_are_told_as_they_are_made(stores):
         assert next(told) == counters.Change(Key("ns1", "made"), 2)
         stores[0].delete(Key("ns1", "made"), "owner")
         assert next(told) == counters.Change(Key("ns1", "made"), None)
-
-
-class Model(RuleBasedStateMachine):
-    """Two nodes' stores and a dictionary, which must never disagree."""
-
-    stores = ()
-    keys = st.sampled_from([Key("ns1", "one"), Key("ns1", "two"), Key("ns2", "one")])
-    amounts = st.one_of(st.integers(-5, 5), st.integers(-LARGEST, LARGEST))
-    owners = st.sampled_from([None, "anna", "berta"])
-    either = st.integers(0, 1)
-    names = st.one_of(st.none(), st.sampled_from(["k1", "k2"]))
-
-    @initialize()
-    def begin(self):
-        for counter in self.stores[0].all(None):
-            self.stores[0].operator_delete(counter.key)
-        self.there = {}
-        self.used = {}
-
-    def outcome(self, call):
-        try:
-            return call()
-        except counters.StoreError as error:
-            return type(error)
-
-    def counted(self, key, name, amount, change):
-        """What the model says to a change under an idempotency key, if there is one."""
-        if name is not None and (key, name) in self.used:
-            before, value = self.used[key, name]
-            return Counted(value, replayed=True) if before == amount else counters.KeyReused
-        value = self.there[key]["value"] + change if key in self.there else change
-        if abs(value) > LARGEST:
-            return counters.OutOfBounds
-        self.there.setdefault(key, {"plan": Plan(step=1, lower=-1, upper=1), "owner": None})
-        self.there[key]["value"] = value
-        if name is not None:
-            self.used[key, name] = (amount, value)
-        return Counted(value)
-
-    @rule(node=either, key=keys, name=names)
-    def hit(self, node, key, name):
-        step = self.there[key]["plan"].step if key in self.there else 1
-        expected = self.counted(key, name, None, step)
-        assert self.outcome(lambda: self.stores[node].hit(key, name)) == expected
-
-    @rule(node=either, key=keys, amount=amounts, owner=owners, name=names)
-    def add(self, node, key, amount, owner, name):
-        there = self.there.get(key)
-        plan = there and there["plan"]
-        if there is None:
-            expected = counters.NotFound
-        elif there["owner"] not in (None, owner):
-            expected = counters.Forbidden
-        elif (plan.lower is not None and amount < plan.lower) or (
-            plan.upper is not None and amount > plan.upper
-        ):
-            expected = counters.OutOfBounds
-        else:
-            expected = self.counted(key, name, amount, amount)
-        assert self.outcome(lambda: self.stores[node].add(key, amount, owner, name)) == expected
-
-    @rule(
-        node=either, key=keys, owner=owners, value=amounts, step=st.sampled_from([1, -2, LARGEST])
-    )
-    def create(self, node, key, owner, value, step):
-        plan = Plan(value=value, step=step, lower=None, upper=100)
-        made = self.outcome(lambda: self.stores[node].create(key, plan, owner))
-        if key in self.there:
-            assert made is counters.AlreadyThere
-        else:
-            assert made.value == value
-            self.there[key] = {"value": value, "plan": plan, "owner": owner}
-
-    def refusal(self, key, owner):
-        """Return why ``owner`` may not set or delete a counter; None if that is allowed."""
-        there = self.there.get(key)
-        if there is None:
-            return counters.NotFound
-        if there["owner"] is None or there["owner"] != owner:
-            return counters.Forbidden
-        return None
-
-    @rule(node=either, key=keys, value=amounts, owner=owners)
-    def set(self, node, key, value, owner):
-        expected = self.refusal(key, owner)
-        if expected is None:
-            there = self.there[key]
-            expected = (there["value"], value)
-            there["value"] = value
-        assert self.outcome(lambda: self.stores[node].set(key, value, owner)) == expected
-
-    @rule(node=either, key=keys, owner=owners)
-    def delete(self, node, key, owner):
-        expected = self.refusal(key, owner)
-        if expected is None:
-            del self.there[key]
-            self.used = {used: value for used, value in self.used.items() if used[0] != key}
-        assert self.outcome(lambda: self.stores[node].delete(key, owner)) is expected
-
-    @invariant()
-    def both_nodes_tell_what_the_model_tells(self):
-        for store in self.stores:
-            found = {counter.key: counter for counter in store.all(None)}
-            assert {key: counter.value for key, counter in found.items()} == {
-                key: there["value"] for key, there in self.there.items()
-            }
-            assert all(agrees(counter) for counter in found.values())
-
-
-def test_the_store_does_what_a_model_does(stores):
-    class Machine(Model):
-        pass
-
-    Machine.stores = stores
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=30,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
