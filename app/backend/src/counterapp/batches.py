@@ -84,11 +84,13 @@ class Batches:
 
         def write() -> dict[Key, Written]:
             nonlocal full
-            full = not self._room.free()
+            # Nobody can tell yet which of them are new.
+            full = self._room.free() < len(counts)
             return self._writer.write(counts, batch, set(counts) if full else unmade)
 
         with translated():
             written = persist(write, deadline, self._timeout)
+        self._room.use(sum(each.made for each in written.values()))
         return dealt(hits, written, lambda key: not_made(key, self._room, full))
 
 

@@ -145,6 +145,9 @@ class _Line:
         token = ObjectId()
         with translated():
             outcomes = persist(lambda: self._outcomes(firsts, token), deadline, self._timeout)
+        counted = [each for each in outcomes.values() if isinstance(each, Counted)]
+        self._counters_room.use(sum(each.made for each in counted))
+        self._keys_room.use(sum(not each.replayed for each in counted))
         answers: list[Counted | Exception] = []
         told: set[str] = set()
         for item in items:
@@ -214,7 +217,7 @@ class _Line:
             return {}
         hits = [Hit(item.key, item.make) for item in items]
         counts, unmade = tally(hits)
-        full = not self._counters_room.free()
+        full = self._counters_room.free() < len(counts)
         written = self._writer.write(
             counts,
             self._writer.batch(time.monotonic_ns()),

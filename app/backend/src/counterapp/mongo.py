@@ -203,6 +203,7 @@ class MongoStore:
             )
         if made is None or made["inc"] != inc:
             raise AlreadyThere(f"There is a counter {key} already")
+        self._room.use(1)
         return documents.counter(made)
 
     def delete(self, key: Key, admin: str | None) -> None:
@@ -371,8 +372,7 @@ class MongoStore:
         self, records: Sequence[Record], replace: bool, admin: str
     ) -> dict[Key, Refusal | None]:
         slot = f"import:{ObjectId()}"
-        room = self._room.free()
-        full = room < len(records)
+        full = self._room.free() < len(records)
         writes = [
             UpdateOne(
                 {"_id": str(record.key)},
@@ -385,6 +385,9 @@ class MongoStore:
         wanted = {"_id": {"$in": [str(record.key) for record in records]}}
         shown = {"admin": True, "reset": True, f"w.{slot}": True}
         found = {each["_id"]: each for each in self._counters.find(wanted, shown)}
+        self._room.use(
+            sum(each.get("w", {}).get(slot, {}).get("n", False) for each in found.values())
+        )
         return {
             record.key: _refusal(found.get(str(record.key)), slot, replace, admin)
             for record in records

@@ -8,8 +8,8 @@ from pymongo.collection import Collection
 from counterapp.documents import Document
 
 AGE = 1.0
-"""Seconds for which a number of documents is taken for the present one: as many as are made in that
-time may come on top of the limit."""
+"""Seconds for which a number of documents is taken for the present one: what other processes make
+in that time may come on top of the limit."""
 
 
 class Room:
@@ -33,3 +33,8 @@ class Room:
                 self._free = max(0, self.most - self._collection.estimated_document_count())
                 self._asked = time.monotonic()
             return self._free
+
+    def use(self, count: int) -> None:
+        """Take note that ``count`` more documents are there."""
+        with self._lock:
+            self._free = max(0, self._free - count)

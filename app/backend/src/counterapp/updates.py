@@ -219,7 +219,11 @@ def take(value: int, admin: str, slot: str, inc: ObjectId, replace: bool) -> Sta
                 **_moved("$_add"),
                 "updated": "$$NOW",
                 "by": changed_by(inc),
-                f"w.{slot}": {"i": 0, "t": _bucket("minute")},
+                f"w.{slot}": {
+                    "i": 0,
+                    "n": {"$eq": ["$inc", inc]},
+                    "t": _bucket("minute"),
+                },
             }
         },
         *_pruned(),
