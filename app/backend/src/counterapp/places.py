@@ -20,6 +20,7 @@ INDEX = "index"
 _UNFIT = re.compile("[^A-Za-z0-9_.]+")
 _CUT = 50
 _DIGEST = 12
+_MADE = re.compile(f"[A-Za-z0-9_.-]{{0,{_CUT}}}-[0-9a-f]{{{_DIGEST}}}")
 
 
 def resolve(word: str, request: Request) -> str:
@@ -38,15 +39,22 @@ def page_name(path: str) -> str:
     """Return the name of the counter of a page: readable, and another one for each page.
 
     A path that a name can hold is itself. Any other is made one, with a digest of the whole, since
-    ``/a/b`` and ``/a-b`` are two pages. A slash at the end makes no difference.
+    ``/a/b`` and ``/a-b`` are two pages; so is one that only looks like what is made here. One slash
+    at the end makes no difference, nor does what is written as ``%xx`` without need.
     """
-    path = unquote(path).strip("/")
+    path = _whole(path.removeprefix("/").removesuffix("/"))
     if not path:
         return INDEX
-    if NAME.fullmatch(path) and path != INDEX:
+    if NAME.fullmatch(path) and path != INDEX and not _MADE.fullmatch(path):
         return path
-    digest = hashlib.sha256(path.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     return f"{_UNFIT.sub('-', path)[:_CUT]}-{digest}"
+
+
+def _whole(path: str) -> str:
+    """Return a path with what is quoted in it, but in one way only where it means another path."""
+    parts = (unquote(part, errors="surrogateescape") for part in path.split("/"))
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
 def _host(request: Request) -> str:
