@@ -1,5 +1,6 @@
 """Whether this node may get traffic: is a write that the majority journals possible now?"""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from counterapp.counters import CounterStore, StoreUnavailable
 
 MAX_AGE = 1.0
 """Seconds for which an answer is given again, so that many checkers cost one write."""
+
+log = logging.getLogger(__name__)
 
 
 class Readiness:
@@ -31,10 +34,18 @@ class Readiness:
         """
         with self._lock:
             if self._expires is None or self._clock() >= self._expires:
-                try:
-                    self._store.probe(self._node)
-                    self._reason = None
-                except StoreUnavailable as error:
-                    self._reason = str(error)
+                before, self._reason = self._reason, self._ask()
+                if before and not self._reason:
+                    log.warning("ready again; it was not: %s", before)
                 self._expires = self._clock() + MAX_AGE
             return self._reason
+
+    def _ask(self) -> str | None:
+        try:
+            self._store.probe(self._node)
+        except StoreUnavailable as error:
+            if self._reason is None:
+                # Only the first of them: checkers ask every other second.
+                log.warning("not ready: %s", error, extra={"cause": repr(error.__cause__)[:500]})
+            return str(error)
+        return None
