@@ -4,7 +4,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from counterapp.counters import LARGEST, Key, Plan, StoreUnavailable
+from counterapp.counters import LARGEST, Key, NotMade, Plan, StoreUnavailable, Totals
 
 VERBS = ["hit", "get", "set", "update", "reset", "delete", "info"]
 
@@ -164,6 +164,82 @@ def test_a_remembered_password_is_nothing_to_pages_of_other_sites(client, made):
         assert answer.status_code == status
 
 
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Host": "counter.test:8000"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (BROWSER, 403),
+        (BROWSER | {"Origin": "http://shop.test"}, 403),
+        (BROWSER | {"Origin": "null"}, 403),
+        (BROWSER | {"Referer": "http://counter.test:8000/"}, 403),
+        (BROWSER | {"Origin": "http://counter.test:8000"}, 200),
+        (BROWSER | {"Sec-Fetch-Site": "none"}, 200),
+        ({"User-Agent": "curl/8.5.0"}, 200),
+        ({"User-Agent": "python-requests/2.32 (like Mozilla/5.0)"}, 200),
+        ({"User-Agent": ""}, 200),
+    ],
+)
+def test_over_plain_http_a_browsers_password_is_taken_from_our_own_page_only(
+    client, made, headers, status
+):
+    key = made["Authorization"].split()[1]
+    answer = client.post("/reset/site/made", auth=("", key), headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert "browser's password" in answer.json["error"]
+        assert "Authorization: Bearer" in answer.json["error"]
+        assert client.get("/get/site/made").json == {"value": 42}
+    assert client.post(f"/reset/site/made?token={key}", auth=("", "x"), headers=BROWSER).json
+
+
+def test_a_browsers_password_that_is_not_taken_is_not_replaced_by_a_new_key(client):
+    answer = client.get("/create/page", auth=("", "0" * 36), headers=BROWSER)
+    assert answer.status_code == 403
+    assert "Bearer" in answer.json["error"]
+    assert client.get("/get/page").status_code == 404
+
+
+def test_an_unanswered_creation_tells_what_to_try_again_with(client, store, monkeypatch):
+    create = store.create
+
+    def unanswered(key, plan, admin):
+        create(key, plan, admin)
+        raise StoreUnavailable("No majority of the database acknowledged in time")
+
+    monkeypatch.setattr(store, "create", unanswered)
+    told = client.post("/create/site/page?value=3")
+    assert (told.status_code, told.json["namespace"], told.json["key"]) == (503, "site", "page")
+    key = {"Authorization": f"Bearer {told.json['admin_key']}"}
+    monkeypatch.undo()
+    assert client.post("/create/site/page?value=3", headers=key).status_code == 409
+    assert client.get("/set/site/page?value=4", headers=key).json == {"old_value": 3, "value": 4}
+
+    monkeypatch.setattr(store, "create", unanswered)
+    given = client.get("/create", headers=key)
+    assert given.status_code == 503
+    assert client.get(f"/get/{given.json['key']}").status_code == 200
+    assert "admin_key" not in given.json
+    script = client.get("/create?callback=show").text
+    assert '"status": 503' in script
+    assert '"admin_key"' in script
+
+
+def test_no_room_and_no_allowance_say_when_to_come_back(client, store, monkeypatch):
+    store.most = 0
+    answer = client.get("/hit/page")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert client.get("/create").status_code == 429
+
+    def not_made(*_, **__):
+        raise NotMade("There is no counter default/page")
+
+    monkeypatch.setattr(store, "hit", not_made)
+    answer = client.get("/hit/page")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+
+
 def test_what_was_made_as_not_resettable_cannot_be_set_even_with_the_key(client):
     key = client.get("/create?key=page&value=3").json["admin_key"]
     answer = client.get(f"/set/page?value=9&token={key}")
@@ -234,6 +310,21 @@ def test_stats(client):
     assert stats["requests"] == 1
     assert stats["commands"]["hit"] == 2
     assert (stats["version"], stats["shard"]) == ("1.2.3", "web-1")
+
+
+def test_a_total_that_javascript_would_round_is_null(client, store, monkeypatch):
+    monkeypatch.setattr(store, "totals", lambda: Totals(2, 1, LARGEST + 1))
+    stats = client.get("/stats").json
+    assert stats["keys_updated"] is stats["commands"]["hit"] is None
+    assert stats["keys_created"] == 2
+
+
+def test_how_long_a_counter_has_to_live_is_by_the_databases_clock(client, store):
+    store.now = datetime(2001, 1, 1, tzinfo=UTC)
+    client.get("/create/page?expiration=600")
+    store.now += timedelta(seconds=100)
+    info = client.get("/info/page").json
+    assert (info["ttl"], info["expires_in"]) == (500_000, 500)
 
 
 def test_an_idempotency_key_counts_once(client, made):

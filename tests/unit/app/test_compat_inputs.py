@@ -1,6 +1,7 @@
 """What the routes of the family do with everything that they were not meant for."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from counterapp.counters import LARGEST, Key
@@ -151,6 +152,69 @@ def test_a_page_of_our_own_finds_no_script_in_jsonp(client):
     refused(answer, 400, "pages of other sites")
 
 
+@pytest.mark.parametrize(
+    ("host", "headers", "ours"),
+    [
+        ("counter.test", {"Referer": "http://counter.test/"}, True),
+        ("counter.test:8000", {"Referer": "http://counter.test:8000/a?b"}, True),
+        ("counter.test", {"Origin": "https://COUNTER.test"}, True),
+        ("counter.test:80", {"Referer": "http://user@counter.test/"}, True),
+        ("[::1]:8000", {"Referer": "http://[::1]:8000/"}, True),
+        ("[::1]", {"Referer": "http://[::1]:80/"}, True),
+        ("counter.test:8000", {"Referer": "http://counter.test:9000/"}, False),
+        ("counter.test", {"Referer": "http://shop.test/counter.test/"}, False),
+        ("counter.test", {"Origin": "null"}, False),
+        ("counter.test", {"Referer": "http://[oops"}, False),
+        ("counter.test", {}, False),
+    ],
+)
+def test_over_plain_http_origin_and_referer_tell_our_own_page(client, host, headers, ours):
+    answer = client.get("/hit/page?callback=show", headers={"Host": host, **headers})
+    if ours:
+        refused(answer, 400, "pages of other sites")
+    else:
+        assert answer.text.startswith("/**/show(")
+    assert client.get("/get/page").status_code == (404 if ours else 200)
+
+
+AHEAD = [
+    {"Sec-Purpose": "prefetch"},
+    {"Sec-Purpose": "prefetch;prerender"},
+    {"Sec-Purpose": "prefetch;anonymous-client-ip"},
+    {"Purpose": "prefetch"},
+    {"X-Purpose": "preview"},
+    {"X-Moz": "Prefetch"},
+]
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_a_hit_that_is_made_ahead_is_answered_and_not_counted(client, ahead):
+    answer = client.get("/hit/page", headers=ahead)
+    assert (answer.status_code, answer.json) == (200, {"value": 0})
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert client.get("/get/page").status_code == 404
+    client.get("/hit/page")
+    assert client.get("/hit/page?callback=show", headers=ahead).text.endswith('"value": 1});')
+    assert client.get("/get/page", headers=ahead).json == {"value": 1}
+
+
+@pytest.mark.parametrize("verb", ["set", "update", "reset", "delete", "create"])
+def test_any_other_change_that_is_asked_for_ahead_is_refused(client, verb):
+    key = client.get("/create/site/page?value=5").json["admin_key"]
+    before = client.get("/info/site/page").json
+    path = f"/{verb}/site/{'other' if verb == 'create' else 'page'}?value=1&admin_key={key}"
+    answer = client.get(path, headers={"Sec-Purpose": "prefetch"})
+    refused(answer, 403, "made ahead changes nothing")
+    assert "admin key" not in answer.json["error"]
+    assert client.get("/info/site/page").json == before
+    assert client.get("/get/site/other").status_code == 404
+
+
+def test_a_purpose_that_is_none_changes_nothing(client):
+    headers = {"Purpose": "navigation", "Sec-Purpose": "", "X-Moz": "x"}
+    assert client.get("/hit/page", headers=headers).json == {"value": 1}
+
+
 def test_the_pixel(client):
     answer = client.get("/hit/page?img")
     assert answer.mimetype == "image/gif"
@@ -239,6 +303,52 @@ def test_pages_that_look_alike_are_apart():
     paths = ["/a/b", "/a-b", "/a b", "/A/b", "/index", "/", "/a", "/é", "/ê", "/" + "x" * 70]
     assert len({page_name(path) for path in paths}) == len(paths)
     assert page_name("/blog/") == page_name("/blog") == page_name("/bl%6Fg") == "blog"
+
+
+segments = st.lists(
+    st.sampled_from([b"a", b"blog", b"index", b"%", b"%2F", b"/", b"a/b", b"\xff", b"\xfe", b""])
+    | st.binary(max_size=8),
+    max_size=4,
+)
+
+
+def quoted(data, segment):
+    """Write one segment of a path in one of the ways there are."""
+    return "".join(
+        chr(byte)
+        if byte < 128 and chr(byte) not in "/%?#" and data.draw(st.booleans())
+        else f"%{byte:02x}"
+        for byte in segment
+    )
+
+
+@given(st.data(), segments, segments)
+def test_two_paths_share_a_counter_only_if_they_are_one(data, one, other):
+    names = [
+        page_name("/" + "/".join(quoted(data, segment) for segment in path))
+        for path in (one, other)
+    ]
+
+    # A slash at the end makes no difference.
+    def same(path):
+        path = path[:-1] if path[-1:] == [b""] else path
+        return [] if path == [b""] else path
+
+    assert (names[0] == names[1]) == (same(one) == same(other))
+
+
+@given(segments)
+def test_a_path_that_looks_like_a_name_that_was_made_is_another_page(path):
+    name = page_name("/" + "/".join(quote(segment) for segment in path))
+    literal = page_name(f"/{name}")
+    assert Key.make("site", literal)
+    assert (literal == name) == ([name.encode()] == path or [name.encode(), b""] == path)
+
+
+def test_what_pages_counted_on_they_count_on():
+    # These names are in the databases of those who use them.
+    assert page_name("/a/b") == "a-b-c14cddc033f6"
+    assert page_name("/blog/first") == page_name("/blog/first/") == "blog-first-6d156d8f4e27"
 
 
 def wire(text):

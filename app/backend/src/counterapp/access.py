@@ -4,7 +4,10 @@ Both come as ``Authorization: Bearer …``. A token is a JWT (RFC 7519) signed w
 fleet's operator key; it is told from an admin key by its two dots.
 """
 
+import math
 import re
+import time
+from typing import Any
 
 import jwt
 from flask import abort, request
@@ -17,6 +20,9 @@ WRITE = "counters:write"
 AUDIENCE = "counterapp"
 LEEWAY = 10
 """Seconds by which the clocks of master and web nodes may differ."""
+
+LONGEST_LIFE = 24 * 3600
+"""Seconds for which an operator's token may be good: there is no list of those revoked."""
 
 LEAST_KEY = 32
 """Characters of an admin key that counters are put under."""
@@ -69,6 +75,11 @@ def owns_some(owner: str, store: CounterStore) -> None:
         abort(403, "No counter has this admin key.")
 
 
+def _life(claims: dict[str, Any]) -> float:
+    """Return for how many seconds a token is good, from when it was made if it says so."""
+    return int(claims["exp"]) - min(float(claims.get("iat", math.inf)), time.time())
+
+
 class Operators:
     """Checks operators' tokens.
 
@@ -107,10 +118,17 @@ class Operators:
                 leeway=LEEWAY,
                 options={"require": ["exp", "sub", "aud"]},
             )
+            short = _life(claims) <= LONGEST_LIFE + LEEWAY
         except jwt.ExpiredSignatureError:
             abort(401, "The token has expired: make a new one with 'salt-run counterapp.token'.")
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
+        except (jwt.InvalidTokenError, ArithmeticError, ValueError, TypeError, RecursionError):
             abort(401, "The token is not valid here.")
+        if not short:
+            abort(
+                401,
+                "The token is good for more than a day, which none may be: make a new one with"
+                " 'salt-run counterapp.token'.",
+            )
         scopes = claims.get("scope")
         if not isinstance(scopes, str) or scope not in scopes.split():
             abort(403, f"The token has not the scope {scope}.")

@@ -5,6 +5,8 @@ import uuid
 
 from flask import Request
 
+from counterapp import origins
+
 QUERY = ("admin_key", "token")
 """Query parameters that carry a key, for clients that cannot send headers."""
 
@@ -39,7 +41,7 @@ def bare(request: Request) -> str | None:
     given = request.authorization
     if given is not None and given.type == "bearer" and given.token:
         return given.token
-    if given is not None and given.type == "basic" and not _from_elsewhere(request):
+    if given is not None and given.type == "basic" and not remembered(request):
         return given.password or given.username or None
     for name in QUERY:
         if key := request.args.get(name):
@@ -47,9 +49,20 @@ def bare(request: Request) -> str | None:
     return None
 
 
-def _from_elsewhere(request: Request) -> bool:
-    """Whether a browser sends this for a page of another site.
+def remembered(request: Request) -> bool:
+    """Return whether a request has a password that is not taken.
 
-    It would add a remembered password by itself, so that any page could act with it.
+    A browser adds one that it remembers by itself, so that any page could act with it.
     """
-    return request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+    given = request.authorization
+    return given is not None and given.type == "basic" and origins.may_be_of_another_site(request)
+
+
+def remedy(request: Request) -> str:
+    """Return what to do for a request that was refused for it has no admin key."""
+    way = "Send the admin key as 'Authorization: Bearer <key>' or as ?admin_key=<key>"
+    if remembered(request):
+        return (
+            f"A browser's password is not taken where a page of another site may have asked. {way}"
+        )
+    return way

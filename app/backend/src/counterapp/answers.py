@@ -6,6 +6,8 @@ from typing import Any
 
 from flask import Request, Response, g, json
 
+from counterapp import origins
+
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """One transparent pixel."""
 
@@ -31,7 +33,7 @@ def choose(request: Request) -> None:
     if callback is not None:
         _check_callback(callback)
         # A page of ours that anything was smuggled into must find no script here.
-        if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        if origins.is_of_our_page(request):
             raise ValueError("callback is for pages of other sites")
     g.callback = callback
     g.image = request.args.get("img") is not None

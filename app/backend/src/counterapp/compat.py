@@ -6,13 +6,22 @@ is CountAPI. Anybody may hit and read; whatever else changes a counter needs its
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, abort, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from counterapp import admin, answers, creation, inputs, params, places
+from counterapp import (
+    admin,
+    answers,
+    creation,
+    inputs,
+    params,
+    places,
+    prefetch,
+    problems,
+    shapes,
+)
 from counterapp.answers import answer
 from counterapp.counters import (
     DEFAULT_NAMESPACE,
@@ -23,24 +32,17 @@ from counterapp.counters import (
     CounterStore,
     Forbidden,
     Key,
-    KeyReused,
     NotFound,
     OutOfBounds,
-    Overloaded,
     StoreError,
     StoreUnavailable,
 )
-from counterapp.problems import RETRY_AFTER
 from counterapp.settings import Settings
 
 STATUS: dict[type[StoreError], int] = {
-    NotFound: 404,
-    AlreadyThere: 409,
-    Forbidden: 403,
+    **problems.REFUSALS,
     # CountAPI's word for an amount that a counter does not take.
     OutOfBounds: 403,
-    KeyReused: 422,
-    Overloaded: 429,
     StoreUnavailable: 503,
 }
 
@@ -77,7 +79,11 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
 
     @route("hit")
     def hit(name: str, namespace: str | None = None) -> Response:
-        counted = store.hit(_key(namespace, name), inputs.idempotency_key())
+        key, once = _key(namespace, name), inputs.idempotency_key()
+        if prefetch.ahead(request):
+            found = store.read(key)
+            return answer({"value": found.value if found else 0})
+        counted = store.hit(key, once)
         return _counted(counted.value, counted.replayed)
 
     @route("update")
@@ -95,7 +101,7 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
 
     @route("info")
     def info(name: str, namespace: str | None = None) -> Response:
-        return answer(_info(_read(store, _key(namespace, name)), datetime.now(UTC)))
+        return answer(_info(_read(store, _key(namespace, name))))
 
     @route("set")
     def set_(name: str, namespace: str | None = None) -> Response:
@@ -122,8 +128,12 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
             raise AlreadyThere(f"{key} is the counter of the service itself")
         plan = creation.plan(abacus=name is not None)
         owner, told = creation.owner()
-        counter = store.create(key, plan, owner)
-        body = {"namespace": key.namespace, "key": key.name, "value": counter.value, **told}
+        body: dict[str, Any] = {"namespace": key.namespace, "key": key.name, **told}
+        try:
+            body["value"] = store.create(key, plan, owner).value
+        except StoreUnavailable as error:
+            # It may be there by now: without these, nobody could try again, or find it.
+            return _refusal(store, error, **body)
         # CountAPI's clients take nothing but 200, Abacus has always said 201.
         return answer(body, 201 if request.method == "POST" else 200)
 
@@ -132,8 +142,9 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
         totals = store.totals()
         shared = store.read(SERVICE)
         counted = {"requests": shared.value if shared else 0, "version": settings.release}
-        keys = {"keys_created": totals.counters, "keys_updated": totals.hits}
-        commands = {"hit": totals.hits}
+        hits = shapes.exact(totals.hits)
+        keys = {"keys_created": totals.counters, "keys_updated": hits}
+        commands = {"hit": hits}
         return answer(
             {**keys, **counted, "total_keys": totals.counters, "commands": commands}
             | {"namespaces": totals.namespaces, "shard": settings.node}
@@ -153,6 +164,8 @@ def _register_frame(compat: Blueprint, store: CounterStore) -> None:
         # Who only wants to see whether something is there must not change it.
         if request.method == "HEAD" and verb not in READING:
             raise MethodNotAllowed(METHODS[verb], "A HEAD request changes nothing, so try another")
+        if prefetch.ahead(request) and verb not in (*READING, "hit"):
+            abort(403, prefetch.REFUSAL)
         if inputs.body():
             raise ValueError("This request takes no body: parameters go into the query string")
 
@@ -169,24 +182,27 @@ def _register_frame(compat: Blueprint, store: CounterStore) -> None:
 
     @compat.errorhandler(StoreError)
     def refused(error: StoreError) -> Response:
-        status = STATUS[type(error)]
-        message = str(error)
-        if status == 403 and isinstance(error, Forbidden) and admin.bare(request) is None:
-            message += (
-                ". Send the admin key as 'Authorization: Bearer <key>' or as ?admin_key=<key>"
-            )
-        body: dict[str, Any] = {"error": message}
-        if status == 404:
-            body |= {"value": None, "old_value": None, "exists": False}
-        elif status == 403:
-            body |= _unchanged(store)
-        elif status == 503:
-            # One line, no traceback: with the database gone, every request comes through here.
-            log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
-        response = answer(body, status)
-        if status in (429, 503):
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-        return response
+        return _refusal(store, error)
+
+
+def _refusal(store: CounterStore, error: StoreError, **members: Any) -> Response:
+    """Build the response for what a store raised; ``members`` are added to what it says."""
+    status = STATUS[type(error)]
+    message = str(error)
+    if isinstance(error, Forbidden) and admin.bare(request) is None:
+        message += f". {admin.remedy(request)}"
+    body: dict[str, Any] = {"error": message, **members}
+    if status == 404:
+        body |= {"value": None, "old_value": None, "exists": False}
+    elif status == 403:
+        body |= _unchanged(store)
+    elif status == 503:
+        # One line, no traceback: with the database gone, every request comes through here.
+        log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
+    response = answer(body, status)
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(problems.retry_after(error))
+    return response
 
 
 def _key(namespace: str | None, name: str) -> Key:
@@ -231,10 +247,10 @@ def _unchanged(store: CounterStore) -> dict[str, Any]:
     return {"old_value": counter.value, "value": counter.value} if counter else {}
 
 
-def _info(counter: Counter, now: datetime) -> dict[str, Any]:
+def _info(counter: Counter) -> dict[str, Any]:
     left = None
     if counter.expires is not None:
-        left = max(0.0, (counter.expires - now).total_seconds())
+        left = max(0.0, (counter.expires - counter.seen).total_seconds())
     plan = counter.plan
     countapi = {
         "namespace": counter.key.namespace,

@@ -5,7 +5,7 @@ import uuid
 from flask import request
 
 from counterapp import access, admin, inputs, params
-from counterapp.counters import DEFAULT_NAMESPACE, Plan
+from counterapp.counters import DEFAULT_NAMESPACE, Forbidden, Plan
 
 
 def names(namespace: str | None, name: str | None) -> tuple[str, str]:
@@ -51,6 +51,9 @@ def owner() -> tuple[str, dict[str, str]]:
     Who comes with a key keeps it for all counters; who has none is given one, this once.
     """
     key = admin.bare(request)
+    if key is None and admin.remembered(request):
+        # A new key would be taken for the one that was sent.
+        raise Forbidden("The counter was not made")
     if key is None:
         key = admin.make()
         return admin.digest(key), {"admin_key": key}

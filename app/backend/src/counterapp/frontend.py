@@ -1,5 +1,8 @@
 """The built front end, served by the node itself."""
 
+import re
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Blueprint, Response, send_file
@@ -7,10 +10,11 @@ from flask.typing import ResponseReturnValue
 
 YEAR = 365 * 24 * 3600
 
-CONTENT_SECURITY_POLICY = "; ".join(
+POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        # Not 'self': answers with a callback are scripts of the same host.
+        "script-src 'nonce-{nonce}'",
         "style-src 'self'",
         "img-src 'self' data:",
         "connect-src 'self'",
@@ -20,6 +24,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+"""The page's Content-Security-Policy, but for the number that its own scripts have on them."""
+
+_SCRIPT = re.compile(r"(<(?:script|link)(?=[\s>]))", re.IGNORECASE)
 
 
 def blueprint(static: Path) -> Blueprint:
@@ -33,27 +40,43 @@ def blueprint(static: Path) -> Blueprint:
         relative = file.relative_to(static).as_posix()
         if set("<>") & set(relative):
             raise ValueError(f"a front end file must have no '<' or '>' in its name: {relative}")
-        _add(pages, f"/{relative}", file)
-        if relative == "index.html":
-            _add(pages, "/", file)
+        serve = _page(file) if file.suffix == ".html" else _file(file, relative)
+        paths = [f"/{relative}", "/"] if relative == "index.html" else [f"/{relative}"]
+        for path in paths:
+            endpoint = path.replace(".", "%2E")
+            pages.add_url_rule(path, endpoint=endpoint, view_func=serve, methods=["GET"])
     return pages
 
 
-def _add(pages: Blueprint, path: str, file: Path) -> None:
+def _file(file: Path, relative: str) -> Callable[[], ResponseReturnValue]:
     # Vite puts a hash of the content into every name below assets/.
-    immutable = path.startswith("/assets/")
+    immutable = relative.startswith("assets/")
 
     def serve() -> ResponseReturnValue:
         response = send_file(file, conditional=True, max_age=YEAR if immutable else None)
         if immutable:
             response.cache_control.immutable = True
-        if file.suffix == ".html":
-            _protect(response)
         return response
 
-    pages.add_url_rule(path, endpoint=path.replace(".", "%2E"), view_func=serve, methods=["GET"])
+    return serve
 
 
-def _protect(response: Response) -> None:
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
+def _page(file: Path) -> Callable[[], ResponseReturnValue]:
+    """Serve a page that runs its own scripts, and nothing that found its way into it later.
+
+    Each time with another number, which only those scripts have on them: so nobody may keep it.
+    """
+    parts = _SCRIPT.split(file.read_text(encoding="utf-8"))
+
+    def serve() -> ResponseReturnValue:
+        nonce = secrets.token_urlsafe(16)
+        whole = (
+            f'{part} nonce="{nonce}"' if number % 2 else part for number, part in enumerate(parts)
+        )
+        response = Response("".join(whole), mimetype="text/html")
+        response.headers["Content-Security-Policy"] = POLICY.format(nonce=nonce)
+        # Our own answers see that it is our own page that asks; no other site hears of it.
+        response.headers["Referrer-Policy"] = "same-origin"
+        return response
+
+    return serve

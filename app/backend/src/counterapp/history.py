@@ -1,13 +1,14 @@
 """A counter's past, from the buckets that each change is put into as it is made.
 
-A bucket is named by the minutes, hours or days since 1970 (UTC) at which it begins.
+A bucket is named by the minutes, hours or days since 1970 (UTC) at which it begins. All moments are
+of the database's clock.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from counterapp.counters import Counter
+from counterapp.counters import LARGEST, Counter
 
 Resolution = Literal["minute", "hour", "day"]
 
@@ -22,7 +23,7 @@ SHOWN: dict[Resolution, int] = {"minute": 60, "hour": 48, "day": 365}
 
 @dataclass(frozen=True)
 class Point:
-    """One bucket of a chart: the value at its end, and by how much it changed in it."""
+    """One bucket of a chart: the value at its end, and by how much hits and updates changed it."""
 
     time: datetime
     value: int
@@ -34,11 +35,14 @@ def bucket(at: datetime, resolution: Resolution) -> int:
     return int(at.timestamp()) // SECONDS[resolution]
 
 
-def rates(counter: Counter, now: datetime) -> dict[str, float]:
-    """Return by how much the counter grew in the last minute, hour and day.
+def rates(counter: Counter) -> dict[str, float]:
+    """Return by how much hits and updates changed the counter in the last minute, hour and day.
 
-    The bucket that has partly left the span counts in proportion to what is still in it.
+    As of the second in which the store looked. The bucket that has partly left the span counts in
+    proportion to what is still in it. A sum beyond ±``LARGEST`` is given as that.
     """
+    # The same for a whole second, so that what is told keeps its tag for so long.
+    now = counter.seen.replace(microsecond=0)
     return {
         "minute": _sliding(counter.minutes, now, "minute", 1),
         "hour": _sliding(counter.minutes, now, "minute", 60),
@@ -46,22 +50,26 @@ def rates(counter: Counter, now: datetime) -> dict[str, float]:
     }
 
 
-def points(counter: Counter, resolution: Resolution, now: datetime) -> list[Point]:
+def points(counter: Counter, resolution: Resolution) -> list[Point]:
     """Return the chart of a counter, oldest first, without gaps.
 
     The last point's value is the counter's, and each value is that of the point before it plus its
-    own change: a chart never disagrees with the count.
+    own change, plus what sets and imports moved it by meanwhile: a chart never disagrees with the
+    count.
     """
     changes = {"minute": counter.minutes, "hour": counter.hours, "day": counter.days}[resolution]
-    # Another node's clock may be ahead of ours.
-    last = max(bucket(now, resolution), *changes, 0)
+    sets = {"minute": counter.set_minutes, "hour": counter.set_hours, "day": counter.set_days}[
+        resolution
+    ]
+    # A change that is made while the store looks may be of the bucket that begins just then.
+    last = max(bucket(counter.seen, resolution), *changes, *sets, 0)
     first = max(last - SHOWN[resolution] + 1, min(bucket(counter.created, resolution), last))
     value, found = counter.value, []
     for number in range(last, first - 1, -1):
         change = changes.get(number, 0)
         time = datetime.fromtimestamp(number * SECONDS[resolution], UTC)
         found.append(Point(time, value, change))
-        value -= change
+        value -= change + sets.get(number, 0)
     return found[::-1]
 
 
@@ -69,6 +77,6 @@ def _sliding(changes: dict[int, int], now: datetime, resolution: Resolution, len
     seconds = SECONDS[resolution]
     current = bucket(now, resolution)
     left = 1 - now.timestamp() % seconds / seconds
-    # Changes of a node whose clock is ahead are of this moment.
     whole = sum(amount for number, amount in changes.items() if number > current - length)
-    return round(whole + changes.get(current - length, 0) * left, 2)
+    found = round(whole + changes.get(current - length, 0) * left, 2)
+    return float(max(-LARGEST, min(LARGEST, found)))

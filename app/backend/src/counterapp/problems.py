@@ -5,12 +5,18 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, json, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from counterapp import counters
 
 RETRY_AFTER = 2
 """Seconds after which a client may try again: about what an election takes at its best."""
+
+ROOM_AFTER = 60
+"""Seconds after which a client may try again where there was no room, or no allowance left."""
+
+LIST = "/api/v1/openapi.json"
+"""Where the routes of the API are described."""
 
 CHALLENGE = 'Bearer realm="counterapp"'
 
@@ -21,16 +27,26 @@ REFUSALS: dict[type[counters.StoreError], int] = {
     counters.OutOfBounds: 422,
     counters.KeyReused: 422,
     counters.Overloaded: 429,
+    counters.Full: 429,
+    counters.NotMade: 429,
 }
 """What is the client's to mend, or to wait for. All else that a store raises is a 503."""
+
+TITLES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""As RFC 9110 has them; before 3.13, Python has those of older RFCs."""
 
 log = logging.getLogger(__name__)
 
 
 def problem(status: int, detail: str, **members: Any) -> Response:
     """Build an error response; ``members`` are added to the RFC's own."""
-    phrase = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": phrase, "status": status, "detail": detail, **members}
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
     response = Response(json.dumps(body), status=status, mimetype="application/problem+json")
     if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
         response.headers["Retry-After"] = str(RETRY_AFTER)
@@ -46,10 +62,21 @@ def refusal(error: counters.StoreError, **members: Any) -> Response:
         # One line, no traceback: with the database gone, every request comes through here.
         log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
         return problem(503, f"{_sentence(error)} Try again shortly.", **members)
+    detail = _sentence(error)
     if status == 403 and "Authorization" not in request.headers:
-        detail = f"{_sentence(error)} Send its admin key as 'Authorization: Bearer <key>'."
-        return problem(401, detail, **members)
-    return problem(status, _sentence(error), **members)
+        remedy = "Send its admin key as 'Authorization: Bearer <key>'."
+        return problem(401, f"{detail} {remedy}", **members)
+    if status == 404:
+        detail += " A hit makes it, and so does POST /api/v1/counters."
+    response = problem(status, detail, **members)
+    if status == 429:
+        response.headers["Retry-After"] = str(retry_after(error))
+    return response
+
+
+def retry_after(error: counters.StoreError) -> int:
+    """Return the seconds after which a client may try again what a store refused or missed."""
+    return ROOM_AFTER if isinstance(error, counters.Full | counters.NotMade) else RETRY_AFTER
 
 
 def _sentence(error: counters.StoreError) -> str:
@@ -62,10 +89,15 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        response = problem(error.code or 500, error.description or "")
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-        return response
+            allowed = ", ".join(sorted(error.valid_methods))
+            detail = f"{request.method} is not for this path: it has {allowed}."
+            response = problem(405, detail)
+            response.headers["Allow"] = allowed
+            return response
+        if isinstance(error, NotFound):
+            return problem(404, f"There is nothing at this path. The API's are listed in {LIST}.")
+        return problem(error.code or 500, error.description or "")
 
     @app.errorhandler(Exception)
     def bug(error: Exception) -> Response:

@@ -6,12 +6,7 @@ from typing import Any
 from flask import Response, json, request
 
 from counterapp import history
-from counterapp.counters import Counter
-
-
-def now() -> datetime:
-    """Return the present, to the second: what depends on it is the same for a second."""
-    return datetime.now(UTC).replace(microsecond=0)
+from counterapp.counters import LARGEST, Counter
 
 
 def time(moment: datetime) -> str:
@@ -19,8 +14,13 @@ def time(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
-def counter(found: Counter, moment: datetime) -> dict[str, Any]:
-    """Write a counter with its rates as of a moment."""
+def exact(total: int) -> int | None:
+    """Write a sum over many counters: None where a reader of JSON would not keep it exactly."""
+    return total if abs(total) <= LARGEST else None
+
+
+def counter(found: Counter) -> dict[str, Any]:
+    """Write a counter with its rates."""
     return {
         "namespace": found.key.namespace,
         "key": found.key.name,
@@ -34,7 +34,7 @@ def counter(found: Counter, moment: datetime) -> dict[str, Any]:
         "updated": time(found.updated),
         "expires": time(found.expires) if found.expires else None,
         "nodes": found.nodes,
-        "rates": history.rates(found, moment),
+        "rates": history.rates(found),
     }
 
 

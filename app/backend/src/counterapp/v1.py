@@ -7,8 +7,28 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, abort, request, url_for
 from flask.typing import ResponseReturnValue
 
-from counterapp import access, admin, history, inputs, openapi, operators, shapes, transfer
-from counterapp.counters import DEFAULT_NAMESPACE, SHARED, CounterStore, Key, Plan
+from counterapp import (
+    access,
+    admin,
+    history,
+    inputs,
+    openapi,
+    operators,
+    prefetch,
+    problems,
+    shapes,
+    transfer,
+)
+from counterapp.counters import (
+    DEFAULT_NAMESPACE,
+    SHARED,
+    Counter,
+    CounterStore,
+    Key,
+    NotFound,
+    Plan,
+    StoreUnavailable,
+)
 from counterapp.settings import Settings
 
 PAGE = 100
@@ -34,6 +54,7 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
     """Return the routes of the JSON API."""
     api = Blueprint("v1", __name__, url_prefix="/api/v1")
     access_rules = access.Operators(settings.operator_key)
+    api.before_request(_nothing_ahead)
     api.before_request(_no_preconditions)
     _counters(api, settings, store, access_rules)
     _changes(api, settings, store)
@@ -41,6 +62,13 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
     transfer.add_routes(api, store, access_rules)
     operators.add_routes(api, settings, store, access_rules)
     return api
+
+
+def _nothing_ahead() -> None:
+    # A hit is answered all the same: whoever made it ahead shows the answer later.
+    reading = request.method in {"GET", "HEAD"} or request.endpoint == "v1.hit"
+    if prefetch.ahead(request) and not reading:
+        abort(403, f"{prefetch.REFUSAL}.")
 
 
 def _no_preconditions() -> None:
@@ -67,11 +95,14 @@ def _counters(
         )
         given = access.owner_to_be()
         secret = given or admin.make()
-        made = store.create(key, Plan(**plan), admin.digest(secret))
-        body = shapes.counter(made, shapes.now())
-        if given is None:
-            # The one time that anybody sees it.
-            body["admin_key"] = secret
+        # The one time that anybody sees it.
+        told = {"admin_key": secret} if given is None else {}
+        try:
+            made = store.create(key, Plan(**plan), admin.digest(secret))
+        except StoreUnavailable as error:
+            # It may be there by now: without these, nobody could try again, or find it.
+            return problems.refusal(error, namespace=key.namespace, key=key.name, **told)
+        body = shapes.counter(made) | told
         where = url_for("v1.read", namespace=key.namespace, name=key.name)
         return body, 201, {"Location": where}
 
@@ -86,8 +117,7 @@ def _counters(
         if owner is not None and not found:
             access.owns_some(owner, store)
         following = str(found[limit - 1].key) if len(found) > limit else None
-        moment = shapes.now()
-        items = [shapes.counter(each, moment) for each in found[:limit]]
+        items = [shapes.counter(each) for each in found[:limit]]
         response = shapes.conditional({"items": items, "next": following})
         if following:
             target = urlencode({"after": following, "limit": limit}, safe="/")
@@ -97,23 +127,24 @@ def _counters(
     @api.get("/counters/<namespace>/<name>")
     def read(namespace: str, name: str) -> Response:
         inputs.query()
-        found = store.read(inputs.key(namespace, name))
-        if found is None:
-            abort(404, f"There is no counter {namespace}/{name}.")
-        return shapes.conditional(shapes.counter(found, shapes.now()))
+        return shapes.conditional(shapes.counter(_there(store, inputs.key(namespace, name))))
 
     @api.get("/counters/<namespace>/<name>/history")
     def chart(namespace: str, name: str) -> Response:
         key = inputs.key(namespace, name)
         resolution = inputs.choice(inputs.query("resolution"), "resolution", history.SECONDS)
-        found = store.read(key)
-        if found is None:
-            abort(404, f"There is no counter {namespace}/{name}.")
         points = [
             {"time": shapes.time(point.time), "value": point.value, "change": point.change}
-            for point in history.points(found, resolution, shapes.now())
+            for point in history.points(_there(store, key), resolution)
         ]
         return shapes.conditional({"resolution": resolution, "points": points})
+
+
+def _there(store: CounterStore, key: Key) -> Counter:
+    found = store.read(key)
+    if found is None:
+        raise NotFound(f"There is no counter {key}")
+    return found
 
 
 def _cursor(text: str) -> Key:
@@ -141,7 +172,11 @@ def _changes(api: Blueprint, settings: Settings, store: CounterStore) -> None:
         key = inputs.key(namespace, name)
         inputs.query()
         inputs.no_body()
-        counted = store.hit(key, inputs.idempotency_key())
+        once = inputs.idempotency_key()
+        if prefetch.ahead(request):
+            found = store.read(key)
+            return answer(key, found.value if found else 0, replayed=False)
+        counted = store.hit(key, once)
         return answer(key, counted.value, replayed=counted.replayed)
 
     @api.post("/counters/<namespace>/<name>/updates")
@@ -177,7 +212,7 @@ def _service(api: Blueprint, settings: Settings, store: CounterStore) -> None:
         inputs.query()
         found = store.read(Key(DEFAULT_NAMESPACE, SHARED))
         # It is there from the start, whether or not anybody was counted yet.
-        rates = history.rates(found, shapes.now()) if found else NO_RATES
+        rates = history.rates(found) if found else NO_RATES
         return {
             "total": found.value if found else 0,
             "nodes": found.nodes if found else {},
@@ -193,7 +228,7 @@ def _service(api: Blueprint, settings: Settings, store: CounterStore) -> None:
         return {
             "counters": totals.counters,
             "namespaces": totals.namespaces,
-            "hits": totals.hits,
+            "hits": shapes.exact(totals.hits),
             "node": settings.node,
             "release": settings.release,
         }
