@@ -45,14 +45,17 @@ class Node:
         }
         self._process = None
 
-    def start(self, ready=True):
-        """Start the process and wait until it answers, or even is ready for traffic."""
+    def start(self, ready=True, stdout=None):
+        """Start the process and wait until it answers, or even is ready for traffic.
+
+        :param stdout: a file for what is logged; by default the one that ``log`` reads.
+        """
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *self._command],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if stdout is None else stdout,
                 stderr=log,
                 process_group=0,
             )

@@ -2,7 +2,7 @@
 
 Modules, from the inside out:
 
-- ``settings`` (what the environment says) and ``logs``;
+- ``settings`` (what the environment says) and ``logs``, which go to ``output``;
 - ``counters`` (what counters are, and what a store of them can do) and ``history`` (their past);
 - the store: ``mongo``, with ``documents``, ``driver``, ``batches`` and ``combiner``; ``readiness``
   (may traffic come here?) and ``watch`` (who waits for changes);

@@ -12,6 +12,7 @@ from counterapp import (
     frontend,
     health,
     inputs,
+    logs,
     metrics,
     problems,
     shortcut,
@@ -61,6 +62,11 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     numbers = metrics.register(app, settings, store)
     watch = Watch(store, settings.max_streams)
     numbers.watch("counterapp_streams", "Streams of events that are open.", watch.count)
+    numbers.watch(
+        "counterapp_log_lines_dropped",
+        "Lines of the log that were dropped because nobody took them.",
+        logs.standard_output().dropped,
+    )
     # For the worker, whose stop must not wait for streams.
     app.extensions["counterapp.watch"] = watch
     app.register_blueprint(v1.blueprint(settings, store))

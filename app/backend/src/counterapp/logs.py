@@ -1,18 +1,20 @@
 """Structured logs: one JSON object a line on standard output."""
 
-import atexit
+import functools
 import json
 import logging
-import sys
-import threading
 import time
-from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from counterapp.output import Output
+
 EXTRA = ("cause",)
+
+STANDARD_OUTPUT = 1
+"""The number that every process knows it by."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,19 +31,17 @@ class JsonFormatter(logging.Formatter):
 class AccessLog:
     """A line for each request answered, among those of ``JsonFormatter``.
 
-    It goes past ``logging``, whose records cost a quarter of what a plain hit does, and a thread of
-    its own writes what there is in one go: with gevent, all that was answered in one turn of the
-    event loop. The first line starts the thread, for none must be made before a fork.
+    It goes past ``logging``, whose records cost a quarter of what a plain hit does, and is written
+    with all that was answered in one turn of the event loop.
+
+    :param output: where it goes; by default where everything goes that the process logs.
     """
 
     NAME = "counterapp.access"
 
-    def __init__(self) -> None:
+    def __init__(self, output: Output | None = None) -> None:
         self._logger = logging.getLogger(self.NAME)
-        self._lines: deque[str] = deque()
-        self._there = threading.Event()
-        self._writing = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._output = output or standard_output()
 
     def write(self, level: int, **fields: Any) -> None:
         """Write a line with these fields, unless the process logs from a higher level on."""
@@ -49,22 +49,35 @@ class AccessLog:
             return
         line = _line(time.time(), level, self.NAME, "request")
         line.update(fields)
-        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode())
-        self._there.set()
-        if self._thread is None:
-            atexit.register(self._flush)
-            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-            self._thread.start()
+        self._output.put(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._output.flush_soon()
 
-    def _run(self) -> None:
-        while self._there.wait():
-            self._there.clear()
-            self._flush()
 
-    def _flush(self) -> None:
-        with self._writing:
-            sys.stdout.write("".join([self._lines.popleft() for _ in range(len(self._lines))]))
-            sys.stdout.flush()
+class Handler(logging.Handler):
+    """Writes records at once if that is possible without waiting, else as soon as it is."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.put(f"{self.format(record)}\n".encode())
+            self._output.flush()
+        except Exception:
+            self.handleError(record)
+
+
+@functools.cache
+def standard_output() -> Output:
+    """Return the process's standard output, which has one log."""
+    return Output(STANDARD_OUTPUT, _gap)
+
+
+def _gap(dropped: int) -> bytes:
+    message = f"{dropped} lines of the log were dropped, because nobody took them"
+    line = _line(time.time(), logging.WARNING, __name__, message)
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _line(created: float, level: int, logger: str, message: str) -> dict[str, Any]:
@@ -78,7 +91,7 @@ def _line(created: float, level: int, logger: str, message: str) -> dict[str, An
 
 def configure(level: str) -> None:
     """Send everything that the process logs at ``level`` or above to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = Handler(standard_output())
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # At DEBUG the driver logs every command; that is the driver's business, not ours.
