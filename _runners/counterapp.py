@@ -40,6 +40,8 @@ _FRESH = {
 _VERSION = re.compile(r"counterapp-(?P<version>[A-Za-z0-9][A-Za-z0-9.+_-]*)\.tar\.gz\Z")
 #: The counter that checks whether hits are counted exactly; nobody else uses it.
 _VERIFY_COUNTER = "default/rollout-verify"
+#: Seconds by which a node's clock may differ from the master's.
+_CLOCK_TOLERANCE = 2
 #: What an operator's token can allow.
 _SCOPES = {"counters:read", "counters:write"}
 
@@ -341,7 +343,8 @@ def preflight(release: str | float | None = None) -> dict[str, Any]:
     Check everything that a rollout needs, and find out what it would change; touch nothing.
 
     Every node of the topology answers, by name; roles agree; modules are in step; every SLS
-    renders on every node; the release is there and whole; what runs already is healthy.
+    renders on every node; the release is there and whole; all clocks tell the same; what runs
+    already is healthy.
 
     release
         Which release to roll out. Default: the one that the fleet is on; before the first
@@ -449,7 +452,42 @@ def _unreachable(nodes: dict[str, Any]) -> list[str]:
 
 
 def _unhealthy(nodes: dict[str, Any]) -> list[str]:
-    return _database_problems(nodes) + _volume_problems(nodes) + _balancer_problems(nodes)
+    return [
+        *_clocks(nodes, list(nodes))[1],
+        *_database_problems(nodes),
+        *_volume_problems(nodes),
+        *_balancer_problems(nodes),
+    ]
+
+
+def _clocks(nodes: dict[str, Any], asked: list[str]) -> tuple[dict[str, float], list[str]]:
+    """
+    Hold the clocks of these nodes against each other.
+
+    Returns by how many seconds each wrong one is ahead or behind (< 0), by node; and a sentence
+    about each that is wrong or was not told.
+    """
+    found = _fleet("clocks", asked, _CLOCK_TOLERANCE)
+    wrong, measure = found["wrong"], "the master's"
+    [master] = __utils__["topology.with_role"]({"nodes": nodes}, "master")
+    others = [node for node in asked if node != master]
+    deviations = sorted(wrong.values())
+    # They were held against the master's. It is the one that is wrong where all others agree.
+    if (
+        len(others) > 1
+        and wrong.keys() == set(others)
+        and deviations[-1] - deviations[0] <= 2 * _CLOCK_TOLERANCE
+    ):
+        wrong = {master: -deviations[len(deviations) // 2]}
+        measure = "all others"
+    problems = [
+        f"{node}: its clock is {abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} "
+        f"{measure}, more than {_CLOCK_TOLERANCE} s: run `salt {node} state.apply base`, which has "
+        "chrony run there, and `chronyc makestep` on the node; a container has its host's clock"
+        for node, seconds in wrong.items()
+    ]
+    problems += [f"{node}: its clock is not known: {why}" for node, why in found["failed"].items()]
+    return wrong, problems
 
 
 def _database_problems(nodes: dict[str, Any]) -> list[str]:
@@ -682,7 +720,7 @@ def status() -> dict[str, Any]:
 
     Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a
     web node, what it serves) and ``state`` (a few words on what it does). The exit code is 1 when
-    a node does not answer.
+    a node does not answer, or when its clock is more than 2 s off; ``failed`` says so of each.
 
     CLI Example:
 
@@ -695,9 +733,14 @@ def status() -> dict[str, Any]:
         nodes = found["nodes"]
         chosen = settings()
         facts = _fleet("everyone", nodes, "grains.item", ["osfinger"], None, 6, 4)["answers"]
-        words = _words(nodes, [node for node in nodes if node in facts], chosen, found["vip"])
+        up = [node for node in nodes if node in facts]
+        words = _words(nodes, up, chosen, found["vip"])
+        wrong, problems = _clocks(nodes, up)
     except SaltException as error:
         return _fail(str(error))
+    for node, seconds in wrong.items():
+        way = "ahead" if seconds > 0 else "behind"
+        words.setdefault(node, {"state": []})["state"].append(f"clock {abs(seconds):.1f} s {way}")
     overview = {
         node: {
             "roles": entry["roles"],
@@ -716,10 +759,10 @@ def status() -> dict[str, Any]:
         "lock": _ledger("holder"),
         "nodes": overview,
     }
-    silent = [node for node in nodes if node not in facts]
-    if silent:
+    silent = [f"{node}: the minion does not answer" for node in nodes if node not in facts]
+    if silent or problems:
         __context__["retcode"] = 1
-        result.update(retcode=1, failed=[f"{node}: the minion does not answer" for node in silent])
+        result.update(retcode=1, failed=[*silent, *problems])
     return result
 
 

@@ -6,7 +6,9 @@ does not return is a failure with its name.
 """
 
 import datetime
+import math
 import pathlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -154,6 +156,49 @@ def ask(
             + "; ".join(f"{node}: {reason}" for node, reason in found["failed"].items())
         )
     return found["answers"]
+
+
+def clocks(nodes: Iterable[str], tolerance: float) -> dict[str, dict[str, Any]]:
+    """
+    Hold the clocks of nodes against the master's, and tell which are surely wrong.
+
+    A node reads its clock at some time between our question and the last answer, so its deviation
+    is known within bounds. Where these leave open whether it is wrong, the node is asked again, by
+    itself and up to two times.
+
+    nodes
+        Minion IDs.
+    tolerance
+        Seconds by which a clock may be off.
+
+    Returns ``{"wrong": {node: seconds}, "failed": {node: reason}}``: by how many seconds a clock
+    is ahead of the master's or behind it (< 0), as the middle of the bounds; and who did not tell.
+    """
+    bounds: dict[str, tuple[float, float]] = {}
+    failed: dict[str, str] = {}
+    unsettled = list(nodes)
+    for _ in range(3):
+        asked = time.time()
+        found = everyone(unsettled, "counterapp.clock")
+        heard = time.time()
+        failed.update(found["failed"])
+        for node, clock in found["answers"].items():
+            if isinstance(clock, int | float) and math.isfinite(clock):
+                least, most = bounds.get(node, (-math.inf, math.inf))
+                bounds[node] = max(least, clock - heard), min(most, clock - asked)
+            else:
+                failed[node] = f"{clock!r} is no time"
+        unsettled = [node for node in bounds if not _is_settled(*bounds[node], tolerance)]
+    wrong = {
+        node: (least + most) / 2
+        for node, (least, most) in bounds.items()
+        if least > tolerance or most < -tolerance
+    }
+    return {"wrong": wrong, "failed": failed}
+
+
+def _is_settled(least: float, most: float, tolerance: float) -> bool:
+    return most < -tolerance or -tolerance <= least <= most <= tolerance or tolerance < least
 
 
 def replica_set(members: Iterable[str]) -> dict[str, Any]:

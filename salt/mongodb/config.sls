@@ -1,5 +1,5 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
-{%- from 'lib/cluster.jinja' import me with context %}
+{%- from 'lib/cluster.jinja' import me, container with context %}
 {%- from 'mongodb/map.jinja' import mongodb, os, config, keyfile with context %}
 {{- require_secrets(['mongodb_keyfile']) }}
 
@@ -51,9 +51,9 @@ mongod is configured:
     - require:
       - user: The account of mongod exists
 
-{%- if grains.get('virtual') != 'container' %}
+{%- if not container %}
 
-# WiredTiger maps many files. In a container the setting belongs to the machine around it.
+# WiredTiger maps many files.
 mongod may map its files:
   sysctl.present:
     - name: vm.max_map_count

@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import threading
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -311,3 +312,10 @@ def test_counter_that_is_none(server, counter):
     with pytest.raises(CommandExecutionError, match="is no counter"):
         counterapp.hit(url=server.url, counter=counter)
     assert server.seen == []
+
+
+def test_the_clock_tells_parts_of_a_second():
+    before = time.time()
+    told = [counterapp.clock() for _ in range(3)]
+    assert before <= told[0] <= told[2] <= time.time()
+    assert any(each % 1 for each in told)

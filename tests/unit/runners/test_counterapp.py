@@ -268,6 +268,82 @@ class TestPreflight:
         assert "has no db node" in done["failed"][0]
 
 
+class TestClocks:
+    """What is made of the deviations that ``fleet.clocks`` has measured."""
+
+    @pytest.fixture
+    def fleet(self, runners):
+        """A fleet that answers everything well, but for its clocks: ``wrong`` and ``failed``."""
+        release_archive.archive(runners.dist, "1.0")
+        runners.pillar("lb", {"frontend_port": 80, "backend": "web"})
+        report = {"result": True, "error": None, "changed": [], "failed": [], "states": 1}
+        runners.utils["fleet.apply"] = lambda nodes, **_kwargs: dict.fromkeys(nodes, report)
+        runners.utils["fleet.replica_set"] = lambda _members: {"begun": False, "states": {}}
+        runners.silent = []
+
+        def everyone(nodes, function, *_args, **_kwargs):
+            answers = _everyone_answers(nodes)["answers"] if "grains" in str(function) else {}
+            failed = dict.fromkeys(runners.silent, "the minion does not answer")
+            return {"answers": {n: a for n, a in answers.items() if n not in failed}, "failed": {}}
+
+        def clocks(nodes, tolerance):
+            assert tolerance == 2
+            runners.asked = list(nodes)
+            return {"wrong": runners.wrong, "failed": runners.failed}
+
+        runners.wrong, runners.failed = {}, {}
+        runners.utils.update({"fleet.everyone": everyone, "fleet.clocks": clocks})
+        return runners
+
+    def failed(self, fleet, command):
+        done = fleet[f"counterapp.{command}"]()
+        assert fleet.context.pop("retcode", 0) == done.get("retcode", 0)
+        return done.get("failed", [])
+
+    @pytest.mark.parametrize("command", ["preflight", "status"])
+    def test_clocks_that_are_right_are_no_trouble(self, fleet, command):
+        assert self.failed(fleet, command) == []
+        assert fleet.asked == list(NODES)
+
+    @pytest.mark.parametrize("command", ["preflight", "status"])
+    def test_a_wrong_one_is_named_with_the_remedy(self, fleet, command):
+        fleet.wrong = {"one": -3660.04, "data": 2.5}
+        behind, ahead = self.failed(fleet, command)
+        assert behind.startswith("one: its clock is 3660.0 s behind the master's, more than 2 s: ")
+        assert ahead.startswith("data: its clock is 2.5 s ahead of the master's")
+        assert "`salt one state.apply base`" in behind
+        assert "`chronyc makestep`" in behind
+
+    @pytest.mark.parametrize("command", ["preflight", "status"])
+    def test_where_all_others_agree_it_is_the_masters(self, fleet, command):
+        fleet.wrong = {"one": 3600.2, "two": 3600.4, "data": 3600.9}
+        [reason] = self.failed(fleet, command)
+        assert reason.startswith("boss: its clock is 3600.4 s behind all others")
+        fleet.wrong = {"one": 3600.2, "two": 3600.4, "data": -5}
+        assert len(self.failed(fleet, command)) == 3
+
+    def test_a_rollout_does_not_begin_without_knowing(self, fleet):
+        fleet.failed = {"two": "'counterapp.clock' is not available."}
+        assert self.failed(fleet, "preflight") == [
+            "two: its clock is not known: 'counterapp.clock' is not available."
+        ]
+
+    def test_the_state_of_the_node_says_it(self, fleet):
+        fleet.wrong = {"one": -3660.04}
+        fleet.silent = ["two"]
+        done = fleet["counterapp.status"]()
+        assert done["nodes"]["one"]["state"].endswith("clock 3660.0 s behind")
+        # Who is silent is said once.
+        assert fleet.asked == ["boss", "one", "data"]
+        assert [reason[:5] for reason in done["failed"]] == ["two: ", "one: "]
+
+    def test_a_silent_master_can_be_the_wrong_one(self, fleet):
+        fleet.silent = ["boss"]
+        fleet.wrong = {"one": 60, "two": 60, "data": 60}
+        done = fleet["counterapp.status"]()
+        assert done["nodes"]["boss"]["state"] == "clock 60.0 s behind"
+
+
 class TestPlan:
     def plan(self, runners, reports):
         whole = {

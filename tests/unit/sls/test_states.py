@@ -76,22 +76,24 @@ def test_the_highstate_compiles(node, system, topology, name):
     assert support.tls(name)["key"] not in text
 
 
+@pytest.mark.parametrize("system", support.SYSTEMS)
 @pytest.mark.parametrize("name", ["master", "web-1", "db-1", "lb-1"])
-def test_the_preparation_touches_no_service(node, name):
-    compiler = node(name, pillar={"fresh": [name]})
+def test_the_preparation_touches_no_service_that_hits_need(node, name, system):
+    compiler = node(name, system=system, pillar={"fresh": [name]})
     chunks, errors = compiler.chunks(["prepare"])
     assert not errors
     assert not compiler.problems(chunks)
     # It goes to all at once. glusterd holds no volume that depends on one node.
     services = {chunk["name"] for chunk in chunks if chunk["state"] == "service"}
-    assert services <= {"glusterd"}
+    assert services <= {"glusterd", "chronyd"}
 
 
 def test_each_sls_is_compiled_by_some_node(node):
     seen = set()
     for name in ("web-1", "db-1", "lb-1"):
-        for source in ("wheel", "repo"):
-            compiler = node(name, pillar={"mongodb:install:source": source})
+        for source, virtual in (("wheel", "container"), ("repo", "kvm")):
+            pillar = {"mongodb:install:source": source}
+            compiler = node(name, pillar=pillar, grains={"virtual": virtual})
             seen |= {chunk["__sls__"] for chunk in compiler.chunks(compiler.top())[0]}
     there = {
         ".".join(path.relative_to(ROOT / "salt").with_suffix("").parts)
@@ -158,6 +160,32 @@ def test_an_unknown_family_is_named(node):
 def chunk(chunks, id_):
     [found] = [each for each in chunks if each["__id__"] == id_]
     return found
+
+
+class TestClock:
+    @pytest.mark.parametrize("virtual", ["kvm", "VirtualBox", "VMware", "physical"])
+    @pytest.mark.parametrize("system", support.SYSTEMS)
+    @pytest.mark.parametrize("name", ["master", "db-1"])
+    def test_a_machine_keeps_its_own(self, node, name, system, virtual):
+        compiler = node(name, system=system, grains={"virtual": virtual})
+        chunks, errors = compiler.chunks(["base"])
+        assert not errors
+        assert not compiler.problems(chunks)
+        assert chunk(chunks, "The keeper of the clock is installed")["name"] == "chrony"
+        kept = chunk(chunks, "The clock is kept")
+        assert (kept["fun"], kept["enable"]) == ("running", True)
+        assert kept["name"] == ("chronyd" if system.startswith("rocky") else "chrony")
+
+    @pytest.mark.parametrize("system", support.SYSTEMS)
+    def test_a_container_has_its_hosts(self, node, system):
+        chunks, errors = node("web-1", system=system, grains={"virtual": "container"}).chunks(
+            ["base"]
+        )
+        assert not errors
+        assert "chrony" not in repr(chunks)
+
+    def test_the_labs_images_have_none(self):
+        assert "chrony" not in (ROOT / "salt/base/packages.yaml").read_text()
 
 
 class TestStorage:
