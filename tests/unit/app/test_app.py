@@ -24,7 +24,7 @@ def assert_problem(response, status, part=""):
 
 @pytest.mark.parametrize("path", ["/api", "/api/hits", "/api/v1", "/api/v1/", "/x"])
 def test_an_unknown_path_is_not_found(client, path):
-    assert_problem(client.get(path), 404)
+    assert_problem(client.get(path), 404, "/api/v1/openapi.json")
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,9 @@ def test_an_unknown_path_is_not_found(client, path):
 )
 def test_a_wrong_method_is_refused_and_the_right_ones_named(client, method, path):
     response = client.open(path, method=method)
-    assert_problem(response, 405)
+    assert_problem(response, 405, f"{method} is not for this path: it has ")
     assert "GET" in response.headers["Allow"]
+    assert response.headers["Allow"] in response.get_json()["detail"]
 
 
 def test_an_unusable_store_is_a_503_that_says_when_to_come_back(client, store):

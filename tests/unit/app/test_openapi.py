@@ -37,7 +37,7 @@ def test_each_operation_has_a_name_of_its_own_and_every_status_a_meaning(documen
                 continue
             names.append(operation["operationId"])
             assert operation["summary"].endswith("."), path
-            assert {"400", "413", "503"} <= operation["responses"].keys(), path
+            assert {"400", "413", "429", "503"} <= operation["responses"].keys(), path
             assert all(each["description"] for each in operation["responses"].values()), path
             if operation.get("security"):
                 assert {"401", "403"} <= operation["responses"].keys(), path
@@ -70,7 +70,7 @@ def test_every_schema_is_one(document):
 
 def test_a_reader_of_such_documents_takes_it(document):
     operations = schemathesis.openapi.from_dict(document).get_all_operations()
-    assert sum(operation.ok() is not None for operation in operations) == 15
+    assert sum(operation.ok() is not None for operation in operations) == 16
 
 
 def test_an_unchanged_document_is_not_sent_again(client):

@@ -43,6 +43,25 @@ def test_bad_news_is_not_asked_for_more_often_and_passes(readiness, store, clock
     assert readiness.reason_against() is None
 
 
+def test_each_change_is_one_warning_with_its_cause(readiness, store, clock, caplog):
+    caplog.set_level("WARNING")
+
+    def ask(broken, times=3):
+        store.broken = broken
+        for _ in range(times):
+            clock.now += MAX_AGE
+            readiness.reason_against()
+        said = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return said
+
+    assert ask(None) == []
+    assert ask("gone") == ["not ready: gone"]
+    assert caplog.records == []
+    assert ask(None) == ["ready again; it was not: gone"]
+    assert ask("lost") == ["not ready: lost"]
+
+
 def test_many_askers_cost_one_probe():
     class SlowStore:
         def __init__(self):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from counterapp.counters import LARGEST, Key
+from counterapp.counters import LARGEST, Key, NotMade, StoreUnavailable, Totals
 
 from tests.support.described import DescribedClient
 from tests.unit.app.test_app import assert_problem
@@ -168,6 +168,31 @@ def test_several_counters_go_under_one_key(client):
 def test_a_short_key_can_own_nothing(client):
     response = client.post(COUNTERS, json={}, headers=bearer("password"))
     assert_problem(response, 422, "at least 32")
+
+
+def test_an_unanswered_creation_tells_what_to_try_again_with(client, store, monkeypatch):
+    whole = store.create
+
+    def unanswered(key, plan, admin):
+        whole(key, plan, admin)
+        raise StoreUnavailable("No majority of the database acknowledged in time")
+
+    monkeypatch.setattr(store, "create", unanswered)
+    told = client.post(COUNTERS, json={"value": 3})
+    assert_problem(told, 503, "No majority")
+    body = told.get_json()
+    name, key = f"{body['namespace']}/{body['key']}", bearer(body["admin_key"])
+    given = client.post(COUNTERS, json={"key": "other"}, headers=key)
+    assert_problem(given, 503)
+    assert given.get_json()["key"] == "other"
+    assert "admin_key" not in given.get_json()
+    monkeypatch.undo()
+    again = client.post(
+        COUNTERS, json={"namespace": body["namespace"], "key": body["key"]}, headers=key
+    )
+    assert_problem(again, 409, name)
+    mine = client.get(COUNTERS, headers=key).get_json()["items"]
+    assert [each["key"] for each in mine] == sorted([body["key"], "other"])
 
 
 def test_a_name_is_given_once(client):
@@ -453,6 +478,33 @@ def test_history_is_without_gaps_and_ends_in_the_value(client, store):
         assert answer.get_json()["points"][-1]["value"] == 2
 
 
+def test_all_that_is_told_of_time_is_by_the_databases_clock(client, store):
+    store.now = datetime(2001, 1, 1, 12, 0, 30, tzinfo=UTC)
+    for _ in range(3):
+        client.post(f"{COUNTERS}/blog/post-1/hits")
+    client.post(f"{COUNTERS}/default/shared/hits")
+    store.now += timedelta(seconds=20)
+    for body in (
+        client.get(f"{COUNTERS}/blog/post-1").get_json(),
+        client.get("/api/v1/requests").get_json(),
+    ):
+        assert body["rates"]["minute"] == body.get("value", 1)
+    [point] = client.get(f"{COUNTERS}/blog/post-1/history").get_json()["points"]
+    assert point == {"time": "2001-01-01T12:00:00.000Z", "value": 3, "change": 3}
+
+
+def test_a_counter_that_was_set_was_not_hit(client):
+    key = create(client, namespace="blog", key="post-1")["admin_key"]
+    client.put(f"{COUNTERS}/blog/post-1/value", json={"value": 2_000_000}, headers=bearer(key))
+    client.post(f"{COUNTERS}/blog/post-1/hits")
+    body = client.get(f"{COUNTERS}/blog/post-1").get_json()
+    assert body["value"] == 2_000_001
+    assert body["rates"] == {"minute": 1, "hour": 1, "day": 1}
+    points = client.get(f"{COUNTERS}/blog/post-1/history").get_json()["points"]
+    assert points[-1]["value"] == 2_000_001
+    assert sum(point["change"] for point in points) == 1
+
+
 def test_the_shared_counter_is_there_from_the_start(client):
     assert client.get("/api/v1/requests").get_json() == {
         "total": 0,
@@ -480,6 +532,87 @@ def test_totals(client):
     create(client, namespace="two", value=5)
     body = client.get("/api/v1/stats").get_json()
     assert (body["counters"], body["namespaces"], body["hits"]) == (3, 2, 2)
+
+
+def test_a_total_that_readers_of_json_would_round_is_null(client, store, monkeypatch):
+    monkeypatch.setattr(store, "totals", lambda: Totals(2, 1, LARGEST))
+    assert client.get("/api/v1/stats").get_json()["hits"] == LARGEST
+    monkeypatch.setattr(store, "totals", lambda: Totals(2, 1, LARGEST + 1))
+    assert client.get("/api/v1/stats").get_json()["hits"] is None
+
+
+# Requests that are made ahead
+
+AHEAD = {"Sec-Purpose": "prefetch;prerender"}
+
+
+def test_a_hit_that_is_made_ahead_is_answered_and_not_counted(client):
+    path = f"{COUNTERS}/blog/post-1"
+    answer = client.post(f"{path}/hits", headers=AHEAD)
+    assert (answer.status_code, answer.get_json()["value"]) == (200, 0)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert client.get(path).status_code == 404
+    client.post(f"{path}/hits")
+    once = AHEAD | {"Idempotency-Key": "one"}
+    assert client.post(f"{path}/hits", headers=once).get_json()["value"] == 1
+    counted = client.post(f"{path}/hits", headers={"Idempotency-Key": "one"}).get_json()
+    assert (counted["value"], counted["replayed"]) == (2, False)
+    assert client.get(path, headers=AHEAD).get_json()["value"] == 2
+
+
+def test_any_other_change_that_is_asked_for_ahead_is_refused(client):
+    key = bearer(create(client, namespace="blog", key="post-1")["admin_key"])
+    path = f"{COUNTERS}/blog/post-1"
+    for answer in (
+        client.post(COUNTERS, json={"key": "other"}, headers=AHEAD),
+        client.post(f"{path}/updates", json={"amount": 1}, headers=AHEAD | key),
+        client.put(f"{path}/value", json={"value": 1}, headers=AHEAD | key),
+        client.delete(path, headers=AHEAD | key),
+        client.post("/api/v1/import", json=[{"key": "other", "value": 1}], headers=AHEAD),
+        client.delete(f"/api/v1/operator/counters/{'blog/post-1'}", headers=AHEAD),
+    ):
+        assert_problem(answer, 403, "made ahead changes nothing")
+    assert client.get(path).get_json()["value"] == 0
+    assert client.get(f"{COUNTERS}/default/other").status_code == 404
+
+
+# Refusals
+
+
+def test_no_room_and_no_allowance_say_when_to_come_back(client, store, monkeypatch):
+    store.most = 0
+    for answer in (
+        client.post(f"{COUNTERS}/blog/post-1/hits"),
+        client.post(COUNTERS, json={}),
+    ):
+        assert_problem(answer, 429, "There may be 0 counters")
+        assert answer.headers["Retry-After"] == "60"
+
+    def not_made(*_, **__):
+        raise NotMade("There is no counter blog/post-1")
+
+    monkeypatch.setattr(store, "hit", not_made)
+    answer = client.post(f"{COUNTERS}/blog/post-1/hits")
+    assert_problem(answer, 429, "no counter blog/post-1")
+    assert answer.headers["Retry-After"] == "60"
+
+
+def test_the_titles_are_the_same_on_every_python(client):
+    for answer, title in {
+        client.post(COUNTERS, json={"x": 1}): "Unprocessable Content",
+        client.post(f"{COUNTERS}/blog/post-1/hits", data=b"x" * 20_000): "Content Too Large",
+    }.items():
+        assert answer.get_json()["title"] == title
+
+
+def test_a_counter_that_is_not_there_is_told_with_what_makes_it(client):
+    path = f"{COUNTERS}/blog/post-1"
+    for answer in (
+        client.get(path),
+        client.get(f"{path}/history"),
+        client.delete(path, headers=bearer("0" * 36)),
+    ):
+        assert_problem(answer, 404, "no counter blog/post-1. A hit makes it")
 
 
 # Pages

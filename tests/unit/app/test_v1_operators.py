@@ -7,6 +7,8 @@ import time
 
 import jwt
 import pytest
+from counterapp import operators
+from counterapp.counters import StoreUnavailable
 
 from tests.support.described import DescribedClient
 from tests.unit.app.test_app import assert_problem
@@ -84,6 +86,11 @@ def test_an_operator_sees_and_exports_all(client):
         token(without=("sub",)),
         token(sub=5),
         token(exp="soon"),
+        token(exp=[]),
+        token(exp=float("inf")),
+        token(iat="soon"),
+        token(iat=None),
+        token(iat=float("nan")),
         bearer(jwt.encode({"sub": "x", "aud": "counterapp", "exp": 9e9}, None, algorithm="none")),
     ],
 )
@@ -157,6 +164,129 @@ def test_clocks_may_differ_a_little(client):
     create(client, key="mine")
     late = token(exp=int(time.time()) - 3)
     assert client.delete(MINE, headers=late).status_code == 204
+
+
+DAY = 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": int(time.time()) + DAY + 60},
+        {"exp": int(time.time()) + 365 * DAY, "iat": int(time.time())},
+        {"exp": int(time.time()) + 600, "iat": int(time.time()) - DAY},
+        {"exp": 10**300},
+        {"exp": 9e15, "iat": 9e15},
+    ],
+)
+def test_a_token_that_is_good_for_more_than_a_day_is_not_good(client, claims):
+    create(client, key="mine")
+    assert_problem(client.delete(MINE, headers=token(**claims)), 401)
+    assert client.get("/api/v1/counters/default/mine").status_code == 200
+
+
+def test_the_refusal_of_a_long_token_tells_what_to_do(client):
+    long = token(exp=int(time.time()) + 2 * DAY)
+    assert_problem(client.delete(MINE, headers=long), 401, "more than a day")
+    assert_problem(client.delete(MINE, headers=long), 401, "salt-run counterapp.token")
+
+
+@pytest.mark.parametrize("made", [None, int, float])
+def test_a_token_that_is_good_for_a_day_is_good(client, made):
+    create(client, key="mine")
+    now = time.time()
+    whole = token(exp=int(now) + DAY, **({"iat": made(now)} if made else {}))
+    assert client.delete(MINE, headers=whole).status_code == 204
+
+
+# Deletion by prefix
+
+ALL = "/api/v1/operator/counters"
+
+
+@pytest.fixture
+def spam(client):
+    """Counters that are to go, and some that only look like them."""
+    for name in ("spam/one", "spam/two", "spam/three", "spam-not/one", "spa/spam", "ham/spam"):
+        client.post(f"/api/v1/counters/{name}/hits")
+
+
+def test_an_operator_deletes_by_prefix_once_it_is_confirmed(client, store, spam, caplog):
+    asked = client.delete(f"{ALL}?prefix=spam/", headers=token())
+    assert_problem(asked, 422, "3 of them. Send confirm=spam/ as well")
+    assert asked.get_json()["counters"] == 3
+    wrong = client.delete(f"{ALL}?prefix=spam/&confirm=spam", headers=token())
+    assert_problem(wrong, 422, "confirm=spam/")
+    assert store.totals().counters == 6
+    done = client.delete(f"{ALL}?prefix=spam/&confirm=spam/", headers=token())
+    assert (done.status_code, done.get_json()) == (200, {"deleted": 3, "left": 0})
+    assert store.totals().counters == 3
+    assert "operator root@master deleted 3 counters that begin with spam/" in caplog.text
+
+
+def test_a_prefix_may_end_within_either_name(client, store, spam):
+    for prefix, number in {"spam/t": 2, "spam": 2, "ham/spam": 1}.items():
+        done = client.delete(f"{ALL}?prefix={prefix}&confirm={prefix}", headers=token())
+        assert done.get_json() == {"deleted": number, "left": 0}
+    assert store.totals().counters == 1
+
+
+def test_the_services_own_counter_stays(client):
+    client.post("/api/v1/counters/default/shared/hits")
+    done = client.delete(f"{ALL}?prefix=default/&confirm=default/", headers=token())
+    assert done.get_json() == {"deleted": 0, "left": 0}
+    assert client.get("/api/v1/requests").get_json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "?prefix=", "?prefix=sp", "?prefix=sp/", "?prefix=/", "?prefix=/spam"),
+        *("?prefix=spam//", "?prefix=spam/a/b", "?prefix=spam*", "?prefix=sp%00am", "?prefix=.*$"),
+        *("?prefix=spam&prefix=ham", "?prefix=spam&all=1", f"?prefix={'x' * 65}"),
+    ],
+)
+def test_a_prefix_that_is_none_is_refused(client, store, spam, query):
+    answer = client.delete(f"{ALL}{query}{'&' if query else '?'}confirm=x", headers=token())
+    assert_problem(answer, 400, "prefix")
+    assert store.totals().counters == 6
+
+
+def test_who_may_only_read_deletes_nothing_by_prefix(client, store, spam):
+    query = "?prefix=spam/&confirm=spam/"
+    assert_problem(client.delete(ALL + query), 401)
+    only = token(scope="counters:read")
+    assert_problem(client.delete(ALL + query, headers=only), 403, "counters:write")
+    assert store.totals().counters == 6
+
+
+def test_what_takes_too_long_is_left_for_another_request(client, store, spam, monkeypatch):
+    delete, clock = store.operator_delete_all, [0.0]
+
+    def slow(prefix, limit):
+        clock[0] += operators.TIME * 0.6
+        return delete(prefix, 1)
+
+    monkeypatch.setattr(operators, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(store, "operator_delete_all", slow)
+    done = client.delete(f"{ALL}?prefix=spam/&confirm=spam/", headers=token())
+    assert done.get_json() == {"deleted": 2, "left": 1}
+
+
+def test_a_deletion_that_is_cut_off_tells_how_far_it_came(client, store, spam, monkeypatch, caplog):
+    delete, steps = store.operator_delete_all, []
+
+    def failing(prefix, limit):
+        steps.append(limit)
+        if len(steps) == 2:
+            raise StoreUnavailable("The database has no primary that can be reached")
+        return delete(prefix, 2)
+
+    monkeypatch.setattr(store, "operator_delete_all", failing)
+    cut = client.delete(f"{ALL}?prefix=spam/&confirm=spam/", headers=token())
+    assert_problem(cut, 503, "no primary")
+    assert cut.get_json()["deleted"] == 2
+    assert "deleted 2 counters" in caplog.text
 
 
 class TestWithoutAKey:

@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from counterapp import transfer
 from counterapp.counters import LARGEST, StoreUnavailable
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -201,13 +202,47 @@ def test_a_store_that_fails_half_way_leaves_the_key_of_what_was_taken(client, st
         return take(records, replace, admin)
 
     monkeypatch.setattr(store, "take", failing)
-    text = "key,value\n" + "".join(f"name-{n:06},{n}\n" for n in range(1000))
-    cut = send(client, text)
+    lines = [f"name-{n:06},{n}\n" for n in range(1, 2501)]
+    lines[0] = lines[1999] = "ab,1\n"
+    cut = send(client, "key,value\n" + "".join(lines))
     assert_problem(cut, 503, "no primary")
-    key, taken = cut.get_json()["admin_key"], cut.get_json()["taken"]
-    assert 0 < taken < 1000
-    whole = send(client, text, headers=bearer(key), query_string={"replace": "true"})
-    assert whole.get_json() == {"taken": 1000, "refused": []}
+    body = cut.get_json()
+    assert (body["taken"], body["record"]) == (1000, 1002)
+    assert [each["record"] for each in body["refused"]] == [1]
+    rest = lines[body["record"] - 1 :]
+    again = send(client, "key,value\n" + "".join(rest), headers=bearer(body["admin_key"]))
+    assert again.get_json()["taken"] == 1498
+    assert [each["record"] for each in again.get_json()["refused"]] == [999]
+    assert value(client, "default/name-002500") == 2500
+
+
+def test_a_key_that_was_sent_is_not_repeated_when_an_import_is_cut_off(client, store):
+    store.broken = "The database has no primary that can be reached"
+    body = send(client, "key,value\nabc,1\n", headers=bearer("0" * 36)).get_json()
+    assert (body["taken"], body["record"], body["refused"]) == (0, 1, [])
+    assert "admin_key" not in body
+
+
+def test_an_import_ends_itself_before_the_balancer_does(client, store, monkeypatch):
+    clock = [0.0]
+    take = store.take
+
+    def slow(records, replace, admin):
+        clock[0] += transfer.TIME / 2.5
+        return take(records, replace, admin)
+
+    monkeypatch.setattr(transfer, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(store, "take", slow)
+    lines = [f"name-{n:06},{n}\n" for n in range(1, 4501)]
+    cut = send(client, "key,value\n" + "".join(lines))
+    assert_problem(cut, 503, "ends itself after 20 s")
+    body = cut.get_json()
+    # A third batch as long as the others would not have ended in time.
+    assert (body["taken"], body["record"]) == (2000, 2001)
+    assert clock[0] <= transfer.TIME
+    rest = "key,value\n" + "".join(lines[2000:4000])
+    last = send(client, rest, headers=bearer(body["admin_key"]))
+    assert last.get_json() == {"taken": 2000, "refused": []}
 
 
 def test_replace_is_true_or_false(client):

@@ -7,25 +7,23 @@ makes requests of it.
 from typing import Any
 
 from counterapp.access import READ, WRITE
-from counterapp.counters import DEFAULT_NAMESPACE, LARGEST, LONGEST_KEY, SHARED
-from counterapp.inputs import LONGEST_LIFETIME, MAX_BODY
-
-Json = dict[str, Any]
-
-NAME = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{3,64}$", "minLength": 3, "maxLength": 64}
-NUMBER = {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST}
-TIME = {"type": "string", "format": "date-time"}
+from counterapp.counters import DEFAULT_NAMESPACE, LONGEST_KEY, SHARED
+from counterapp.inputs import MAX_BODY
+from counterapp.operators import PREFIX
+from counterapp.schemas import NAME, SCHEMAS, Json
 
 PROBLEMS = {
     400: "The request is not well-formed; the detail says where.",
     401: "No admin key or token was sent, or one that is not valid.",
-    403: "The admin key or token that was sent does not allow this.",
+    403: "The admin key or token that was sent does not allow this, or the request is made ahead"
+    " (Sec-Purpose), before anybody asked for the page.",
     404: "There is no such counter.",
     409: "There is a counter of this name already.",
     413: f"The body is above {MAX_BODY} bytes (an import's: above 1 MiB).",
     415: "The body's media type is not one that is taken here.",
     422: "The request is well-formed, but says something that is not allowed.",
-    429: "Too much waits already; nothing was begun. Try again after Retry-After seconds.",
+    429: "Too much waits already, the database holds as much as it may, or the client has had its"
+    " share; nothing was begun. Try again after Retry-After seconds.",
     503: "The database cannot do it now. Try again after Retry-After seconds, a hit or an update"
     " with the same Idempotency-Key: it may have been counted.",
 }
@@ -63,145 +61,6 @@ OWNER: list[Json] = [{"adminKey": []}]
 OWNER_OR_OPERATOR: list[Json] = [{"adminKey": []}, {"operator": [READ]}]
 OPERATOR = [{"operator": [WRITE]}]
 OPTIONAL_OWNER: list[Json] = [{}, {"adminKey": []}]
-
-
-def _object(properties: Json, optional: tuple[str, ...] = (), **more: Any) -> Json:
-    required = [name for name in properties if name not in optional]
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def _or_null(schema: Json) -> Json:
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-RATES = _object(
-    {name: {"type": "number"} for name in ("minute", "hour", "day")},
-    description="By how much it grew in the last 60 seconds, 60 minutes and 24 hours.",
-)
-NODES = {
-    "type": "object",
-    "additionalProperties": NUMBER,
-    "description": "How much of the value hits through each web node have added.",
-}
-WHO = {"node": {"type": "string"}, "release": {"type": "string"}}
-SETTING = {
-    "step": {**NUMBER, "not": {"const": 0}, "description": "What one hit adds."},
-    "lower": {**_or_null(NUMBER), "description": "The least amount of one update."},
-    "upper": {**_or_null(NUMBER), "description": "The greatest amount of one update."},
-    "resettable": {"type": "boolean", "description": "Whether the value may be set."},
-}
-COUNTER = {
-    "namespace": NAME,
-    "key": NAME,
-    "value": NUMBER,
-    **SETTING,
-    "owned": {"type": "boolean", "description": "Whether there is an admin key for it."},
-    "created": TIME,
-    "updated": TIME,
-    "expires": _or_null(TIME),
-    "nodes": NODES,
-    "rates": {"$ref": "#/components/schemas/Rates"},
-}
-SECRET = {
-    "type": "string",
-    "description": "The new admin key. It is kept as a hash, so this is the one time it is seen.",
-}
-REFUSED = _object(
-    {
-        "record": {"type": "integer", "minimum": 1, "description": "Which one, from 1."},
-        "namespace": NAME,
-        "key": NAME,
-        "reason": {"type": "string"},
-    },
-    optional=("namespace", "key"),
-)
-RECORD = _object(
-    {"namespace": {**NAME, "default": DEFAULT_NAMESPACE}, "key": NAME, "value": NUMBER},
-    optional=("namespace",),
-)
-POINT = _object({"time": TIME, "value": NUMBER, "change": {"type": "integer"}})
-
-SCHEMAS: Json = {
-    "Counter": _object(COUNTER),
-    "NewCounter": _object({**COUNTER, "admin_key": SECRET}, optional=("admin_key",)),
-    "Rates": RATES,
-    "Plan": _object(
-        {
-            "namespace": {**NAME, "default": DEFAULT_NAMESPACE},
-            "key": {**NAME, "description": "Without it one is made up."},
-            "value": {**NUMBER, "default": 0},
-            **SETTING,
-            "lifetime": {
-                "type": ["integer", "null"],
-                "minimum": 1,
-                "maximum": LONGEST_LIFETIME,
-                "description": "Seconds until it ceases to be.",
-            },
-        },
-        optional=("namespace", "key", "value", *SETTING, "lifetime"),
-    ),
-    "Page": _object(
-        {
-            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Counter"}},
-            "next": {
-                "type": ["string", "null"],
-                "description": "What 'after' must be for the next page; null on the last.",
-            },
-        }
-    ),
-    "History": _object(
-        {
-            "resolution": {"enum": ["minute", "hour", "day"]},
-            "points": {"type": "array", "items": POINT},
-        }
-    ),
-    "Counted": _object(
-        {
-            "namespace": NAME,
-            "key": NAME,
-            "value": NUMBER,
-            "replayed": {
-                "type": "boolean",
-                "description": "Whether it was counted earlier, with the same Idempotency-Key.",
-            },
-            **WHO,
-        }
-    ),
-    "Set": _object({"namespace": NAME, "key": NAME, "value": NUMBER, "previous": NUMBER, **WHO}),
-    "Amount": _object({"amount": NUMBER}),
-    "Value": _object({"value": NUMBER}),
-    "Requests": _object(
-        {"total": NUMBER, "nodes": NODES, "rates": {"$ref": "#/components/schemas/Rates"}, **WHO}
-    ),
-    "Stats": _object(
-        {name: {"type": "integer"} for name in ("counters", "namespaces", "hits")} | WHO
-    ),
-    "Records": {"type": "array", "items": RECORD},
-    "Imported": _object(
-        {
-            "admin_key": SECRET,
-            "taken": {"type": "integer", "minimum": 0},
-            "refused": {"type": "array", "items": REFUSED},
-        },
-        optional=("admin_key",),
-    ),
-    "Problem": {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-        },
-        "required": ["type", "title", "status", "detail"],
-    },
-}
 
 
 def _ref(name: str) -> Json:
@@ -245,8 +104,8 @@ def _operation(
         success["headers"]["ETag"] = {"required": True, "schema": {"type": "string"}}
         responses["304"] = {"description": "It is what If-None-Match names.", "headers": HEADERS}
         more["parameters"] = [*more.get("parameters", []), KNOWN]
-    # Any request may be malformed, too large or come while the database is away.
-    for code in sorted({400, 413, 503, *problems}):
+    # Any request may be malformed, too large, one too many, or come while the database is away.
+    for code in sorted({400, 413, 429, 503, *problems}):
         responses[str(code)] = _problem(code)
     return {"operationId": name, "summary": summary, "responses": responses, **more}
 
@@ -343,7 +202,7 @@ def _paths() -> Json:
                 "Count a hit; the counter is made if need be. There is no body.",
                 200,
                 _json("Counted"),
-                (422, 429),
+                (422,),
                 parameters=[ONCE],
             ),
         },
@@ -354,7 +213,7 @@ def _paths() -> Json:
                 "Add an amount, which may be negative. Only who has its key may, if it has one.",
                 200,
                 _json("Counted"),
-                (*writing, 429),
+                writing,
                 parameters=[ONCE],
                 security=OPTIONAL_OWNER,
                 requestBody=_body("Amount"),
@@ -393,7 +252,8 @@ def _paths() -> Json:
         "/import": {
             "post": _operation(
                 "importCounts",
-                "Bring counts from elsewhere. What cannot be taken is told, and the rest is taken.",
+                "Bring counts from elsewhere. What cannot be taken is told, and the rest is taken."
+                " If it is cut off (503), the rest is to be sent from 'record' on.",
                 200,
                 _json("Imported"),
                 (401, 403, 415, 422),
@@ -429,6 +289,32 @@ def _paths() -> Json:
                     _query("format", {"enum": ["csv", "json"], "default": "csv"}, "Which form.")
                 ],
                 headers={"Content-Disposition": {"schema": {"type": "string"}}},
+            ),
+        },
+        "/operator/counters": {
+            "delete": _operation(
+                "operatorDeleteCounters",
+                "Remove all counters whose namespace/key begins with a prefix, but for the"
+                " service's own.",
+                200,
+                _json("Deleted"),
+                (401, 403, 422),
+                security=OPERATOR,
+                parameters=[
+                    {
+                        **_query(
+                            "prefix",
+                            {"type": "string", "pattern": f"^{PREFIX}$"},
+                            "What their <namespace>/<key> begins with.",
+                        ),
+                        "required": True,
+                    },
+                    _query(
+                        "confirm",
+                        {"type": "string"},
+                        "The prefix once more. Without it the 422 tells how many there are.",
+                    ),
+                ],
             ),
         },
         "/operator/counters/{namespace}/{name}/value": {

@@ -1,16 +1,29 @@
 """What operators may do to any counter, whoever owns it, with a token that allows it."""
 
 import logging
+import re
+from time import monotonic
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, abort
 from flask.typing import ResponseReturnValue
 
-from counterapp import access, inputs
-from counterapp.counters import CounterStore
+from counterapp import access, inputs, problems
+from counterapp.counters import CounterStore, StoreError
 from counterapp.settings import Settings
 
-PATH = "/operator/counters/<namespace>/<name>"
+ALL = "/operator/counters"
+PATH = f"{ALL}/<namespace>/<name>"
+
+STEP = 1000
+"""How many counters are deleted at a time."""
+
+TIME = 20.0
+"""Seconds after which no more are deleted: the rest is for another request."""
+
+PREFIX = "[A-Za-z0-9_.-]{3,64}(/[A-Za-z0-9_.-]{0,64})?"
+"""What the beginning of ``<namespace>/<key>`` looks like, as a pattern; not so short as to be of
+nearly everything."""
 
 log = logging.getLogger(__name__)
 
@@ -45,3 +58,45 @@ def add_routes(
         store.operator_delete(key)
         log.warning("operator %s deleted %s", who, key)
         return "", 204
+
+    @api.delete(ALL)
+    def operator_delete_all() -> ResponseReturnValue:
+        parameters = inputs.query("prefix", "confirm")
+        who = rules.operator(access.WRITE)
+        prefix = _prefix(parameters)
+        if parameters.get("confirm") != prefix:
+            number = store.operator_count(prefix)
+            return problems.problem(
+                422,
+                f"This deletes the counters whose namespace/key begins with '{prefix}', {number} of"
+                f" them. Send confirm={prefix} as well to do it.",
+                counters=number,
+            )
+        return _delete_all(store, prefix, who)
+
+
+def _prefix(parameters: dict[str, str]) -> str:
+    prefix = parameters.get("prefix", "")
+    if not re.fullmatch(PREFIX, prefix):
+        abort(
+            400,
+            "prefix is the beginning of <namespace>/<key>: 3 letters, digits, '_', '.' or '-' at"
+            " least, such as spam/ or spam/post-.",
+        )
+    return prefix
+
+
+def _delete_all(store: CounterStore, prefix: str, who: str) -> ResponseReturnValue:
+    begun, deleted = monotonic(), 0
+    try:
+        while step := store.operator_delete_all(prefix, STEP):
+            deleted += step
+            if monotonic() - begun > TIME:
+                break
+        # Another node may have made some meanwhile.
+        left = store.operator_count(prefix)
+    except StoreError as error:
+        return problems.refusal(error, deleted=deleted)
+    finally:
+        log.warning("operator %s deleted %d counters that begin with %s", who, deleted, prefix)
+    return {"deleted": deleted, "left": left}

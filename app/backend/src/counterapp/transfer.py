@@ -8,6 +8,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 from flask import Blueprint, Response, abort, json, request
@@ -21,14 +22,18 @@ from counterapp.counters import (
     Record,
     Refusal,
     StoreError,
+    StoreUnavailable,
 )
 
 MAX_BODY = 1024 * 1024
 MAX_RECORDS = 10_000
 """How many counts one import may have; who has more sends several."""
 
-BATCH = 500
-"""How many counters are written at a time, so that none of the writes is long."""
+BATCH = 1000
+"""How many counters are written at a time: what a store takes at most."""
+
+TIME = 20.0
+"""Seconds after which an import ends itself: before the balancer does, which would tell nothing."""
 
 COLUMNS = ("namespace", "key", "value")
 
@@ -56,23 +61,26 @@ def add_routes(api: Blueprint, store: CounterStore, rules: access.Operators) -> 
         given = access.owner_to_be()
         records, refused = _sorted_out(_rows())
         secret = given or admin.make()
-        taken = 0
+        told = {} if given else {"admin_key": secret}
+        taken, begun, longest = 0, monotonic(), 0.0
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
+            began = monotonic()
             try:
+                if began + longest > begun + TIME:
+                    raise StoreUnavailable(f"An import ends itself after {TIME:.0f} s")
                 results = store.take([each for _, each in batch], replace, admin.digest(secret))
             except StoreError as error:
-                if given is not None:
-                    raise
-                # Some may be there by now: without their key, nobody could try again.
-                return problems.refusal(error, admin_key=secret, taken=taken)
+                # Of the batch some may be there by now: without their key, nobody could try again.
+                return _cut_off(error, batch[0][0], refused, taken=taken, **told)
+            longest = max(longest, monotonic() - began)
             taken += results.count(None)
             for (number, record), reason in zip(batch, results, strict=True):
                 if reason is not None:
                     refused.append(_refusal(number, WHY[reason], record.key))
         refused.sort(key=lambda each: each["record"])
         answer = {"taken": taken, "refused": refused}
-        return {"admin_key": secret, **answer} if taken and given is None else answer
+        return {**told, **answer} if taken else answer
 
     @api.get("/export")
     def give() -> Response:
@@ -88,6 +96,15 @@ def add_routes(api: Blueprint, store: CounterStore, rules: access.Operators) -> 
         response = Response(write(itertools.chain(first, found)), mimetype=mimetype)
         response.headers["Content-Disposition"] = f'attachment; filename="counters.{form}"'
         return response
+
+
+def _cut_off(
+    error: StoreError, record: int, refused: list[dict[str, Any]], **members: Any
+) -> Response:
+    """Answer an import that did not come to its end: what became of all before ``record``."""
+    before = [each for each in refused if each["record"] < record]
+    before.sort(key=lambda each: each["record"])
+    return problems.refusal(error, refused=before, record=record, **members)
 
 
 def _rows() -> Iterator[Any]:
