@@ -327,6 +327,7 @@ CHECKERS = {
 # Their paths are looked at, as all paths are; the rest is theirs.
 ORDINARY = {
     "cd",
+    "chronyc",
     "cp",
     "git",
     "haproxy",
