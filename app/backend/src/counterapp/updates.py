@@ -25,6 +25,7 @@ twice a day, not with each hit."""
 
 _ADDED: dict[str, Resolution] = {"m": "minute", "h": "hour", "d": "day"}
 _SET: dict[str, Resolution] = {"M": "minute", "H": "hour", "D": "day"}
+_HISTORIES = _ADDED | _SET
 
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -44,7 +45,7 @@ class Batch(NamedTuple):
 
 
 def hits(count: int, batch: Batch) -> Stages:
-    """Return the update that adds ``count`` hits, makes the counter if need be, and tells of it.
+    """Return the update that adds ``count`` hits to a counter that is there, and tells of it.
 
     As many as there is room for are added. Written twice, it adds once: under ``w.<slot>`` stands
     the last batch of this process. What the history need not keep any more is dropped.
@@ -52,52 +53,55 @@ def hits(count: int, batch: Batch) -> Stages:
     written = f"$w.{batch.slot}"
     share = f"n.{field(batch.node)}"
     done = {"$gte": [{"$ifNull": [f"{written}.i", -1]}, batch.number]}
-    fresh = {"$and": [{"$not": "$_done"}, _ended("expires", "idle")]}
-    # A number that stands for none leaves all as it is: the batch was written before.
-    fit = {"$cond": ["$_done", 0, _room(count, ["$value", *_now_in(_ADDED), _number(f"${share}")])]}
-    report = {
-        "i": batch.number,
-        "v": {"$add": ["$value", "$_add"]},
-        "c": "$_fit",
-        "n": "$_new",
-        "at": "$$NOW",
-        "t": _bucket("minute"),
-    }
+    # Nothing fits of what was written before.
+    fit = {"$cond": [done, 0, _room(count, ["$value", *_shares(), _number(f"${share}")])]}
+    total = {"$add": ["$value", "$_add"]}
     put_off = {"$add": ["$$NOW", batch.lifetime + IDLE_SLACK]}
-    soon = {
-        "$lt": [{"$ifNull": ["$idle", "$$NOW"]}, {"$add": ["$$NOW", batch.lifetime + DAY // 2]}]
-    }
-    unowned = {"$eq": ["$admin", None]}
+    half = {"$add": ["$$NOW", batch.lifetime + IDLE_SLACK // 2]}
+    soon = {"$lt": [{"$ifNull": ["$idle", "$$NOW"]}, half]}
     went = {"$gt": ["$_fit", 0]}
     return [
-        {"$set": {"_done": done}},
-        {"$replaceWith": {"$cond": [fresh, {"_id": "$_id", "_done": False}, "$$ROOT"]}},
-        {"$set": {"_new": {"$eq": [{"$type": "$inc"}, "missing"]}}},
-        {
-            "$replaceWith": {
-                "$cond": [
-                    "$_new",
-                    {"$mergeObjects": [_made(_MADE_BY_A_HIT, None, ObjectId()), "$$ROOT"]},
-                    "$$ROOT",
-                ]
-            }
-        },
+        {"$set": {"_now": _present()}},
         {"$set": {"_fit": fit}},
         {"$set": {"_add": {"$multiply": ["$step", "$_fit"]}}},
         {
             "$set": {
-                **_added("$_add"),
+                "value": total,
+                **_history(added="$_add"),
                 share: {"$cond": [went, {"$add": [_number(f"${share}"), "$_add"]}, f"${share}"]},
                 "hits": {"$add": ["$hits", "$_fit"]},
                 "updated": {"$cond": [went, "$$NOW", "$updated"]},
-                "by": {"$cond": [went, f"{batch.node} {batch.slot} {batch.number}", "$by"]},
-                f"w.{batch.slot}": {"$cond": ["$_done", written, report]},
-                "idle": {"$cond": [{"$and": [unowned, soon]}, put_off, "$idle"]},
+                "by": {"$cond": [went, _by(batch), "$by"]},
+                "w": {
+                    "$mergeObjects": [
+                        _slots(),
+                        {batch.slot: {"$cond": [done, written, _report(batch, total, "$_fit")]}},
+                    ]
+                },
+                "idle": {"$cond": [{"$and": [{"$eq": ["$admin", None]}, soon]}, put_off, "$idle"]},
             }
         },
-        *_pruned(),
-        {"$unset": ["_done", "_new", "_fit", "_add"]},
+        {"$unset": ["_now", "_fit", "_add"]},
     ]
+
+
+def first_hits(count: int, batch: Batch) -> Stages:
+    """Return the update that makes a counter with ``count`` hits, and tells of it.
+
+    One that is there already, made by whomever and perhaps by this very batch, is left as it is.
+    """
+    made = _made(_MADE_BY_A_HIT, None, ObjectId()) | {
+        "value": count,
+        "hits": count,
+        "by": _by(batch),
+        "n": {field(batch.node): count},
+        "w": {batch.slot: _report(batch, count, count, made=True)},
+        "idle": {"$add": ["$$NOW", batch.lifetime + IDLE_SLACK]},
+    }
+    for letter, resolution in _ADDED.items():
+        entry = {"k": {"$toString": _bucket(resolution)}, "v": count}
+        made[letter] = {"$arrayToObject": [[entry]]}
+    return _unless_there(made)
 
 
 def more_hits(count: int, batch: Batch, step: int, now: datetime) -> tuple[Document, Stages]:
@@ -111,15 +115,8 @@ def more_hits(count: int, batch: Batch, step: int, now: datetime) -> tuple[Docum
     """
     usual, changed = _usual(count, step, batch.node, now)
     usual[f"w.{batch.slot}.i"] = {"$lt": batch.number}
-    changed["by"] = f"{batch.node} {batch.slot} {batch.number}"
-    changed[f"w.{batch.slot}"] = {
-        "i": batch.number,
-        "v": changed["value"],
-        "c": count,
-        "n": False,
-        "at": "$$NOW",
-        "t": bucket(now, "minute"),
-    }
+    changed["by"] = _by(batch)
+    changed[f"w.{batch.slot}"] = _report(batch, changed["value"], count)
     return usual, [{"$set": changed}]
 
 
@@ -156,27 +153,38 @@ def _usual(count: int, step: int, node: str, now: datetime) -> tuple[Document, D
 def add(amount: int, token: ObjectId) -> Stages:
     """Return the update that adds ``amount`` if there is room; then ``by`` has the token."""
     return [
-        {"$set": {"_fit": _room(1, ["$value", *_now_in(_ADDED)], amount)}},
+        {"$set": {"_now": _present()}},
+        {"$set": {"_fit": _room(1, ["$value", *_shares()], amount)}},
         {"$set": {"_add": {"$multiply": [amount, "$_fit"]}}},
         {
             "$set": {
-                **_added("$_add"),
+                "value": {"$add": ["$value", "$_add"]},
+                **_history(added="$_add"),
                 "updated": {"$cond": ["$_fit", "$$NOW", "$updated"]},
                 "by": {"$cond": ["$_fit", changed_by(token), "$by"]},
             }
         },
-        *_pruned(),
-        {"$unset": ["_fit", "_add"]},
+        {"$unset": ["_now", "_fit", "_add"]},
     ]
 
 
 def put(value: int, token: ObjectId) -> Stages:
     """Return the update that sets the value, which is no hit."""
+    return [{"$set": {"_now": _present()}}, *_put(value, token), {"$unset": ["_now"]}]
+
+
+def _put(value: int, token: ObjectId, **more: Any) -> Stages:
+    moved = {"$subtract": [value, "$value"]}
     return [
-        {"$set": {"_add": {"$subtract": [value, "$value"]}}},
-        {"$set": {**_moved("$_add"), "updated": "$$NOW", "by": changed_by(token)}},
-        *_pruned(),
-        {"$unset": ["_add"]},
+        {
+            "$set": {
+                "value": value,
+                **_history(moved=moved),
+                "updated": "$$NOW",
+                "by": changed_by(token),
+                **more,
+            }
+        }
     ]
 
 
@@ -185,12 +193,10 @@ def create(plan: Plan, admin: str | None, inc: ObjectId, idle: int | None) -> St
 
     :param idle: milliseconds for which it is kept without a hit, if nobody owns it.
     """
-    there = {"$and": [{"$ne": [{"$type": "$inc"}, "missing"]}, {"$not": _ended("expires", "idle")}]}
     made = _made(plan, admin, inc)
     if admin is None and idle is not None:
         made["idle"] = {"$add": ["$$NOW", idle + IDLE_SLACK]}
-    new = {"$mergeObjects": [made, {"_id": "$_id"}]}
-    return [{"$replaceWith": {"$cond": [there, "$$ROOT", new]}}]
+    return _unless_there(made)
 
 
 def take(value: int, admin: str, slot: str, inc: ObjectId, replace: bool) -> Stages:
@@ -198,38 +204,27 @@ def take(value: int, admin: str, slot: str, inc: ObjectId, replace: bool) -> Sta
 
     :param slot: stands in ``w`` of what was taken; one for each import.
     """
-    least = {"$ifNull": ["$lower", -2 * LARGEST]}
-    most = {"$ifNull": ["$upper", 2 * LARGEST]}
+    difference = {"$subtract": [value, "$value"]}
     may = {
         "$and": [
             replace,
             {"$eq": ["$admin", admin]},
             "$reset",
-            {"$gte": ["$_add", least]},
-            {"$lte": ["$_add", most]},
+            {"$gte": [difference, {"$ifNull": ["$lower", -2 * LARGEST]}]},
+            {"$lte": [difference, {"$ifNull": ["$upper", 2 * LARGEST]}]},
         ]
     }
+    made = {"$eq": ["$inc", inc]}
+    report = {slot: {"i": 0, "n": made, "t": _bucket("minute")}}
+    slots = {"$mergeObjects": [_slots(), report]}
     return [
         {"$set": {"_was": "$$ROOT"}},
         *create(Plan(value=value), admin, inc, None),
-        {"$set": {"_add": {"$subtract": [value, "$value"]}}},
-        {"$set": {"_may": {"$or": [{"$eq": ["$inc", inc]}, may]}}},
-        {
-            "$set": {
-                **_moved("$_add"),
-                "updated": "$$NOW",
-                "by": changed_by(inc),
-                f"w.{slot}": {
-                    "i": 0,
-                    "n": {"$eq": ["$inc", inc]},
-                    "t": _bucket("minute"),
-                },
-            }
-        },
-        *_pruned(),
+        {"$set": {"_may": {"$or": [made, may]}, "_now": _present()}},
+        *_put(value, inc, w=slots),
         # What was not to be taken is left as it was found.
         {"$replaceWith": {"$cond": ["$_may", "$$ROOT", "$_was"]}},
-        {"$unset": ["_was", "_add", "_may"]},
+        {"$unset": ["_was", "_may", "_now"]},
     ]
 
 
@@ -258,9 +253,25 @@ def _made(plan: Plan, admin: str | None, inc: ObjectId) -> Document:
     }
 
 
-def _ended(*names: str) -> Document:
-    """Return whether one of these moments of a counter has come."""
-    return {"$or": [{"$lte": [{"$ifNull": [f"${name}", _NEVER]}, "$$NOW"]} for name in names]}
+def _unless_there(made: Document) -> Stages:
+    """Return the update that makes a counter where there is none, or one whose end has come."""
+    ended = [{"$lte": [{"$ifNull": [f"${name}", _NEVER]}, "$$NOW"]} for name in ("expires", "idle")]
+    free = {"$or": [{"$eq": [{"$type": "$inc"}, "missing"]}, *ended]}
+    return [{"$replaceWith": {"$cond": [free, {"_id": "$_id", **made}, "$$ROOT"]}}]
+
+
+def _by(batch: Batch) -> str:
+    return f"{batch.node} {batch.slot} {batch.number}"
+
+
+def _report(batch: Batch, value: Any, counted: Any, made: bool = False) -> Document:
+    """Return what a batch leaves in a counter."""
+    said = {"i": batch.number, "v": value, "c": counted, "n": made}
+    return said | {"at": "$$NOW", "t": _bucket("minute")}
+
+
+def _number(name: str) -> Document:
+    return {"$ifNull": [name, 0]}
 
 
 def _bucket(resolution: Resolution) -> Document:
@@ -269,18 +280,17 @@ def _bucket(resolution: Resolution) -> Document:
     return {"$toLong": {"$floor": {"$divide": [{"$toLong": "$$NOW"}, milliseconds]}}}
 
 
-def _number(name: str) -> Document:
-    return {"$ifNull": [name, 0]}
+def _present() -> Document:
+    """Return what the present buckets of each history have, for ``_now``."""
+    found = {}
+    for letter, resolution in _HISTORIES.items():
+        this = {"$eq": ["$$this.k", {"$toString": _bucket(resolution)}]}
+        found[letter] = _sum(_entries(letter, this))
+    return found
 
 
-def _current(letter: str, resolution: Resolution) -> Document:
-    """Return what the present bucket of a history has."""
-    found = _entries(letter, {"$eq": ["$$this.k", {"$toString": _bucket(resolution)}]})
-    return {"$sum": {"$map": {"input": found, "in": "$$this.v"}}}
-
-
-def _now_in(histories: dict[str, Resolution]) -> list[Document]:
-    return [_current(letter, resolution) for letter, resolution in histories.items()]
+def _shares() -> list[str]:
+    return [f"$_now.{letter}" for letter in _ADDED]
 
 
 def _room(count: int, numbers: list[Any], step: Any = "$step") -> Document:
@@ -307,49 +317,37 @@ def _room(count: int, numbers: list[Any], step: Any = "$step") -> Document:
     return {"$toLong": {"$max": [0, {"$min": [count, whole]}]}}
 
 
-def _added(amount: str) -> Document:
-    """Return how the value and its history take up what hits or an update add."""
-    return {"value": {"$add": ["$value", amount]}, **_raised(_ADDED, amount)}
+def _history(added: Any = 0, moved: Any = 0) -> Document:
+    """Return the histories with a change of the present, and without what is too old.
 
-
-def _moved(amount: str) -> Document:
-    """Return the same for what a set adds."""
-    return {"value": {"$add": ["$value", amount]}, **_raised(_SET, amount)}
-
-
-def _raised(histories: dict[str, Resolution], amount: str) -> Document:
-    raised = {}
-    for letter, resolution in histories.items():
-        entry = {
-            "k": {"$toString": _bucket(resolution)},
-            "v": {"$add": [_current(letter, resolution), amount]},
-        }
-        merged = {"$mergeObjects": [f"${letter}", {"$arrayToObject": [[entry]]}]}
-        raised[letter] = {"$cond": [{"$eq": [amount, 0]}, f"${letter}", merged]}
-    return raised
-
-
-def _pruned() -> Stages:
-    """Return the stages that drop old buckets; what old days have added goes into ``base``."""
+    What old days have added goes into ``base``. ``_now`` has to be there.
+    """
     kept: Document = {}
     settled = []
-    for letter, resolution in {**_ADDED, **_SET}.items():
+    for letter, resolution in _HISTORIES.items():
         # Compared as text: buckets keep their number of digits until the year 2084.
+        present = {"$toString": _bucket(resolution)}
         least = {"$toString": {"$subtract": [_bucket(resolution), KEPT[resolution]]}}
-        young = {"$gte": ["$$this.k", least]}
-        kept[letter] = _kept(letter, young)
+        others = {"$and": [{"$gte": ["$$this.k", least]}, {"$ne": ["$$this.k", present]}]}
+        amount = added if letter in _ADDED else moved
+        entry = {"k": present, "v": {"$add": [f"$_now.{letter}", amount]}}
+        changed = {"$concatArrays": [_entries(letter, others), [entry]]}
+        # What a counter never had it need not get.
+        never = {"$and": [{"$eq": [amount, 0]}, {"$eq": [{"$type": f"${letter}"}, "missing"]}]}
+        kept[letter] = {"$cond": [never, "$$REMOVE", {"$arrayToObject": changed}]}
         if resolution == "day":
-            old = _entries(letter, {"$not": young})
-            settled.append({"$sum": {"$map": {"input": old, "in": "$$this.v"}}})
+            settled.append(_sum(_entries(letter, {"$lt": ["$$this.k", least]})))
+    return {**kept, "base": {"$add": ["$base", *settled]}}
+
+
+def _slots() -> Document:
+    """Return the last batches of processes that may still send them again."""
     recent = {"$gte": ["$$this.v.t", {"$subtract": [_bucket("minute"), SLOT_MINUTES]}]}
-    kept["w"] = _kept("w", recent)
-    return [{"$set": {"base": {"$add": ["$base", *settled]}, **kept}}]
+    return {"$arrayToObject": _entries("w", recent)}
 
 
-def _kept(name: str, test: Document) -> Document:
-    # What a counter never had it need not get.
-    there = {"$ne": [{"$type": f"${name}"}, "missing"]}
-    return {"$cond": [there, {"$arrayToObject": _entries(name, test)}, "$$REMOVE"]}
+def _sum(entries: Document) -> Document:
+    return {"$sum": {"$map": {"input": entries, "in": "$$this.v"}}}
 
 
 def _entries(name: str, test: Document) -> Document:

@@ -4,8 +4,8 @@ Many counters that are as this process last saw them share one cheap update; for
 one that copes with whatever it finds (``updates``).
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import NamedTuple, TypeVar
 
 from bson import ObjectId
 from pymongo import ReturnDocument, UpdateMany, UpdateOne
@@ -16,9 +16,14 @@ from pymongo.errors import AutoReconnect
 from counterapp import documents, updates
 from counterapp.clock import DatabaseClock
 from counterapp.counters import LARGEST, Counted, Key, OutOfBounds, StoreError
-from counterapp.documents import Document, Stages
+from counterapp.documents import Document
 from counterapp.history import bucket
 from counterapp.updates import Batch
+
+K = TypeVar("K")
+
+_LOOKS = 3
+"""How often a batch looks at counters that change under it before it is sent anew."""
 
 KNOWN = 100_000
 """Counters that a process remembers; it forgets them all when there are more."""
@@ -42,7 +47,7 @@ class _Update(NamedTuple):
 
     keys: list[Key]
     only: Document
-    update: Stages
+    update: documents.Stages
     upsert: bool = False
 
 
@@ -85,75 +90,68 @@ class Writer:
         :param unmade: those that are not to be made.
         :returns: what came of it; without those among ``unmade`` that are not there.
         """
-        now = self._clock.now()
-        hour = bucket(now, "hour")
-        usual: dict[Key, int] = {}
-        other = []
-        for key in counts:
-            seen, step = self._known.get(key, (None, 0))
-            if seen == hour:
-                usual[key] = step
-            else:
-                other.append(key)
-        missing = self._missing([key for key in other if key in unmade], session)
-        other = [key for key in other if key not in missing]
-        writes = self._usual(counts, usual, batch) + self._any(counts, other, unmade, batch)
-        written = self._sent(writes, batch, session) if writes else {}
-        if changed := [key for key in usual if key not in written]:
-            missing |= self._missing([key for key in changed if key in unmade], session)
-            changed = [key for key in changed if key not in missing]
-            writes = self._any(counts, changed, unmade, batch)
+        hour = bucket(self._clock.now(), "hour")
+        known = {key: self._known.get(key, (None, 0)) for key in counts}
+        usual = {key: step for key, (seen, step) in known.items() if seen == hour}
+        written: dict[Key, Written] = {}
+        left = set(counts)
+        for _ in range(_LOOKS):
+            other = [key for key in left if key not in usual]
+            there = self._there(other, session)
+            left -= {key for key in other if key in unmade and key not in there}
+            writes = self._usual(counts, usual, batch)
+            writes += self._other(counts, there, batch)
+            writes += self._first(counts, [key for key in other if key in left - there], batch)
             written |= self._sent(writes, batch, session) if writes else {}
-        if len(written) + len(missing) < len(counts):
+            left -= written.keys()
+            if not left:
+                break
+            # They are not what they were taken for, or others have made them at this moment.
+            usual = {}
+        else:
             # A primary that is none any more may answer with what it had before.
             raise AutoReconnect("some counters do not have what was just written")
-        self._learn(other + changed, written)
+        self._learn(written)
         return written
 
-    def _learn(self, keys: Sequence[Key], written: Mapping[Key, Written]) -> None:
+    def _learn(self, written: Mapping[Key, Written]) -> None:
         if len(self._known) > KNOWN:
             self._known.clear()
         hour = bucket(self._clock.now(), "hour")
-        for key in keys:
-            self._known[key] = (hour, written[key].step)
+        for key, found in written.items():
+            self._known[key] = (hour, found.step)
 
-    def _missing(self, keys: Sequence[Key], session: ClientSession | None) -> set[Key]:
-        """Return those of the counters that are not there."""
+    def _there(self, keys: Sequence[Key], session: ClientSession | None) -> set[Key]:
+        """Return those of the counters that are there."""
         if not keys:
             return set()
         wanted = {"_id": {"$in": [str(key) for key in keys]}, **documents.ALIVE}
         found = self._counters.find(wanted, {"_id": True}, session=session)
-        return set(keys) - {documents.key_of(document["_id"]) for document in found}
+        return {documents.key_of(document["_id"]) for document in found}
 
     def _usual(
         self, counts: Mapping[Key, int], steps: Mapping[Key, int], batch: Batch
     ) -> list[_Update]:
         """Return the updates of counters that are as this process last saw them."""
-        kinds: dict[tuple[int, int], list[Key]] = {}
-        for key, step in steps.items():
-            kinds.setdefault((counts[key], step), []).append(key)
         now = self._clock.now()
+        kinds = _grouped(steps, lambda key: (counts[key], steps[key]))
         return [
             _Update(keys, *updates.more_hits(count, batch, step, now))
             for (count, step), keys in kinds.items()
         ]
 
-    def _any(
-        self, counts: Mapping[Key, int], keys: Sequence[Key], unmade: Set[Key], batch: Batch
-    ) -> list[_Update]:
+    def _other(self, counts: Mapping[Key, int], keys: Set[Key], batch: Batch) -> list[_Update]:
         """Return the updates of counters in whatever state; they drop old history, too."""
-        made: dict[int, Stages] = {}
-        writes = []
-        for key in keys:
-            count = counts[key]
-            # Many counters share one update: making it costs more than sending it.
-            if count not in made:
-                made[count] = updates.hits(count, batch)
-            if key in unmade:
-                writes.append(_Update([key], documents.ALIVE, made[count]))
-            else:
-                writes.append(_Update([key], {}, made[count], upsert=True))
-        return writes
+        return [
+            _Update(alike, documents.ALIVE, updates.hits(count, batch))
+            for count, alike in _grouped(keys, counts.__getitem__).items()
+        ]
+
+    def _first(self, counts: Mapping[Key, int], keys: Sequence[Key], batch: Batch) -> list[_Update]:
+        """Return the updates that make counters."""
+        kinds = _grouped(keys, counts.__getitem__)
+        made = {count: updates.first_hits(count, batch) for count in kinds}
+        return [_Update([key], {}, made[counts[key]], upsert=True) for key in keys]
 
     def _sent(
         self, writes: Sequence[_Update], batch: Batch, session: ClientSession | None
@@ -197,6 +195,14 @@ class Hit(NamedTuple):
     key: Key
     make: bool
     """Whether it may make the counter."""
+
+
+def _grouped(keys: Iterable[Key], kind: Callable[[Key], K]) -> dict[K, list[Key]]:
+    """Return the counters of each kind."""
+    kinds: dict[K, list[Key]] = {}
+    for key in keys:
+        kinds.setdefault(kind(key), []).append(key)
+    return kinds
 
 
 def tally(hits: Sequence[Hit]) -> tuple[dict[Key, int], set[Key]]:
