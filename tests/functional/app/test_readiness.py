@@ -20,6 +20,11 @@ def test_not_ready_without_a_majority_and_back_by_itself(rs, make_node):
 
     rs.heal()
     until(lambda: node.status("/readyz"), 10, "/readyz answers 200 again", wanted=200)
+    said = [line for line in node.log_lines if line["logger"] == "counterapp.readiness"]
+    assert [line["level"] for line in said] == ["warning", "warning"]
+    assert said[0]["message"] == f"not ready: {refused.json()['reason']}"
+    assert said[0]["cause"] != "None"
+    assert said[1]["message"].startswith("ready again")
 
 
 def test_an_answer_takes_no_longer_than_the_probe_may(rs, make_node):
