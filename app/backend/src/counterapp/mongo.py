@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import pymongo
 from bson import ObjectId
-from pymongo import MongoClient, ReturnDocument, UpdateOne
+from pymongo import MongoClient, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, InvalidOperation, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from counterapp import documents, updates
+from counterapp import documents, imports, updates
 from counterapp.batches import Batches, Singles
 from counterapp.counters import (
     DEFAULT_NAMESPACE,
@@ -254,7 +254,7 @@ class MongoStore:
         reasons: dict[Key, Refusal | None] = {}
         if free:
             with self._asked():
-                reasons = self._take(free, replace, admin)
+                reasons = imports.take(self._counters, self._room, free, replace, admin)
         return [reasons.get(record.key, Refusal.RESERVED) for record in records]
 
     def totals(self) -> Totals:
@@ -368,31 +368,6 @@ class MongoStore:
 
     # Many documents
 
-    def _take(
-        self, records: Sequence[Record], replace: bool, admin: str
-    ) -> dict[Key, Refusal | None]:
-        slot = f"import:{ObjectId()}"
-        full = self._room.free() < len(records)
-        writes = [
-            UpdateOne(
-                {"_id": str(record.key)},
-                updates.take(record.value, admin, slot, ObjectId(), replace),
-                upsert=not full,
-            )
-            for record in records
-        ]
-        self._counters.bulk_write(writes, ordered=False)
-        wanted = {"_id": {"$in": [str(record.key) for record in records]}}
-        shown = {"admin": True, "reset": True, f"w.{slot}": True}
-        found = {each["_id"]: each for each in self._counters.find(wanted, shown)}
-        self._room.use(
-            sum(each.get("w", {}).get(slot, {}).get("n", False) for each in found.values())
-        )
-        return {
-            record.key: _refusal(found.get(str(record.key)), slot, replace, admin)
-            for record in records
-        }
-
     def _count_all(self) -> Totals:
         space = {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 0]}
         groups: Stages = [
@@ -411,19 +386,6 @@ class MongoStore:
         if found is None:
             return Totals(0, 0, 0)
         return Totals(int(found["counters"]), int(found["namespaces"]), int(found["hits"]))
-
-
-def _refusal(document: Document | None, slot: str, replace: bool, admin: str) -> Refusal | None:
-    """Return why a record was not taken, from what its counter is after the import."""
-    if document is None:
-        return Refusal.FULL
-    if slot in document.get("w", {}):
-        return None
-    if not replace:
-        return Refusal.THERE
-    if document["admin"] != admin:
-        return Refusal.OTHERS
-    return Refusal.BOUNDS if document["reset"] else Refusal.FIXED
 
 
 def _beginning(prefix: str) -> Document:

@@ -4,6 +4,7 @@ What time it is, how much room a counter has, whether a batch was written before
 server decides, in the one commit in which it writes. ``documents`` says what the fields are.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -173,7 +174,7 @@ def put(value: int, token: ObjectId) -> Stages:
     return [{"$set": {"_now": _present()}}, *_put(value, token), {"$unset": ["_now"]}]
 
 
-def _put(value: int, token: ObjectId, **more: Any) -> Stages:
+def _put(value: Any, token: ObjectId, **more: Any) -> Stages:
     moved = {"$subtract": [value, "$value"]}
     return [
         {
@@ -199,32 +200,37 @@ def create(plan: Plan, admin: str | None, inc: ObjectId, idle: int | None) -> St
     return _unless_there(made)
 
 
-def take(value: int, admin: str, slot: str, inc: ObjectId, replace: bool) -> Stages:
-    """Return the update that imports a count: a new counter, or the value of one's own.
+def first_import(value: int, admin: str, slot: str, inc: ObjectId) -> Stages:
+    """Return the update that makes a counter with an imported value where there is none.
 
     :param slot: stands in ``w`` of what was taken; one for each import.
     """
-    difference = {"$subtract": [value, "$value"]}
-    may = {
+    made = _made(Plan(value=value), admin, inc)
+    return _unless_there(made | {"w": {slot: {"i": 0, "n": True, "t": _bucket("minute")}}})
+
+
+def more_imports(values: Mapping[str, int], slot: str, token: ObjectId) -> Stages:
+    """Return the update that sets each counter to its imported value, if its bounds allow that.
+
+    :param values: by the counters' ``_id``; each is looked for in all of them.
+    """
+    place = {"$indexOfArray": [{"$literal": list(values)}, "$_id"]}
+    value = {"$arrayElemAt": [{"$literal": list(values.values())}, place]}
+    difference = {"$subtract": ["$_value", "$value"]}
+    within = {
         "$and": [
-            replace,
-            {"$eq": ["$admin", admin]},
-            "$reset",
             {"$gte": [difference, {"$ifNull": ["$lower", -2 * LARGEST]}]},
             {"$lte": [difference, {"$ifNull": ["$upper", 2 * LARGEST]}]},
         ]
     }
-    made = {"$eq": ["$inc", inc]}
-    report = {slot: {"i": 0, "n": made, "t": _bucket("minute")}}
-    slots = {"$mergeObjects": [_slots(), report]}
+    report = {slot: {"i": 0, "n": False, "t": _bucket("minute")}}
     return [
-        {"$set": {"_was": "$$ROOT"}},
-        *create(Plan(value=value), admin, inc, None),
-        {"$set": {"_may": {"$or": [made, may]}, "_now": _present()}},
-        *_put(value, inc, w=slots),
+        {"$set": {"_was": "$$ROOT", "_value": value}},
+        {"$set": {"_may": within, "_now": _present()}},
+        *_put("$_value", token, w={"$mergeObjects": [_slots(), report]}),
         # What was not to be taken is left as it was found.
         {"$replaceWith": {"$cond": ["$_may", "$$ROOT", "$_was"]}},
-        {"$unset": ["_was", "_may", "_now"]},
+        {"$unset": ["_was", "_value", "_may", "_now"]},
     ]
 
 

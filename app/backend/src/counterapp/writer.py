@@ -97,11 +97,11 @@ class Writer:
         left = set(counts)
         for _ in range(_LOOKS):
             other = [key for key in left if key not in usual]
-            there = self._there(other, session)
-            left -= {key for key in other if key in unmade and key not in there}
+            old = there(self._counters, other, session)
+            left -= {key for key in other if key in unmade and key not in old}
             writes = self._usual(counts, usual, batch)
-            writes += self._other(counts, there, batch)
-            writes += self._first(counts, [key for key in other if key in left - there], batch)
+            writes += self._other(counts, old, batch)
+            writes += self._first(counts, [key for key in other if key in left - old], batch)
             written |= self._sent(writes, batch, session) if writes else {}
             left -= written.keys()
             if not left:
@@ -120,14 +120,6 @@ class Writer:
         hour = bucket(self._clock.now(), "hour")
         for key, found in written.items():
             self._known[key] = (hour, found.step)
-
-    def _there(self, keys: Sequence[Key], session: ClientSession | None) -> set[Key]:
-        """Return those of the counters that are there."""
-        if not keys:
-            return set()
-        wanted = {"_id": {"$in": [str(key) for key in keys]}, **documents.ALIVE}
-        found = self._counters.find(wanted, {"_id": True}, session=session)
-        return {documents.key_of(document["_id"]) for document in found}
 
     def _usual(
         self, counts: Mapping[Key, int], steps: Mapping[Key, int], batch: Batch
@@ -195,6 +187,19 @@ class Hit(NamedTuple):
     key: Key
     make: bool
     """Whether it may make the counter."""
+
+
+def there(
+    counters: Collection[Document], keys: Iterable[Key], session: ClientSession | None = None
+) -> set[Key]:
+    """Return those of the counters that are there."""
+    names = [str(key) for key in keys]
+    if not names:
+        return set()
+    found = counters.find(
+        {"_id": {"$in": names}, **documents.ALIVE}, {"_id": True}, session=session
+    )
+    return {documents.key_of(document["_id"]) for document in found}
 
 
 def _grouped(keys: Iterable[Key], kind: Callable[[Key], K]) -> dict[K, list[Key]]:
