@@ -652,7 +652,7 @@ def token(
         What it allows, separated by commas or blanks: ``counters:read`` (list and export all
         counters), ``counters:write`` (set and delete any).
     minutes
-        For how long it is good, from 1 to 1440.
+        For how long it is good, from 1 to 1440: a day is the longest that the app takes.
     subject
         Whom the app's log shall name. Default: the user who runs this, at this master.
     path
@@ -673,7 +673,10 @@ def token(
                 f"the scopes must be some of {', '.join(sorted(_SCOPES))}, not {scopes!r}"
             )
         if type(minutes) is not int or not 1 <= minutes <= 1440:
-            raise CommandExecutionError(f"minutes must be from 1 to 1440, not {minutes!r}")
+            raise CommandExecutionError(
+                f"minutes must be from 1 to 1440, for the app takes no token that is good for more "
+                f"than a day, not {minutes!r}"
+            )
         who = str(subject or f"{globals().get('__user__', 'root')}@{__opts__['id']}")
         expires = int(time.time()) + 60 * minutes
         claims = {"sub": who, "aud": "counterapp", "scope": " ".join(wanted), "exp": expires}

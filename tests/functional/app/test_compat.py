@@ -228,3 +228,20 @@ def test_bytes_that_no_client_should_send_are_the_clients_fault(node, sent):
     status = node.status_line(sent)
     assert b" 4" in status or not status
     assert node.get("/get/page").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /hit/site/page",
+        "POST /hit/site/page",
+        "POST /create/site/page",
+        "POST /api/v1/counters/site/page/hits",
+        "POST /api/v1/counters/site/page/hits?x",
+    ],
+)
+def test_a_head_that_has_two_content_types_is_refused_on_every_way(node, line):
+    head = f"{line} HTTP/1.1\r\nHost: here\r\n"
+    types = "Content-Type: text/plain\r\nContent-Type: application/json\r\n"
+    assert node.status_line(f"{head}{types}\r\n".encode()) == b"HTTP/1.1 400 Bad Request"
+    assert node.get("/get/site/page").status_code == 404
