@@ -504,7 +504,10 @@ class TestWeb:
 
     @pytest.mark.parametrize(
         ("topology", "balancers"),
-        [("default", {"192.168.33.21", "192.168.33.22"}), ("classic", {"192.168.33.21"})],
+        [
+            ("default", {"192.168.33.21", "192.168.33.22", "192.168.33.200"}),
+            ("classic", {"192.168.33.21", "192.168.33.200"}),
+        ],
     )
     def test_the_topologys_balancers_are_believed(
         self, node, tmp_path, application, topology, balancers
