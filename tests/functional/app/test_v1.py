@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.functional.app.conftest import HIT
+from tests.support.waiting import until
 
 COUNTERS = "/api/v1/counters"
 OPERATOR_KEY = "an operator key of 256 bits and more"
@@ -106,6 +107,40 @@ def test_operators_reach_every_counter(node):
     assert OPERATOR_KEY not in node.log
 
 
+def test_an_operator_deletes_a_namespace(node):
+    spam = [{"namespace": "spam", "key": f"n-{n:05}", "value": 1} for n in range(2500)]
+    for records in (spam[:1250], spam[1250:], [{**spam[0], "namespace": "spam-not"}]):
+        assert node.post("/api/v1/import", json=records).json()["taken"] == len(records)
+    url, write = f"{node.url}/api/v1/operator/counters", operator("counters:write")
+    asked = requests.delete(url, params={"prefix": "spam/"}, headers=write, timeout=30)
+    assert (asked.status_code, asked.json()["counters"]) == (422, 2500)
+    confirmed = {"prefix": "spam/", "confirm": "spam/"}
+    done = requests.delete(url, params=confirmed, headers=write, timeout=30)
+    assert (done.status_code, done.json()) == (200, {"deleted": 2500, "left": 0})
+    left = node.get(COUNTERS, headers=operator("counters:read")).json()["items"]
+    assert [each["namespace"] for each in left] == ["spam-not"]
+    assert "operator test deleted 2500 counters that begin with spam/" in node.log
+
+
+def test_an_unanswered_creation_can_be_sent_again_and_is_ones_own(rs, make_node):
+    node = make_node(rs, COUNTERAPP_DATABASE_TIMEOUT="1").start()
+    for member in rs.secondaries():
+        member.pause()
+    unanswered = []
+    for path, sent in (("/create/blog/post-1", {}), (COUNTERS, {"json": {"value": 5}})):
+        told = node.post(path, **sent)
+        assert told.status_code == 503, told.text
+        body = told.json()
+        unanswered.append((body["namespace"], body["key"], body["admin_key"]))
+    rs.heal()
+    until(lambda: node.status("/readyz"), 20, "/readyz answers 200", wanted=200)
+    for namespace, name, key in unanswered:
+        again = {"namespace": namespace, "key": name}
+        assert node.post(COUNTERS, json=again, headers=bearer(key)).status_code in {201, 409}
+        [mine] = node.get(COUNTERS, headers=bearer(key)).json()["items"]
+        assert (mine["namespace"], mine["key"]) == (namespace, name)
+
+
 def test_the_rates_and_shares_of_requests_are_told(single, make_node):
     nodes = [make_node(single, name).start() for name in ("web-1", "web-2")]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -139,7 +174,9 @@ headers = {{ Authorization = "Bearer {operator}" }}
 # What no schema says: bounds the wrong way round, a value or an idempotency key that the counter
 # has no place for, text that is no CSV.
 [[operations]]
-include-operation-id = ["createCounter", "updateCounter", "importCounts", "hit"]
+include-operation-id = [
+    "createCounter", "updateCounter", "importCounts", "hit", "operatorDeleteCounters",
+]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
 
 # Whether a counter is there is no secret, so that it is told before whose it is.
