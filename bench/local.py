@@ -84,6 +84,8 @@ class Loopback:
             "PYTHONPATH": str(ROOT / "app" / "backend" / "src"),
             "COUNTERAPP_STATIC": str(static),
             "COUNTERAPP_MONGODB_URI": rs.uri,
+            # All load comes from one address here.
+            "COUNTERAPP_CLIENT_PLACES": "15000",
         }
         self._stack = ExitStack()
         self._servers: list[Server] = []

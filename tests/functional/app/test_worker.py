@@ -19,7 +19,13 @@ def node(single, make_node):
     return make_node(single).start()
 
 
-def test_hundreds_of_idle_streams_leave_room_for_everybody_else(node):
+def test_hundreds_of_idle_streams_leave_room_for_everybody_else(single, make_node):
+    # All of them come from one address here.
+    places = {
+        "COUNTERAPP_CLIENT_STREAMS": f"{STREAMS}",
+        "COUNTERAPP_CLIENT_PLACES": f"{9 * STREAMS}",
+    }
+    node = make_node(single, **places).start()
     with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
         streams = list(pool.map(lambda _: open_stream(node), range(STREAMS)))
         try:

@@ -5,7 +5,7 @@ import time
 
 import gevent
 import pytest
-from counterapp.gunicorn_worker import _Answer, _Idle
+from counterapp.gunicorn_worker import _Answer, _Wait
 from gevent.event import Event
 
 
@@ -62,10 +62,10 @@ def test_whatever_else_is_done_comes_after_the_head(client):
 @pytest.fixture
 def idle():
     """Return connections that wait, where they stand, what they wait for, and how each ended."""
-    waiting, come, ended = set(), Event(), []
+    waiting, come, ended = {}, Event(), []
 
     def wait():
-        with _Idle(time.monotonic() + 60, waiting):
+        with _Wait(time.monotonic() + 60, waiting):
             come.wait()
             ended.append("came")
             return
@@ -80,7 +80,7 @@ def idle():
 
 def test_the_time_of_idle_connections_is_ended_from_outside(idle):
     connections, waiting, _, ended = idle
-    for each in list(waiting):
+    for each in list(waiting.values()):
         assert each.until < math.inf
         each.end()
     gevent.joinall(connections, timeout=10, raise_error=True)
@@ -90,7 +90,7 @@ def test_the_time_of_idle_connections_is_ended_from_outside(idle):
 
 def test_who_got_his_request_in_time_is_not_ended_any_more(idle):
     connections, waiting, come, ended = idle
-    both = list(waiting)
+    both = list(waiting.values())
     come.set()
     gevent.joinall(connections, timeout=10, raise_error=True)
     for each in both:
@@ -100,5 +100,5 @@ def test_who_got_his_request_in_time_is_not_ended_any_more(idle):
 
 
 def test_other_exceptions_pass():
-    with pytest.raises(KeyError), _Idle(math.inf, set()):
+    with pytest.raises(KeyError), _Wait(math.inf, {}):
         raise KeyError

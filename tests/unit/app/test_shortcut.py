@@ -6,6 +6,7 @@ from email.parser import BytesParser
 
 import pytest
 from counterapp import shortcut
+from counterapp.clients import Client
 from counterapp.counters import Counted, Key, Overloaded, StoreUnavailable
 from counterapp.logs import AccessLog
 
@@ -28,6 +29,11 @@ HOST = b"Host: here\r\n"
 def test_a_plain_hit_is_known_by_its_bytes(fields, request_id):
     found = shortcut.plain_hit(LINE + fields + b"\r\n")
     assert found[:2] == (Key("site", "visits"), request_id)
+
+
+def test_what_a_balancer_adds_keeps_a_hit_on_the_short_way():
+    found = shortcut.plain_hit(LINE + HOST + b"x-forwarded-for:  2001:db8::7 \r\n\r\n")
+    assert found == (Key("site", "visits"), "", "2001:db8::7")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,9 @@ def way(app):
 def answer(way, request_id):
     """Return the fields, as sorted pairs, and the body of what the short way says."""
     hit = shortcut.Hit(Key("site", "visits"), request_id, "")
-    head, _, body = way.answer(hit, "127.0.0.1", time.perf_counter()).partition(b"\r\n\r\n")
+    head, _, body = way.answer(
+        hit, Client("127.0.0.1", "127.0.0.1"), time.perf_counter()
+    ).partition(b"\r\n\r\n")
     return sorted(BytesParser().parsebytes(head).items()), body
 
 

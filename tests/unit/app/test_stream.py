@@ -193,9 +193,14 @@ def test_the_headers_let_nobody_keep_or_hold_back_anything(client, follow):
     answer.close()
 
 
+def open_as(client, address):
+    """Open a stream as another client."""
+    return client.get("/stream/page", buffered=False, environ_overrides={"REMOTE_ADDR": address})
+
+
 def test_streams_beyond_the_limit_are_refused_until_one_ends(client, app, settings):
     client.get("/hit/page")
-    open_ = [client.get("/stream/page", buffered=False) for _ in range(settings.max_streams)]
+    open_ = [open_as(client, f"192.0.2.{number}") for number in range(settings.max_streams)]
     assert {answer.status_code for answer in open_} == {200}
     refused = client.get("/stream/page")
     assert refused.status_code == 503
@@ -205,6 +210,25 @@ def test_streams_beyond_the_limit_are_refused_until_one_ends(client, app, settin
     last = client.get("/stream/page", buffered=False)
     assert last.status_code == 200
     for answer in [*open_, last]:
+        answer.close()
+    assert app.extensions["counterapp.watch"].count() == 0
+
+
+def test_one_client_has_its_share_of_the_streams_and_no_more(client, app, settings):
+    client.get("/hit/page")
+    # Of IPv6, a network is one client: it chooses the rest of its address itself.
+    open_ = [open_as(client, f"2001:db8::{number}") for number in range(settings.client_streams)]
+    assert {answer.status_code for answer in open_} == {200}
+    refused = open_as(client, "2001:db8::ffff")
+    assert refused.status_code == 429
+    assert "close some" in refused.json["detail"]
+    assert refused.headers["Retry-After"]
+    open_.append(open_as(client, "2001:db8:0:1::"))
+    assert open_[-1].status_code == 200
+    open_.pop(0).close()
+    open_.append(open_as(client, "2001:db8::ffff"))
+    assert open_[-1].status_code == 200
+    for answer in open_:
         answer.close()
     assert app.extensions["counterapp.watch"].count() == 0
 
@@ -220,11 +244,11 @@ def test_a_stopping_process_ends_its_streams_and_opens_no_more(client, app, foll
 
 def test_one_thread_serves_everybody(store):
     before = threading.active_count()
-    everybody = Watch(store, 50)
-    open_ = [everybody.open(Key("default", f"page{n % 7}")) for n in range(50)]
+    everybody = Watch(store, 50, 50)
+    open_ = [everybody.open(Key("default", f"page{n % 7}"), "::1") for n in range(50)]
     assert threading.active_count() == before + 1
     with pytest.raises(Full):
-        everybody.open(PAGE)
+        everybody.open(PAGE, "::1")
     assert store.watching.wait(5)
     store.hit(Key("default", "page3"))
     got = [
@@ -240,9 +264,9 @@ def test_one_thread_serves_everybody(store):
 
 def test_changes_are_not_looked_at_while_nobody_waits_for_them(store, monkeypatch):
     monkeypatch.setattr(watch, "IDLE", 0.1)
-    everybody = Watch(store, 50)
+    everybody = Watch(store, 50, 50)
     for value in (1, 2):
-        subscription = everybody.open(PAGE)
+        subscription = everybody.open(PAGE, "::1")
         assert store.watching.wait(5)
         # One that waits keeps it going, however long nothing happens.
         time.sleep(0.3)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from counterapp.counters import LARGEST, Key, NotMade, StoreUnavailable, Totals
+from counterapp.counters import LARGEST, Key, StoreUnavailable, Totals
 
 from tests.support.described import DescribedClient
 from tests.unit.app.test_app import assert_problem
@@ -579,7 +579,7 @@ def test_any_other_change_that_is_asked_for_ahead_is_refused(client):
 # Refusals
 
 
-def test_no_room_and_no_allowance_say_when_to_come_back(client, store, monkeypatch):
+def test_no_room_says_when_to_come_back(client, store):
     store.most = 0
     for answer in (
         client.post(f"{COUNTERS}/blog/post-1/hits"),
@@ -587,14 +587,6 @@ def test_no_room_and_no_allowance_say_when_to_come_back(client, store, monkeypat
     ):
         assert_problem(answer, 429, "There may be 0 counters")
         assert answer.headers["Retry-After"] == "60"
-
-    def not_made(*_, **__):
-        raise NotMade("There is no counter blog/post-1")
-
-    monkeypatch.setattr(store, "hit", not_made)
-    answer = client.post(f"{COUNTERS}/blog/post-1/hits")
-    assert_problem(answer, 429, "no counter blog/post-1")
-    assert answer.headers["Retry-After"] == "60"
 
 
 def test_the_titles_are_the_same_on_every_python(client):

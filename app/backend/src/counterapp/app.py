@@ -19,8 +19,10 @@ from counterapp import (
     stream,
     v1,
 )
+from counterapp.clients import HEADER, Clients
 from counterapp.counters import CounterStore
 from counterapp.frame import NO_STORE, Frame
+from counterapp.limits import Limits
 from counterapp.mongo import MongoStore
 from counterapp.readiness import Readiness
 from counterapp.settings import Settings
@@ -57,25 +59,27 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     app.wsgi_app = _never_without_path(app.wsgi_app)  # type: ignore[assignment,method-assign]
     problems.register(app)
     frame = Frame(settings)
-    _register_request_frame(app, frame)
+    limits = Limits(settings, store)
+    _register_request_frame(app, frame, limits.clients)
     cors.register(app)
     numbers = metrics.register(app, settings, store)
-    watch = Watch(store, settings.max_streams)
+    watch = Watch(store, settings.max_streams, settings.client_streams)
     numbers.watch("counterapp_streams", "Streams of events that are open.", watch.count)
     numbers.watch(
         "counterapp_log_lines_dropped",
         "Lines of the log that were dropped because nobody took them.",
         logs.standard_output().dropped,
     )
-    # For the worker, whose stop must not wait for streams.
+    # For the worker, which limits places, and whose stop must not wait for streams.
+    app.extensions["counterapp.limits"] = limits
     app.extensions["counterapp.watch"] = watch
-    app.register_blueprint(v1.blueprint(settings, store))
-    app.register_blueprint(compat.blueprint(settings, store))
+    app.register_blueprint(v1.blueprint(settings, store, limits))
+    app.register_blueprint(compat.blueprint(settings, store, limits))
     app.register_blueprint(badges.blueprint(store))
     app.register_blueprint(stream.blueprint(watch, store))
     app.register_blueprint(health.blueprint(settings, Readiness(store, settings.node)))
     app.register_blueprint(frontend.blueprint(settings.static))
-    shortcut.register(app, settings, store, frame, numbers)
+    shortcut.register(app, settings, limits, frame, numbers)
     return app
 
 
@@ -89,10 +93,11 @@ def _never_without_path(wsgi_app: "WSGIApplication") -> "WSGIApplication":
     return call
 
 
-def _register_request_frame(app: Flask, frame: Frame) -> None:
+def _register_request_frame(app: Flask, frame: Frame, clients: Clients) -> None:
     @app.before_request
     def begin() -> None:
         g.started = shortcut.started()
+        g.client = clients.of(request.remote_addr or "", request.headers.get(HEADER, ""))
         g.request_id = frame.request_id(request.headers.get("X-Request-ID", ""))
         inputs.readable_query()
 
@@ -109,6 +114,6 @@ def _register_request_frame(app: Flask, frame: Frame) -> None:
             path=request.path,
             status=response.status_code,
             request_id=g.request_id,
-            client=request.remote_addr,
+            client=g.client.address,
         )
         return response

@@ -37,6 +37,7 @@ from counterapp.counters import (
     StoreError,
     StoreUnavailable,
 )
+from counterapp.limits import Limits
 from counterapp.settings import Settings
 
 STATUS: dict[type[StoreError], int] = {
@@ -65,7 +66,7 @@ READING = frozenset({"get", "info", "stats"})
 log = logging.getLogger(__name__)
 
 
-def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
+def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Blueprint:
     """Return the routes of the family."""
     compat = Blueprint("compat", __name__)
     _register_frame(compat, store)
@@ -83,7 +84,7 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
         if prefetch.ahead(request):
             found = store.read(key)
             return answer({"value": found.value if found else 0})
-        counted = store.hit(key, once)
+        counted = limits.hit(g.client, key, once)
         return _counted(counted.value, counted.replayed)
 
     @route("update")
@@ -130,7 +131,8 @@ def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
         owner, told = creation.owner()
         body: dict[str, Any] = {"namespace": key.namespace, "key": key.name, **told}
         try:
-            body["value"] = store.create(key, plan, owner).value
+            with limits.creation(g.client):
+                body["value"] = store.create(key, plan, owner).value
         except StoreUnavailable as error:
             # It may be there by now: without these, nobody could try again, or find it.
             return _refusal(store, error, **body)

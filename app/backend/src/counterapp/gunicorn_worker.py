@@ -11,15 +11,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]
+import orjson
 from gevent import monkey, socket
 from gevent.pool import Pool  # type: ignore[import-untyped]
 from gevent.server import StreamServer  # type: ignore[import-untyped]
 from gunicorn import SERVER, util  # type: ignore[import-untyped]
+from gunicorn.http.body import Body  # type: ignore[import-untyped]
+from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 from gunicorn.http.message import Request  # type: ignore[import-untyped]
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+from werkzeug.exceptions import RequestTimeout
 
 from counterapp import shortcut
+from counterapp.clients import HEADER, Client
 
 PULSE = 0.25
 """Seconds after which a stop is noticed at the latest."""
@@ -28,25 +33,40 @@ LINGER = 2.0
 """Seconds for which a stopping worker keeps idle connections, for a request already on its way."""
 
 
-class _Idle(BaseException):
-    """The time that a connection waits for its next request.
+HEAD_SECONDS = 10.0
+"""Seconds from the first byte of a request to the end of its head."""
+
+BODY_SECONDS = 10.0
+"""Seconds from the end of a request's head to the end of its body."""
+
+MOST_HEAD = 32 * 1024
+"""Bytes of a head; gunicorn looks at all that there is of one with each piece that comes."""
+
+
+class _Wait(BaseException):
+    """The time that a connection waits for something of its client.
 
     :param until: when it is over, a ``time.monotonic()`` value.
-    :param waiting: where it stands among its likes; whoever looks after them ends it.
+    :param waiting: what each connection waits for; whoever looks after them ends it. Of waits
+        within each other it is the innermost.
     """
 
-    def __init__(self, until: float, waiting: "set[_Idle]") -> None:
+    def __init__(self, until: float, waiting: "dict[Any, _Wait]") -> None:
         super().__init__()
         self.until = until
         self._waiting = waiting
 
-    def __enter__(self) -> "_Idle":
+    def __enter__(self) -> "_Wait":
         self._greenlet = gevent.getcurrent()
-        self._waiting.add(self)
+        self._outer = self._waiting.get(self._greenlet)
+        self._waiting[self._greenlet] = self
         return self
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> bool:
-        self._waiting.discard(self)
+        if self._outer is None:
+            del self._waiting[self._greenlet]
+        else:
+            self._waiting[self._greenlet] = self._outer
         return value is self
 
     def end(self) -> None:
@@ -54,9 +74,43 @@ class _Idle(BaseException):
         gevent.get_hub().loop.run_callback(self._end)
 
     def _end(self) -> None:
-        # A request may have come since.
-        if self in self._waiting:
+        # What was waited for may have come since.
+        if self._waiting.get(self._greenlet) is self:
             self._greenlet.throw(self)
+
+
+class _Request(Request):  # type: ignore[misc]
+    """A request on the long way, whose head is bounded as a whole."""
+
+    def read_into(self, unreader: Any, buf: bytearray, stop: bool = False) -> None:
+        super().read_into(unreader, buf, stop)
+        if len(buf) > MOST_HEAD:
+            raise LimitRequestHeaders(f"more than {MOST_HEAD} bytes")
+
+
+class _Body(Body):  # type: ignore[misc]
+    """A request's body that has to come in time.
+
+    :param bodies: see :class:`_Wait`.
+    """
+
+    def __init__(self, request: Request, bodies: dict[Any, _Wait]) -> None:
+        super().__init__(request.body.reader)
+        self._request = request
+        self._until = time.monotonic() + BODY_SECONDS
+        self._bodies = bodies
+        self.answered = False
+
+    def _read_reader(self, size: int) -> bytes:
+        with _Wait(self._until, self._bodies):
+            found: bytes = super()._read_reader(size)
+            return found
+        # The rest of it cannot be told from a next request.
+        self.failed = True
+        self._request.force_close()
+        if self.answered:
+            raise TimeoutError
+        raise RequestTimeout(f"The body has to come whole within {BODY_SECONDS:g} s.")
 
 
 class _PlainHit:
@@ -118,33 +172,53 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._idle: set[_Idle] = set()
+        self._idle: dict[Any, _Wait] = {}
+        self._bodies: dict[Any, _Wait] = {}
         self._head = 0, b""
         # What its parsers make of what was received.
         RequestParser.mesg_class = self._request
 
-    def timeout_ctx(self) -> _Idle:
+    def timeout_ctx(self) -> _Wait:
         seconds = self.cfg.keepalive if self.alive else LINGER
-        return _Idle(time.monotonic() + seconds, self._idle)
+        return _Wait(time.monotonic() + seconds, self._idle)
 
     def _request(self, config: Any, unreader: Any, address: Any, number: int) -> Any:
         def parsed() -> Request:
             unreader.unread(data)
-            return Request(config, unreader, address, number)
+            return _Request(config, unreader, address, number)
 
         data = unreader.read()
         hit = shortcut.plain_hit(data)
-        return parsed() if hit is None else _PlainHit(hit, parsed)
+        if hit is not None:
+            return _PlainHit(hit, parsed)
+        with _Wait(time.monotonic() + HEAD_SECONDS, self._idle):
+            return parsed()
+        with gevent.Timeout(PULSE, False):
+            unreader.sock.sendall(_TOO_LATE)
+        raise StopIteration
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
-        if not isinstance(req, _PlainHit):
-            return self._answer(listener_name, req, sock, addr)
-        if not self.alive:
-            # It is told to leave, which is gunicorn's business.
-            return self._answer(listener_name, req.parsed(), sock, addr)
+        plain = isinstance(req, _PlainHit)
+        forwarded = req.hit.forwarded if plain else _forwarded(req)
+        limits = self.wsgi.extensions["counterapp.limits"]
+        client = limits.clients.of(addr[0], forwarded)
+        if not limits.places.take(client.group):
+            with shortcut.failed(limits.crowded(), time.perf_counter()):
+                return self._answer(listener_name, req.parsed() if plain else req, sock, addr)
+        try:
+            if plain and self.alive:
+                return self._count(listener_name, req, sock, addr, client)
+            # That we leave is gunicorn's business to tell.
+            return self._answer(listener_name, req.parsed() if plain else req, sock, addr)
+        finally:
+            limits.places.leave(client.group)
+
+    def _count(
+        self, listener_name: Any, req: _PlainHit, sock: Any, addr: Any, client: Client
+    ) -> Any:
         way = self.wsgi.extensions[shortcut.EXTENSION]
         try:
-            said = way.answer(req.hit, addr[0], req.started)
+            said = way.answer(req.hit, client, req.started)
         except gevent.GreenletExit:
             # Cut off at the end of a stop: nothing was promised, and nothing is said.
             raise StopIteration from None
@@ -160,9 +234,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _answer(self, listener_name: Any, req: Request, sock: Any, addr: Any) -> Any:
         answer = _Answer(sock)
+        body = req.body = _Body(req, self._bodies)
         try:
             return super().handle_request(listener_name, req, answer, addr)
         finally:
+            body.answered = True
             answer.flush()
 
     def _begin(self) -> bytes:
@@ -182,7 +258,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         servers = [self._serve(listener, pool) for listener in self.sockets]
         while self.alive:
             self.notify()
-            self._end_idle(time.monotonic())
+            _end(self._idle, time.monotonic())
+            _end(self._bodies, time.monotonic())
             gevent.sleep(PULSE)
         for server in servers:
             _close_door(server)
@@ -216,18 +293,41 @@ class Worker(GeventWorker):  # type: ignore[misc]
         begun = time.monotonic()
         while not pool.join(timeout=PULSE):
             self.notify()
-            passed = time.monotonic() - begun
+            now = time.monotonic()
+            passed = now - begun
             # Those that began before the stop are given no more time than those after it.
-            self._end_idle(math.inf if passed >= LINGER else time.monotonic())
+            _end(self._idle, math.inf if passed >= LINGER else now)
+            _end(self._bodies, now)
             if passed >= self.cfg.graceful_timeout:
                 self.log.warning("Cut off after %d s: %d connections", passed, len(pool))
                 pool.kill(timeout=1)
                 return
 
-    def _end_idle(self, moment: float) -> None:
-        for idle in list(self._idle):
-            if idle.until <= moment:
-                idle.end()
+
+def _end(waiting: dict[Any, _Wait], moment: float) -> None:
+    """End what was to be over at a moment."""
+    for each in list(waiting.values()):
+        if each.until <= moment:
+            each.end()
+
+
+def _forwarded(request: Request) -> str:
+    """Return the last ``X-Forwarded-For`` of a request."""
+    name = HEADER.upper()
+    return next((value for field, value in reversed(request.headers) if field == name), "")
+
+
+def _too_late() -> bytes:
+    detail = f"The head has to come whole within {HEAD_SECONDS:g} s."
+    members = {"type": "about:blank", "title": "Request Timeout", "status": 408, "detail": detail}
+    body = orjson.dumps(members)
+    fields = f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+    head = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
+    return f"{head}{fields}\r\n".encode() + body
+
+
+_TOO_LATE = _too_late()
+"""What is said to a client whose head did not come, before there is a request to answer."""
 
 
 def _close_door(server: StreamServer) -> None:

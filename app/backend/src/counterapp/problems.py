@@ -7,13 +7,13 @@ from typing import Any
 from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from counterapp import counters
+from counterapp import counters, limits
 
 RETRY_AFTER = 2
 """Seconds after which a client may try again: about what an election takes at its best."""
 
 ROOM_AFTER = 60
-"""Seconds after which a client may try again where there was no room, or no allowance left."""
+"""Seconds after which a client may try again where there was no room."""
 
 LIST = "/api/v1/openapi.json"
 """Where the routes of the API are described."""
@@ -27,8 +27,8 @@ REFUSALS: dict[type[counters.StoreError], int] = {
     counters.OutOfBounds: 422,
     counters.KeyReused: 422,
     counters.Overloaded: 429,
+    limits.OverLimit: 429,
     counters.Full: 429,
-    counters.NotMade: 429,
 }
 """What is the client's to mend, or to wait for. All else that a store raises is a 503."""
 
@@ -76,7 +76,9 @@ def refusal(error: counters.StoreError, **members: Any) -> Response:
 
 def retry_after(error: counters.StoreError) -> int:
     """Return the seconds after which a client may try again what a store refused or missed."""
-    return ROOM_AFTER if isinstance(error, counters.Full | counters.NotMade) else RETRY_AFTER
+    if isinstance(error, limits.OverLimit):
+        return error.after
+    return ROOM_AFTER if isinstance(error, counters.Full) else RETRY_AFTER
 
 
 def _sentence(error: counters.StoreError) -> str:

@@ -18,8 +18,10 @@ import orjson
 from flask import Flask
 
 from counterapp import cors, v1
-from counterapp.counters import CounterStore, Key
+from counterapp.clients import Client
+from counterapp.counters import Key
 from counterapp.frame import NO_STORE, Frame
+from counterapp.limits import Limits
 from counterapp.metrics import Metrics
 from counterapp.settings import Settings
 
@@ -87,11 +89,9 @@ def plain_hit(data: bytes) -> Hit | None:
 class Shortcut:
     """The short way of one application."""
 
-    def __init__(
-        self, settings: Settings, store: CounterStore, frame: Frame, metrics: Metrics
-    ) -> None:
+    def __init__(self, settings: Settings, limits: Limits, frame: Frame, metrics: Metrics) -> None:
         self._settings = settings
-        self._store = store
+        self._limits = limits
         self._frame = frame
         self._metrics = metrics
         fields = [
@@ -101,14 +101,14 @@ class Shortcut:
         ]
         self._fields = "".join(f"{name}: {value}\r\n" for name, value in fields)
 
-    def answer(self, hit: Hit, client: str, started: float) -> bytes:
+    def answer(self, hit: Hit, client: Client, started: float) -> bytes:
         """Count a hit and return what is said to it, from the status line's end on.
 
-        :param client: the address of who sent it.
+        :param client: who sent it.
         :param started: when it came, a ``time.perf_counter()`` value.
         :raises StoreError: it is not, or perhaps not, counted; see ``failed``.
         """
-        counted = self._store.hit(hit.key)
+        counted = self._limits.hit(client, hit.key)
         answer = v1.changed(self._settings, hit.key, counted.value, replayed=counted.replayed)
         body = orjson.dumps(answer, option=_JSON)
         request_id = self._frame.request_id(hit.request_id)
@@ -122,7 +122,7 @@ class Shortcut:
             path=f"/api/v1/counters/{hit.key}/hits",
             status=200,
             request_id=request_id,
-            client=client,
+            client=client.address,
         )
         return f"Content-Length: {len(body)}\r\n{self._fields}{named}\r\n".encode() + body
 
@@ -147,7 +147,7 @@ def started() -> float:
 
 
 def register(
-    app: Flask, settings: Settings, store: CounterStore, frame: Frame, metrics: Metrics
+    app: Flask, settings: Settings, limits: Limits, frame: Frame, metrics: Metrics
 ) -> None:
     """Give ``app`` a short way. To be called when all else is registered."""
 
@@ -157,4 +157,4 @@ def register(
             # Asked again, the store might have counted it.
             raise failure[1]
 
-    app.extensions[EXTENSION] = Shortcut(settings, store, frame, metrics)
+    app.extensions[EXTENSION] = Shortcut(settings, limits, frame, metrics)

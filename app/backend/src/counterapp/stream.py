@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from counterapp import inputs
 from counterapp.counters import (
@@ -26,7 +26,7 @@ from counterapp.counters import (
     StoreError,
 )
 from counterapp.problems import problem
-from counterapp.watch import Full, Subscription, Watch
+from counterapp.watch import ClientFull, Full, Subscription, Watch
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a sign of life is sent, and the value looked up."""
@@ -60,7 +60,11 @@ def blueprint(watch: Watch, store: CounterStore) -> Blueprint:
             _value(store, key)
             return Response(mimetype="text/event-stream")
         try:
-            subscription = watch.open(key)
+            subscription = watch.open(key, g.client.group)
+        except ClientFull:
+            return problem(
+                429, "This client has as many streams on this node as one may have: close some."
+            )
         except Full:
             return problem(503, "This node has as many streams as it can serve. Try again later.")
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from flask import Blueprint, Response, abort, json, request
+from flask import Blueprint, Response, abort, g, json, request
 
 from counterapp import access, admin, inputs, problems
 from counterapp.counters import (
@@ -24,6 +24,7 @@ from counterapp.counters import (
     StoreError,
     StoreUnavailable,
 )
+from counterapp.limits import Limits
 
 MAX_BODY = 1024 * 1024
 MAX_RECORDS = 10_000
@@ -51,7 +52,9 @@ WHY = {
 }
 
 
-def add_routes(api: Blueprint, store: CounterStore, rules: access.Operators) -> None:
+def add_routes(
+    api: Blueprint, store: CounterStore, rules: access.Operators, limits: Limits
+) -> None:
     """Add import and export to the API."""
 
     @api.post("/import")
@@ -60,6 +63,7 @@ def add_routes(api: Blueprint, store: CounterStore, rules: access.Operators) -> 
         replace = inputs.choice(inputs.query("replace"), "replace", ("false", "true")) == "true"
         given = access.owner_to_be()
         records, refused = _sorted_out(_rows())
+        limits.use_imports(g.client, len(records))
         secret = given or admin.make()
         told = {} if given else {"admin_key": secret}
         taken, begun, longest = 0, monotonic(), 0.0

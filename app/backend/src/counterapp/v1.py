@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, abort, request, url_for
+from flask import Blueprint, Response, abort, g, request, url_for
 from flask.typing import ResponseReturnValue
 
 from counterapp import (
@@ -29,6 +29,7 @@ from counterapp.counters import (
     Plan,
     StoreUnavailable,
 )
+from counterapp.limits import Limits
 from counterapp.settings import Settings
 
 PAGE = 100
@@ -50,16 +51,16 @@ PLAN = {
 }
 
 
-def blueprint(settings: Settings, store: CounterStore) -> Blueprint:
+def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Blueprint:
     """Return the routes of the JSON API."""
     api = Blueprint("v1", __name__, url_prefix="/api/v1")
     access_rules = access.Operators(settings.operator_key)
     api.before_request(_nothing_ahead)
     api.before_request(_no_preconditions)
-    _counters(api, settings, store, access_rules)
-    _changes(api, settings, store)
+    _counters(api, store, limits, access_rules)
+    _changes(api, settings, store, limits)
     _service(api, settings, store)
-    transfer.add_routes(api, store, access_rules)
+    transfer.add_routes(api, store, access_rules, limits)
     operators.add_routes(api, settings, store, access_rules)
     return api
 
@@ -80,9 +81,7 @@ def _no_preconditions() -> None:
             abort(400, f"Changes under a condition are not offered: leave {header} out.")
 
 
-def _counters(
-    api: Blueprint, settings: Settings, store: CounterStore, rules: access.Operators
-) -> None:
+def _counters(api: Blueprint, store: CounterStore, limits: Limits, rules: access.Operators) -> None:
     @api.post("/counters")
     def create() -> ResponseReturnValue:
         inputs.query()
@@ -98,7 +97,8 @@ def _counters(
         # The one time that anybody sees it.
         told = {"admin_key": secret} if given is None else {}
         try:
-            made = store.create(key, Plan(**plan), admin.digest(secret))
+            with limits.creation(g.client):
+                made = store.create(key, Plan(**plan), admin.digest(secret))
         except StoreUnavailable as error:
             # It may be there by now: without these, nobody could try again, or find it.
             return problems.refusal(error, namespace=key.namespace, key=key.name, **told)
@@ -162,7 +162,7 @@ def changed(settings: Settings, key: Key, value: int, **members: Any) -> dict[st
     return {**who, **members, "node": node, "release": release}
 
 
-def _changes(api: Blueprint, settings: Settings, store: CounterStore) -> None:
+def _changes(api: Blueprint, settings: Settings, store: CounterStore, limits: Limits) -> None:
     def answer(key: Key, value: int, **members: Any) -> dict[str, Any]:
         return changed(settings, key, value, **members)
 
@@ -176,7 +176,7 @@ def _changes(api: Blueprint, settings: Settings, store: CounterStore) -> None:
         if prefetch.ahead(request):
             found = store.read(key)
             return answer(key, found.value if found else 0, replayed=False)
-        counted = store.hit(key, once)
+        counted = limits.hit(g.client, key, once)
         return answer(key, counted.value, replayed=counted.replayed)
 
     @api.post("/counters/<namespace>/<name>/updates")

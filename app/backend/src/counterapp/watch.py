@@ -11,6 +11,7 @@ from collections import defaultdict
 from contextlib import closing
 
 from counterapp.counters import Change, CounterStore, Key, StoreError
+from counterapp.limits import Places
 
 PAUSE = 1.0
 """Seconds until the database is asked again after it has failed."""
@@ -28,11 +29,16 @@ class Full(Exception):
     """There are as many subscriptions as there may be, or no more are wanted."""
 
 
+class ClientFull(Exception):
+    """One client has as many subscriptions as one may have."""
+
+
 class Subscription:
     """One waiting client's view of one counter."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, group: str) -> None:
         self.key = key
+        self.group = group
         self._condition = threading.Condition()
         self._newest: Change | None = None
         self._over = False
@@ -65,11 +71,13 @@ class Watch:
     """All subscriptions of a process.
 
     :param limit: how many there may be at a time.
+    :param client_limit: how many of them one client may have.
     """
 
-    def __init__(self, store: CounterStore, limit: int) -> None:
+    def __init__(self, store: CounterStore, limit: int, client_limit: int) -> None:
         self._store = store
         self._limit = limit
+        self._places = Places(client_limit)
         self._lock = threading.Lock()
         self._waiting: defaultdict[Key, set[Subscription]] = defaultdict(set)
         self._count = 0
@@ -77,15 +85,19 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def open(self, key: Key) -> Subscription:
+    def open(self, key: Key, group: str) -> Subscription:
         """Return a new subscription, to be given to :meth:`drop` in the end.
 
-        :raises Full: there are too many already, or :meth:`close` was called.
+        :param group: the client, as limits go by it.
+        :raises ClientFull: the client has too many already.
+        :raises Full: there are too many in all, or :meth:`close` was called.
         """
         with self._lock:
             if self._closed.is_set() or self._count >= self._limit:
                 raise Full
-            subscription = Subscription(key)
+            if not self._places.take(group):
+                raise ClientFull
+            subscription = Subscription(key, group)
             self._waiting[key].add(subscription)
             self._count += 1
             if self._thread is None:
@@ -100,6 +112,7 @@ class Watch:
             waiting = self._waiting[subscription.key]
             if subscription in waiting:
                 waiting.remove(subscription)
+                self._places.leave(subscription.group)
                 self._count -= 1
             if not waiting:
                 del self._waiting[subscription.key]
