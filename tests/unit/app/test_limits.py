@@ -204,6 +204,15 @@ def test_an_import_beyond_the_allowance_is_refused_as_a_whole(client, other, sto
     assert client.post(HITS.format("page")).status_code == 200
 
 
+def test_what_an_import_did_not_come_to_is_there_for_the_rest(client, store):
+    records = [{"key": f"name{number}", "value": 1} for number in range(4)]
+    store.broken = "Gone"
+    for _ in range(3):
+        assert client.post("/api/v1/import", json=records).status_code == 503
+    store.broken = None
+    assert client.post("/api/v1/import", json=records).json["taken"] == 4
+
+
 def test_the_store_is_asked_to_make_none_when_none_may_be_made(store, client, monkeypatch):
     asked = []
     hit = store.hit

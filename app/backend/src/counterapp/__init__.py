@@ -10,8 +10,8 @@ Modules, from the inside out:
   ``operators`` and ``openapi``), ``compat`` (with ``params``, ``places``, ``creation`` and
   ``answers``), ``badges`` (with ``drawing``, ``letters`` and ``colours``), ``stream``, ``health``,
   ``metrics`` and ``frontend``; ``admin`` (keys) and ``problems`` (how errors look);
-- around every request: ``clients`` and ``limits``, ``frame``, ``cors`` and ``shortcut``; and ``app``,
-  which puts all together.
+- around every request: ``clients`` and ``limits``, ``frame``, ``cors`` and ``shortcut``; and
+  ``app``, which puts all together.
 
 ``wsgi`` and the ``gunicorn_*`` modules are what a node runs.
 """

@@ -167,6 +167,10 @@ class Limits:
                 self._imports.after(client.group, count),
             )
 
+    def leave_imports(self, client: Client, count: int) -> None:
+        """Give back what a client was let import and nobody tried to."""
+        self._imports.give_back(client.group, count)
+
     def crowded(self) -> OverLimit:
         """Return the refusal of a request for which its client has no place left."""
         return OverLimit(

@@ -18,6 +18,7 @@ PROBLEMS = {
     403: "The admin key or token that was sent does not allow this, or the request is made ahead"
     " (Sec-Purpose), before anybody asked for the page.",
     404: "There is no such counter.",
+    408: "The body did not come whole within 10 s.",
     409: "There is a counter of this name already.",
     413: f"The body is above {MAX_BODY} bytes (an import's: above 1 MiB).",
     415: "The body's media type is not one that is taken here.",
@@ -105,7 +106,7 @@ def _operation(
         responses["304"] = {"description": "It is what If-None-Match names.", "headers": HEADERS}
         more["parameters"] = [*more.get("parameters", []), KNOWN]
     # Any request may be malformed, too large, one too many, or come while the database is away.
-    for code in sorted({400, 413, 429, 503, *problems}):
+    for code in sorted({400, 408, 413, 429, 503, *problems}):
         responses[str(code)] = _problem(code)
     return {"operationId": name, "summary": summary, "responses": responses, **more}
 

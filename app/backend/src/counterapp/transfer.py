@@ -75,6 +75,7 @@ def add_routes(
                     raise StoreUnavailable(f"An import ends itself after {TIME:.0f} s")
                 results = store.take([each for _, each in batch], replace, admin.digest(secret))
             except StoreError as error:
+                limits.leave_imports(g.client, len(records) - start)
                 # Of the batch some may be there by now: without their key, nobody could try again.
                 return _cut_off(error, batch[0][0], refused, taken=taken, **told)
             longest = max(longest, monotonic() - began)
