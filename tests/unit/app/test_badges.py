@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from counterapp import colours
+from counterapp.counters import Overloaded
 from counterapp.letters import drawable, width
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -186,3 +187,14 @@ def test_a_lost_database_is_said_in_the_image(client, store, badge):
 @pytest.mark.parametrize("path", ["/badge/page", "/badge/", "/badge/a/b/c.svg", "/badge/.svg"])
 def test_other_paths_are_nowhere(client, path):
     assert client.get(path).status_code == 404
+
+
+def test_a_badge_that_is_one_too_many_says_when_to_come_back(client, store, monkeypatch):
+    def refuse(key):
+        raise Overloaded("Too many requests wait for the database already")
+
+    monkeypatch.setattr(store, "read", refuse)
+    answer = client.get("/badge/page.svg")
+    assert answer.status_code == 429
+    assert answer.mimetype == "image/svg+xml"
+    assert answer.headers["Retry-After"]

@@ -48,7 +48,7 @@ def _answer(message: str, status: int, default: str, colour: str | None = None) 
         draw(said, request.args.get("style", "flat")), status, mimetype="image/svg+xml"
     )
     response.headers["Content-Security-Policy"] = POLICY
-    if status == 503:
+    if status in {429, 503}:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     if status != 200:
         return response

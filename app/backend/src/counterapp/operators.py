@@ -25,6 +25,8 @@ PREFIX = "[A-Za-z0-9_.-]{3,64}(/[A-Za-z0-9_.-]{0,64})?"
 """What the beginning of ``<namespace>/<key>`` looks like, as a pattern; not so short as to be of
 nearly everything."""
 
+_PREFIX = re.compile(PREFIX)
+
 log = logging.getLogger(__name__)
 
 
@@ -77,7 +79,7 @@ def add_routes(
 
 def _prefix(parameters: dict[str, str]) -> str:
     prefix = parameters.get("prefix", "")
-    if not re.fullmatch(PREFIX, prefix):
+    if not _PREFIX.fullmatch(prefix):
         abort(
             400,
             "prefix is the beginning of <namespace>/<key>: 3 letters, digits, '_', '.' or '-' at"
@@ -87,14 +89,13 @@ def _prefix(parameters: dict[str, str]) -> str:
 
 
 def _delete_all(store: CounterStore, prefix: str, who: str) -> ResponseReturnValue:
-    begun, deleted = monotonic(), 0
+    begun, deleted, left = monotonic(), 0, 0
     try:
         while step := store.operator_delete_all(prefix, STEP):
             deleted += step
             if monotonic() - begun > TIME:
+                left = store.operator_count(prefix)
                 break
-        # Another node may have made some meanwhile.
-        left = store.operator_count(prefix)
     except StoreError as error:
         return problems.refusal(error, deleted=deleted)
     finally:
