@@ -305,7 +305,7 @@ def _paths() -> Json:
                     {
                         **_query(
                             "prefix",
-                            {"type": "string", "pattern": f"^{PREFIX}$"},
+                            {"type": "string", "pattern": f"^{PREFIX.pattern}$"},
                             "What their <namespace>/<key> begins with.",
                         ),
                         "required": True,

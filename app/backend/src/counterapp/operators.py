@@ -21,11 +21,8 @@ STEP = 1000
 TIME = 20.0
 """Seconds after which no more are deleted: the rest is for another request."""
 
-PREFIX = "[A-Za-z0-9_.-]{3,64}(/[A-Za-z0-9_.-]{0,64})?"
-"""What the beginning of ``<namespace>/<key>`` looks like, as a pattern; not so short as to be of
-nearly everything."""
-
-_PREFIX = re.compile(PREFIX)
+PREFIX = re.compile("[A-Za-z0-9_.-]{3,64}(/[A-Za-z0-9_.-]{0,64})?")
+"""What the beginning of ``<namespace>/<key>`` looks like; not so short as to be of nearly all."""
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +76,7 @@ def add_routes(
 
 def _prefix(parameters: dict[str, str]) -> str:
     prefix = parameters.get("prefix", "")
-    if not _PREFIX.fullmatch(prefix):
+    if not PREFIX.fullmatch(prefix):
         abort(
             400,
             "prefix is the beginning of <namespace>/<key>: 3 letters, digits, '_', '.' or '-' at"
