@@ -1,0 +1,147 @@
+"""An honest client and his abusers, side by side on one node."""
+
+import contextlib
+import http.client
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+from tests.support.loading import ROOT
+
+FLOOR = 0.006
+"""Seconds; a median below is as good as this, for what a busy machine adds to it is no abuse."""
+
+PACE = 0.015
+"""Seconds from one of the honest client's requests to the next."""
+
+ROUNDS = 3
+
+HERE = "127.0.0.1"
+ELSEWHERE = [f"127.0.0.{number}" for number in range(2, 8)]
+
+
+class Honest:
+    """A client on one connection, who hits a counter of his own and checks each answer.
+
+    :param keyed: each hit carries an idempotency key of its own.
+    """
+
+    def __init__(self, node, keyed=False):
+        self._node = node
+        self._keyed = keyed
+        self._path = f"/api/v1/counters/honest/{uuid.uuid4().hex}"
+        self._connection = http.client.HTTPConnection(HERE, node.port, 30, (HERE, 0))
+        self._value = 0
+
+    def hit(self):
+        headers = {"Idempotency-Key": uuid.uuid4().hex} if self._keyed else {}
+        self._connection.request("POST", f"{self._path}/hits", headers=headers)
+        answer = self._connection.getresponse()
+        body = json.loads(answer.read())
+        assert answer.status == 200, body
+        self._value += 1
+        assert body["value"] == self._value
+
+    def median(self, turns):
+        """Hit at a pace of his own for so many turns, and return the median of what he waited.
+
+        A hit that is held up stands for all the turns that pass meanwhile, as it would for all the
+        clients who come in that time.
+        """
+        waited = []
+        while len(waited) < turns:
+            begun = time.monotonic()
+            self.hit()
+            took = time.monotonic() - begun
+            waited += [took] * math.ceil(took / PACE)
+            time.sleep(-took % PACE)
+        return statistics.median(waited)
+
+    def check(self):
+        """Compare what the node has with what it said."""
+        assert self._node.get(self._path).json()["value"] == self._value
+
+
+class Abuse:
+    """Groups of connections to a node, as :mod:`~tests.functional.app.attack.abuser` has them."""
+
+    def __init__(self, node, *groups):
+        self._spec = {"port": node.port, "groups": [{"addresses": ELSEWHERE} | g for g in groups]}
+
+    def __enter__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.functional.app.attack.abuser"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._say(json.dumps(self._spec))
+        assert self._process.stdout.readline() == "begun\n"
+        return self
+
+    def _say(self, line):
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def report(self):
+        """Return what the connections have been told so far."""
+        self._say("")
+        return json.loads(self._process.stdout.readline())
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def beside():
+    """Return a function that lets an honest client go on without, with and without an abuse.
+
+    His answers are right throughout, and his median with the abuse is at most twice the other one.
+    The best of some rounds decides, for others use this machine, too. The function takes what is to
+    be asked of the abuse before it ends, and gives the answer; by default its report.
+    """
+
+    def run(honest, abuse, turns=150, ask=lambda abuse: abuse.report()):
+        seen = []
+        for _ in range(ROUNDS):
+            before = honest.median(75)
+            with abuse:
+                during = honest.median(turns)
+                report = ask(abuse)
+            # What the abusers have asked for and left behind is no part of the time without them.
+            for _ in range(3):
+                honest.hit()
+            after = honest.median(75)
+            honest.check()
+            without = max(statistics.mean([before, after]), FLOOR)
+            seen.append((without, during))
+            if during <= 2 * without:
+                return report
+        raise AssertionError(f"medians without and with the abuse, in seconds: {seen}; {report}")
+
+    return run
+
+
+@pytest.fixture
+def honest(node):
+    return Honest(node)
+
+
+@pytest.fixture
+def node(single, make_node):
+    """A node that has served its first requests."""
+    node = make_node(single).start()
+    for _ in range(20):
+        node.post("/api/v1/counters/warm/warm/hits")
+    return node
