@@ -115,6 +115,16 @@ def test_a_head_is_bounded_as_a_whole(node):
         assert status == 431
 
 
+def test_answers_that_nobody_reads_hold_no_place_for_ever(single, make_node):
+    node = make_node(single, COUNTERAPP_CLIENT_PLACES="1").start()
+    with Wire(node) as wire:
+        wire.send(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 500)
+        until(lambda: is_refused(node.get("/livez")), 10, "the place is taken")
+        until(lambda: node.get("/livez").status_code, 60, "the place is free", wanted=200)
+    # That is the client's doing, and no error of ours.
+    assert "Traceback" not in node.log
+
+
 def test_one_client_has_its_places_and_others_have_theirs(single, make_node):
     node = make_node(
         single,

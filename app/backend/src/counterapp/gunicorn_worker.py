@@ -39,6 +39,9 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 10.0
 """Seconds from the end of a request's head to the end of its body."""
 
+UNREAD_SECONDS = 20
+"""Seconds for which a client may take nothing of what it is answered."""
+
 MOST_HEAD = 32 * 1024
 """Bytes of a head; gunicorn looks at all that there is of one with each piece that comes."""
 
@@ -187,14 +190,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
             unreader.unread(data)
             return _Request(config, unreader, address, number)
 
-        data = unreader.read()
-        hit = shortcut.plain_hit(data)
-        if hit is not None:
-            return _PlainHit(hit, parsed)
-        with _Wait(time.monotonic() + HEAD_SECONDS, self._idle):
-            return parsed()
-        with gevent.Timeout(PULSE, False):
-            unreader.sock.sendall(_TOO_LATE)
+        try:
+            data = unreader.read()
+            hit = shortcut.plain_hit(data)
+            if hit is not None:
+                return _PlainHit(hit, parsed)
+            with _Wait(time.monotonic() + HEAD_SECONDS, self._idle):
+                return parsed()
+            with gevent.Timeout(PULSE, False):
+                unreader.sock.sendall(_TOO_LATE)
+        except TimeoutError:
+            # The kernel's word for a client that took nothing more: there is nobody to be told.
+            pass
         raise StopIteration
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
@@ -210,6 +217,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 return self._count(listener_name, req, sock, addr, client)
             # That we leave is gunicorn's business to tell.
             return self._answer(listener_name, req.parsed() if plain else req, sock, addr)
+        except TimeoutError:
+            raise StopIteration from None
         finally:
             limits.places.leave(client.group)
 
@@ -278,6 +287,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # reset the connection, and the client lose its answer.
             kept = socket.socket(fileno=os.dup(client.fileno()))
             try:
+                kept.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
                 self.handle(named, client, address)
             finally:
                 util.close_graceful(kept)
