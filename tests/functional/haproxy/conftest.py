@@ -5,6 +5,7 @@ import http.client
 import http.server
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -55,10 +56,16 @@ class Backend(http.server.ThreadingHTTPServer):
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a TCP port that nobody has on any address, and that no client is given by chance.
+
+    Between the look and its use, a connection of another program could take one of those that the
+    kernel gives out.
+    """
+    given = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", random.randrange(10_000, int(given.split()[0]))))
+            return probe.getsockname()[1]
 
 
 CONFIG = """
