@@ -4,6 +4,8 @@ Add, remove and replace a Gluster volume's bricks, and spread its files over the
 :depends: the ``gluster`` command. Works with glusterfs 10 and 11.
 """
 
+import functools
+
 import salt.utils.platform
 from salt.exceptions import CommandExecutionError
 
@@ -145,7 +147,9 @@ def wait_emptied(volume, bricks, timeout=600):
 
         salt db-1 gluster.wait_emptied shared '[db-1:/bricks/b, db-2:/bricks/b, db-3:/bricks/b]'
     """
-    for _ in __utils__["gluster.attempts"](timeout):
+    for last in __utils__["gluster.attempts"](timeout):
+        if not last and __utils__["gluster.migrating"](volume, __salt__["cmd.run_all"]):
+            continue
         found = remove_status(volume, bricks)
         if found["status"] not in ("in progress", "unknown"):
             break
@@ -180,16 +184,20 @@ def remove_commit(volume, bricks, confirm=None):
     return __salt__["gluster.info"](volume)
 
 
-def remove_stop(volume, bricks):
+def remove_stop(volume, bricks, timeout=30):
     """
     Stop moving data off bricks: they stay in the volume. Return how far it had come.
 
-    Files moved already stay where they are now; :py:func:`rebalance` spreads them again.
+    Files moved already stay where they are now, and those just under way are moved to their end;
+    :py:func:`rebalance` spreads them again.
 
     :param str volume: its name.
     :param list bricks: as given to :py:func:`remove_bricks`.
+    :param float timeout: seconds to wait at most for a node that has not begun to move files, and
+        would not hear that it shall stop.
     :returns: dict as from :py:func:`remove_status`.
-    :raises CommandExecutionError: if nothing is being moved.
+    :raises CommandExecutionError: if nothing is being moved, or a node has not begun in time:
+        nothing is stopped then.
 
     CLI Example:
 
@@ -199,8 +207,11 @@ def remove_stop(volume, bricks):
     """
     made_of = __salt__["gluster.info"](volume)
     names = _names(bricks, made_of)
+    look = functools.partial(__salt__["gluster.remove_status"], volume, names)
+    before = __utils__["gluster_brick.begun"](volume, look, __utils__["gluster.attempts"](timeout))
     answer = _gluster("volume", "remove-brick", volume, *names, "stop")
-    return __utils__["gluster_brick.migration"](answer, made_of, names)
+    after = __utils__["gluster_brick.migration"](answer, made_of, names)
+    return __utils__["gluster_brick.stopped"](before, after)
 
 
 def replace_brick(volume, old, new, force=False):

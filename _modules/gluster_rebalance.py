@@ -4,6 +4,8 @@ Spread a Gluster volume's files over all of its sets of bricks.
 :depends: the ``gluster`` command. Works with glusterfs 10 and 11.
 """
 
+import functools
+
 import salt.utils.platform
 from salt.exceptions import CommandExecutionError
 
@@ -76,13 +78,16 @@ def rebalance_status(volume):
     return __utils__["gluster_brick.migration"](answer, made_of)
 
 
-def rebalance_stop(volume):
+def rebalance_stop(volume, timeout=30):
     """
-    Stop a volume's rebalance. What has been moved stays moved.
+    Stop a volume's rebalance. What has been moved, or is just under way, stays moved.
 
     :param str volume: its name.
+    :param float timeout: seconds to wait at most for a node that has not begun to move files, and
+        would not hear that it shall stop.
     :returns: dict as from :py:func:`rebalance_status`, of how far it had come.
-    :raises CommandExecutionError: if none is under way.
+    :raises CommandExecutionError: if none is under way, or a node has not begun in time: nothing is
+        stopped then.
 
     CLI Example:
 
@@ -91,8 +96,12 @@ def rebalance_stop(volume):
         salt db-1 gluster.rebalance_stop shared
     """
     made_of = __salt__["gluster.info"](volume)
+    look = functools.partial(__salt__["gluster.rebalance_status"], volume)
+    before = __utils__["gluster_brick.begun"](volume, look, __utils__["gluster.attempts"](timeout))
     answer = _gluster("volume", "rebalance", volume, "stop")
-    return __utils__["gluster_brick.migration"](answer, made_of)
+    return __utils__["gluster_brick.stopped"](
+        before, __utils__["gluster_brick.migration"](answer, made_of)
+    )
 
 
 def wait_rebalanced(volume, timeout=600):
@@ -110,7 +119,9 @@ def wait_rebalanced(volume, timeout=600):
 
         salt db-1 gluster.wait_rebalanced shared timeout=3600
     """
-    for _ in __utils__["gluster.attempts"](timeout):
+    for last in __utils__["gluster.attempts"](timeout):
+        if not last and __utils__["gluster.migrating"](volume, __salt__["cmd.run_all"]):
+            continue
         found = rebalance_status(volume)
         if found["status"] == "completed":
             return found

@@ -45,6 +45,11 @@ REMOTE_TRIES = 3
 _LOCKED = re.compile(
     r"Another transaction (is|could be) in progress|^Locking failed on |^volume get option: failed$"
 )
+# By add-brick, replace-brick, remove-brick's start and commit, rebalance, and a volume's stop.
+_MIGRATING = re.compile(
+    r"\b(rebalance( session)?|migration) is in progress|\bRebalance on \S+ is already started",
+    re.IGNORECASE,
+)
 # What one member says of another, as against what the glusterd that was asked says by itself.
 _NOT_MET = re.compile(r"^Staging failed on \S+\. Error: Host \S+ (is )?not connected")
 
@@ -89,9 +94,9 @@ def run(
     :param words: what stands behind ``gluster`` on the command line.
     :param cmd: the loader's ``cmd.run_all``, which a utility module cannot reach by itself.
     :param patience: seconds to repeat a command that meets another one holding glusterd's lock, a
-        rebalance that just ends, a probe of a host that has not answered yet, or members of a new
-        pool that have not met. However short, a question to another node's glusterd that got lost
-        is asked again.
+        rebalance that just begins or ends, a probe of a host that has not answered yet, or members
+        of a new pool that have not met. However short, a question to another node's glusterd that
+        got lost is asked again.
     :param text: for the few commands that know no XML: return what they printed, see :func:`said`.
     :raises CommandExecutionError: as :func:`reply` does, and without the command itself.
     """
@@ -102,8 +107,8 @@ def run(
         try:
             return _ask(words, cmd, text)
         except GlusterError as error:
-            passing = locked(error) or ending(error) or probing(error) or meeting(error)
-            if last or not passing:
+            passing = locked(error) or turning(error) or probing(error) or meeting(error)
+            if last or not (passing or (lingering(error) and not migrating(words[2], cmd))):
                 raise
     raise AssertionError("attempts() ends with a last one")
 
@@ -120,6 +125,25 @@ def _ask(
             if attempt == REMOTE_TRIES or not unheard(words, error):
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def migrating(volume: str, cmd: Callable[..., dict[str, Any]]) -> bool:
+    """Tell whether a rebalance or remove-brick of a volume is under way, as far as glusterd knows.
+
+    False too if glusterd does not tell: then what comes next is refused, in better words.
+
+    This asks no process that does the work, as ``rebalance status`` does. One that is asked as it
+    ends may be called "in progress" for ever: where its answer crosses its last report, glusterd
+    11.1 takes the older for the newer.
+
+    :param cmd: the loader's ``cmd.run_all``.
+    """
+    words = ["volume", "status", volume, "tasks"]
+    try:
+        answer = reply(words, cmd(command(words), python_shell=False, ignore_retcode=True))
+    except GlusterError:
+        return False
+    return any("in progress" in (text.text or "") for text in answer.iterfind(".//task/statusStr"))
 
 
 def succeed(argv: Sequence[str], cmd: Callable[..., dict[str, Any]]) -> None:
@@ -207,9 +231,19 @@ def locked(error: Exception) -> bool:
     )
 
 
-def ending(error: Exception) -> bool:
-    """Tell whether glusterd asked the process of a rebalance how far it is just as that ended."""
+def turning(error: Exception) -> bool:
+    """Tell whether glusterd asked the process of a rebalance just as that began or ended."""
     return "brick op 'Rebalance' failed" in getattr(error, "errstr", "")
+
+
+def lingering(error: Exception) -> bool:
+    """Tell whether glusterd refused because it sees a process that moves a volume's data.
+
+    It may be one whose work is over: glusterd calls the work stopped or completed, and goes on to
+    refuse what must not meet it, until the process has ended on each node. A stopped one first
+    moves to its end what it has in hand. The volume's tasks tell whether the work itself goes on.
+    """
+    return bool(_MIGRATING.search(getattr(error, "errstr", "")))
 
 
 def probing(error: Exception) -> bool:

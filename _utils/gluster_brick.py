@@ -4,8 +4,10 @@ What glusterd tells of data on its way from brick to brick, as typed data.
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterable
 from typing import Any
+
+import salt.exceptions
 
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "in progress", "completed", "failed", "stopped"
 NOT_STARTED = "not started"
@@ -66,17 +68,70 @@ def migration(
         {"host": host, "uuid": uuid, "status": "unknown", **dict.fromkeys(_COUNTS), "seconds": None}
         for uuid, host in hosts.items()
     ]
-    found = {node["status"] for node in nodes}
-    doubtful = sorted(found.difference(_WEIGHTS))
-    status = next((status for status in _WEIGHTS if status in found), NOT_STARTED)
     return {
-        "status": doubtful[0] if doubtful and status != IN_PROGRESS else status,
+        "status": _whole(nodes),
         "task": root.findtext(".//task-id"),
         "layout_only": any(int(text.text or "") > 4 for text in root.iterfind(".//node/status")),
         **{key: sum(node[key] or 0 for node in nodes) for key in _COUNTS},
         "seconds": max((node["seconds"] or 0.0 for node in nodes), default=0.0),
         "nodes": sorted(nodes, key=lambda node: node["host"]),
     }
+
+
+def _whole(nodes: list[dict[str, Any]]) -> str:
+    found = {node["status"] for node in nodes}
+    doubtful = sorted(found.difference(_WEIGHTS))
+    status = next((status for status in _WEIGHTS if status in found), NOT_STARTED)
+    return doubtful[0] if doubtful and status != IN_PROGRESS else status
+
+
+def begun(
+    volume: str, look: Callable[[], dict[str, Any]], attempts: Iterable[bool]
+) -> dict[str, Any]:
+    """Return how far a migration has come, once it can be stopped.
+
+    A process that has not begun to look at files, for a brick that has not answered it yet, does
+    not hear a stop: glusterd would forget the task, and the process would begin nevertheless.
+
+    :param volume: its name.
+    :param look: returns what :func:`migration` does; a function of the loader's, which a utility
+        module cannot reach by itself.
+    :param attempts: when to look, an element for each time.
+    :raises CommandExecutionError: if one has not begun after all attempts.
+    """
+    waiting: list[str] = []
+    for _ in attempts:
+        found = look()
+        waiting = [
+            node["host"]
+            for node in found["nodes"]
+            if node["status"] == IN_PROGRESS and not node["seconds"] and not node["scanned"]
+        ]
+        if not waiting:
+            return found
+    raise salt.exceptions.CommandExecutionError(
+        f"volume {volume}: nothing stopped: the process on {', '.join(waiting)} has not begun to "
+        "look at files and would not hear it: see that all bricks are online, then stop again"
+    )
+
+
+def stopped(before: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return how far what was stopped had come.
+
+    All were at work and heard it. glusterd calls one failed that has ended by the stop already when
+    it is asked, and may call one "in progress" that had just ended by itself.
+
+    :param before: what :func:`begun` returned.
+    :param answer: what :func:`migration` made of the answer to ``stop``.
+    """
+    at_work = {node["uuid"] for node in before["nodes"] if node["status"] == IN_PROGRESS}
+    nodes = [
+        {**node, "status": STOPPED}
+        if node["uuid"] in at_work and node["status"] in (FAILED, IN_PROGRESS)
+        else node
+        for node in answer["nodes"]
+    ]
+    return {**answer, "status": _whole(nodes), "nodes": nodes}
 
 
 def progress(found: dict[str, Any]) -> str:

@@ -416,7 +416,7 @@ def remove_stop(site):
 
 @part
 def wait_emptied(site):
-    site.gluster(f"volume remove-brick {VOLUME} {' '.join(SECOND_SET)} start")
+    site.first.call("gluster.remove_bricks", VOLUME, SECOND_SET)
     assert (yield)["status"] == "completed"
 
 

@@ -57,13 +57,13 @@ def test_without_xml_the_error_is_what_was_printed(stderr, retcode, answered):
     assert not utils.locked(raised.value)
 
 
-def test_a_rebalance_that_is_just_ending_is_known_by_glusterds_words():
+def test_a_rebalance_that_just_begins_or_ends_is_known_by_glusterds_words():
     words = (
         "Brick ops failed on db-2. Glusterd Syncop Mgmt brick op 'Rebalance' failed. "
         "Please check brick log file for details."
     )
-    assert utils.ending(utils.GlusterError("gluster volume rebalance shared status", 30800, words))
-    assert not utils.ending(CommandExecutionError("disk full"))
+    assert utils.turning(utils.GlusterError("gluster volume rebalance shared status", 30800, words))
+    assert not utils.turning(CommandExecutionError("disk full"))
 
 
 def test_another_errors_are_never_taken_for_a_lock():

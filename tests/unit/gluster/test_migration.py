@@ -1,6 +1,7 @@
 """How far data has come on its way between bricks, from answers of real daemons."""
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
 
@@ -90,6 +91,45 @@ def test_the_whole_is_as_far_as_its_last_node(parsed, volume, first, second, who
         node.find("status").text = str(number)
         node.find("statusStr").text = "odd"
     assert brick.migration(root, volume, MOVED_OFF)["status"] == whole
+
+
+def test_a_migration_is_stopped_only_when_all_nodes_have_begun(parsed, volume):
+    # As soon as `start` has returned: no second has passed, and no file been looked at.
+    early = brick.migration(parsed("remove_running"), volume, MOVED_OFF)
+    for node in early["nodes"]:
+        node.update(seconds=0.0, scanned=0)
+    at_work = brick.migration(parsed("remove_running"), volume, MOVED_OFF)
+    for node, key in zip(at_work["nodes"], ("seconds", "scanned"), strict=True):
+        node.update({"seconds": 0.0, "scanned": 0, key: 1})
+    done = brick.migration(parsed("remove_done"), volume, MOVED_OFF)
+    for begun in (at_work, done, brick.migration(None, volume, MOVED_OFF)):
+        looks = iter([early, early, begun])
+        assert brick.begun("a", lambda looks=looks: next(looks), [False, False, True]) is begun
+    early["nodes"][1]["scanned"] = 1
+    with pytest.raises(CommandExecutionError, match="a: nothing stopped: the process on db-2 has"):
+        brick.begun("a", lambda: early, [False, True])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ((1, 1), (2, 2), "stopped"),
+        ((1, 1), (4, 2), "stopped"),
+        ((1, 1), (1, 3), "stopped"),
+        ((1, 3), (3, 3), "completed"),
+        ((1, 4), (2, 4), "failed"),
+    ],
+)
+def test_what_was_stopped_is_neither_failed_nor_at_work_for_that(
+    answer, volume, before, after, told
+):
+    found = []
+    for numbers in (before, after):
+        root = utils.reply(["volume"], answer("remove_done"))
+        for node, number in zip(root.iterfind("volRemoveBrick/node"), numbers, strict=True):
+            node.find("status").text = str(number)
+        found.append(brick.migration(root, volume, MOVED_OFF))
+    assert brick.stopped(*found)["status"] == told
 
 
 def test_progress_in_words(parsed, volume):

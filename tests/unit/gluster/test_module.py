@@ -128,6 +128,65 @@ def test_a_host_that_is_down_is_told_at_once(daemon):
     assert len(daemon.asked) == 1
 
 
+# What glusterd 10 and 11 say to what comes as soon as a rebalance or remove-brick was stopped or
+# called completed, while the process of one node has not ended yet; and as long as one goes on.
+LINGERING = [
+    "Rebalance is in progress. Please retry after completion",
+    "Pre Validation failed on db-2. Rebalance on shared is already started",
+    "Volume name shared rebalance is in progress. Please retry after completion",
+    "rebalance session is in progress for the volume 'shared'",
+    "use 'force' option as migration is in progress",
+]
+TASK = """\
+<cliOutput>
+  <opRet>0</opRet>
+  <volStatus><volumes><volume><volName>shared</volName><tasks><task>
+    <type>Rebalance</type>
+    <id>8d19361b-4d86-4e0c-a9aa-cbf0a800bee5</id>
+    <status>{}</status>
+    <statusStr>{}</statusStr>
+  </task></tasks></volume></volumes></volStatus>
+</cliOutput>
+"""
+
+
+def said(text):
+    return {"retcode": 0, "stdout": text, "stderr": ""}
+
+
+def refusal(words):
+    return said(NOT_MET.replace("{}Host 192.168.35.14 not connected", words))
+
+
+@pytest.mark.parametrize("words", LINGERING)
+@pytest.mark.parametrize("task", [None, (3, "completed"), (7, "fix-layout completed")])
+def test_what_meets_a_process_whose_work_is_over_is_done_again(daemon, answer, words, task):
+    daemon.answers["volume start shared"] = [refusal(words), refusal(words), answer("start")]
+    none = TASK[: TASK.index("<task>")] + TASK[TASK.index("</tasks>") :]
+    daemon.answers["volume status shared tasks"] = [said(TASK.format(*task) if task else none)]
+    assert gluster.start("shared") is True
+    assert daemon.asked.count("volume start shared") == 3
+
+
+@pytest.mark.parametrize("words", LINGERING)
+@pytest.mark.parametrize("task", [(1, "in progress"), (5, "fix-layout in progress")])
+def test_what_meets_work_that_goes_on_is_told_at_once(daemon, words, task):
+    daemon.answers["volume start shared"] = [refusal(words)]
+    daemon.answers["volume status shared tasks"] = [said(TASK.format(*task))]
+    with pytest.raises(CommandExecutionError, match=words):
+        gluster.start("shared")
+    assert daemon.asked == ["volume start shared", "volume status shared tasks"]
+
+
+def test_a_process_that_does_not_end_is_told_in_glusterds_words(daemon):
+    daemon.answers["volume start shared"] = [refusal(LINGERING[0])]
+    # Such as of a volume that does not exist: what was asked for says so better.
+    daemon.answers["volume status shared tasks"] = [refusal("none")]
+    with pytest.raises(CommandExecutionError, match=LINGERING[0]):
+        gluster.start("shared")
+    assert daemon.asked.count("volume start shared") > 2
+
+
 REFUSED = {
     "retcode": 1,
     "stdout": "",
