@@ -1,9 +1,10 @@
 """Web nodes whose clocks are wrong, beside one whose clock is right: only the database's counts.
 
-libfaketime stands between a node's process and the machine's clock. Time that passes (the monotonic
-clock) stays as it is, as on a node whose clock somebody has set.
+libfaketime stands between a process and the machine's clock. Time that passes (the monotonic clock)
+stays as it is, as on a machine whose clock somebody has set.
 """
 
+import contextlib
 import itertools
 import random
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support.mongod import replica_set
 from tests.support.waiting import until
 
 LIBRARY = "libfaketime.so.1"
@@ -113,28 +115,33 @@ class Traffic:
         target = acknowledged() + hits
         until(acknowledged, 60, f"{target} hits are counted", wanted=lambda seen: seen >= target)
 
-    def check(self, begun):
+    def check(self, begun, ended):
         """Compare what the nodes tell of each counter with what they have acknowledged."""
         for key, values in self.values.items():
             assert sorted(values) == list(range(1, len(values) + 1))
             for node in self._nodes:
-                counter = check_history(node, f"/api/v1/counters/clocks/{key}", len(values), begun)
+                counter = check_history(node, key, len(values), begun, ended)
                 assert sum(counter["nodes"].values()) == self.hits[key]
 
 
-def check_history(node, path, count, begun):
-    """Check, and return, what a node tells of a counter that has come to ``count`` since then."""
+def check_history(node, key, count, begun, ended):
+    """Check, and return, what a node tells of a counter that came to ``count`` in that time."""
+    path = f"/api/v1/counters/clocks/{key}"
     counter = node.get(path).json()
     assert counter["value"] == counter["rates"]["hour"] == counter["rates"]["day"] == count
     assert 0 <= counter["rates"]["minute"] <= count
-    assert begun <= moment(counter["created"]) <= moment(counter["updated"]) <= now()
+    assert begun <= moment(counter["created"]) <= moment(counter["updated"]) <= ended
     for resolution, seconds in RESOLUTIONS.items():
-        answer = node.get(f"{path}/history", params={"resolution": resolution})
-        points = answer.json()["points"]
+        points = history(node, key, resolution)
         assert sum(point["change"] for point in points) == points[-1]["value"] == count
         assert begun - timedelta(seconds=seconds) < moment(points[0]["time"])
-        assert moment(points[-1]["time"]) <= now()
+        assert moment(points[-1]["time"]) <= ended + timedelta(seconds=1)
     return counter
+
+
+def history(node, key, resolution):
+    answer = node.get(f"/api/v1/counters/clocks/{key}/history", params={"resolution": resolution})
+    return answer.json()["points"]
 
 
 def moment(text):
@@ -158,7 +165,7 @@ def test_a_wrong_clock_disturbs_nothing(nodes, clock, single, environ, offset):
                 answer = node.post(f"{update}/updates", json={"amount": 2}, headers=key)
                 assert answer.status_code == 200
         traffic.wait_more(100)
-    traffic.check(begun)
+    traffic.check(begun, now())
     for _, path in owned:
         assert {node.get(path).json()["value"] for node in nodes} == {1000 + 6 * 2}
         # A set is no hit, and the updates are; the database's clock puts them where they belong.
@@ -206,4 +213,37 @@ def test_a_clock_that_jumps_disturbs_nothing(nodes, clock):
         for offset in ("+61m", "-61m", "+1d", "-1d", "+0"):
             clock.put(offset)
             traffic.wait_more(120)
-    traffic.check(begun)
+    traffic.check(begun, now())
+
+
+@pytest.fixture
+def elsewhere(clock):
+    """A replica set of one whose clock is ``clock``."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in clock.environ.items():
+                environment.setenv(name, value)
+            rs = stack.enter_context(replica_set())
+        yield rs
+
+
+def test_history_agrees_with_the_count_where_a_day_turns(elsewhere, clock, make_node):
+    nodes = [make_node(elsewhere, name).start() for name in ("web-1", "web-2")]
+    midnight = (now() + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    clock.put(f"+{(midnight - now()).total_seconds() - 1:.1f}")
+    begun = midnight - timedelta(seconds=2)
+    with Traffic(nodes) as traffic:
+        until(
+            lambda: history(nodes[0], KEYS[0], "day")[-1]["time"],
+            20,
+            "the database's day is another",
+            wanted=lambda time: moment(time) == midnight,
+            ignoring=(KeyError,),
+        )
+        traffic.wait_more(200)
+    traffic.check(begun, midnight + timedelta(minutes=1))
+    for key in KEYS:
+        for resolution in RESOLUTIONS:
+            old, new = history(nodes[1], key, resolution)
+            assert old["change"] > 0
+            assert new["change"] > 0
