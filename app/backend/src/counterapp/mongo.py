@@ -285,10 +285,11 @@ class MongoStore:
         return self._batches.waiting + self._keyed.waiting
 
     def probe(self, node: str) -> None:
-        if not self._indexed.is_set():
-            self._index()
+        end = time.monotonic() + self._probe_timeout
         with translated(), pymongo.timeout(self._probe_timeout):
             self._readiness.update_one({"_id": node}, {"$currentDate": {"at": True}}, upsert=True)
+        if not self._indexed.is_set():
+            self._index(end)
 
     def close(self) -> None:
         self._closed = True
@@ -303,11 +304,11 @@ class MongoStore:
         with self._gate, translated(), pymongo.timeout(self._timeout):
             yield
 
-    def _index(self) -> None:
-        """Have the indexes made; wait for them no longer than a probe may take."""
+    def _index(self, end: float) -> None:
+        """Have the indexes made, and wait for them until a ``time.monotonic()`` at the latest."""
         if self._indexing.acquire(blocking=False):
             threading.Thread(target=self._make_indexes, name="indexes", daemon=True).start()
-        self._indexed.wait(self._probe_timeout)
+        self._indexed.wait(end - time.monotonic())
 
     def _make_indexes(self) -> None:
         # Where a release brings a new one, there may be many counters to go through: the node can
