@@ -308,7 +308,7 @@ class MongoStore:
         """Have the indexes made, and wait for them until a ``time.monotonic()`` at the latest."""
         if self._indexing.acquire(blocking=False):
             threading.Thread(target=self._make_indexes, name="indexes", daemon=True).start()
-        self._indexed.wait(end - time.monotonic())
+        self._indexed.wait(max(0, end - time.monotonic()))
 
     def _make_indexes(self) -> None:
         # Where a release brings a new one, there may be many counters to go through: the node can
