@@ -2,6 +2,11 @@
 
 from counterapp.mongo import MongoStore
 
+COMMANDS = (
+    *("aggregate", "delete", "find", "findAndModify", "getMore", "insert", "update"),
+    *("abortTransaction", "commitTransaction"),
+)
+
 
 def open_store(replicas, database, node, uri=None, **options):
     """Return a store of a node on a replica set, with its indexes made."""
@@ -13,3 +18,10 @@ def open_store(replicas, database, node, uri=None, **options):
     )
     store.probe(node)
     return store
+
+
+def commands(replicas):
+    """Return how many commands about data the first member was sent so far, by whomever."""
+    with replicas.members[0].client() as client:
+        kinds = client.admin.command("serverStatus")["metrics"]["commands"]
+    return sum(int(kinds[name]["total"]) for name in COMMANDS)

@@ -13,9 +13,12 @@ import requests
 from bson import ObjectId
 
 from tests.functional.app.attack.conftest import ELSEWHERE, Abuse, Honest
+from tests.support.stores import commands
 from tests.support.waiting import until
 
 HIT = "POST /api/v1/counters/abuse/{}/hits HTTP/1.1\r\nHost: here\r\n"
+FREE_AND_FULL = ["free"] * 19 + ["full"]
+BURSTS = {"every": 4, "together": True}
 LARGEST = 2**53 - 1
 MANY = 20_000
 MEBIBYTE = 2**20
@@ -36,18 +39,36 @@ def test_blanks_in_heads(node, honest, beside):
     assert set(report["statuses"]) == {"200"}
 
 
+REFUSED = {"connections": 900, "send": [HIT.format("full") + "\r\n"]}
+# One in twenty is refused, so that one is in each batch.
+WITH_KEYS = {
+    "connections": 600,
+    "send": [f"{HIT.format(name)}Idempotency-Key: {{n}}\r\n\r\n" for name in FREE_AND_FULL],
+}
+
+
+@pytest.mark.parametrize("hits", [REFUSED, WITH_KEYS], ids=["plain", "with keys"])
+def test_what_is_refused_shares_its_writes_with_the_rest(single, node, full, hits):
+    before = commands(single)
+    with Abuse(node, hits) as abuse:
+        report = until(
+            abuse.report,
+            60,
+            "all are answered",
+            wanted=lambda seen: sum(seen["statuses"].values()) == hits["connections"],
+        )
+    refused = hits["send"].count(hits["send"][-1]) * hits["connections"] // len(hits["send"])
+    assert report["statuses"]["422"] == refused
+    assert commands(single) - before < hits["connections"] / 3
+
+
 def test_hits_on_a_full_counter(node, full, honest, beside):
-    hits = {"send": [HIT.format("full") + "\r\n"], "every": 3, "together": True}
-    report = beside(honest, Abuse(node, {"connections": 900, **hits}), turns=200)
+    report = beside(honest, Abuse(node, REFUSED | BURSTS), turns=250)
     assert set(report["statuses"]) == {"422"}
 
 
 def test_hits_with_keys_of_which_some_are_refused(node, full, beside):
-    free, refused = (
-        f"{HIT.format(counter)}Idempotency-Key: {{n}}\r\n\r\n" for counter in ("free", "full")
-    )
-    hits = {"send": [free] * 19 + [refused], "every": 3, "together": True}
-    report = beside(Honest(node, keyed=True), Abuse(node, {"connections": 600, **hits}), turns=200)
+    report = beside(Honest(node, keyed=True), Abuse(node, WITH_KEYS | BURSTS), turns=250)
     assert set(report["statuses"]) == {"200", "422"}
 
 
