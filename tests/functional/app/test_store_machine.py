@@ -7,8 +7,9 @@ idempotency keys, in whatever order. The model is a dictionary, and knows nothin
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from counterapp import counters
+from counterapp import counters, history
 from counterapp.counters import LARGEST, Counted, Key, Plan, Record, Refusal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -65,6 +66,11 @@ def shown(counter):
     moved = (counter.set_minutes, counter.set_hours, counter.set_days)
     whole = counter.base + sum(counter.days.values()) + sum(counter.set_days.values())
     assert counter.value == whole
+    # All of it was done within the last minutes, by the only clock that counts.
+    present = history.bucket(counter.seen, "minute")
+    assert all(
+        present - 30 <= minute <= present for minute in (*counter.minutes, *counter.set_minutes)
+    )
     return {
         "value": counter.value,
         "owned": counter.owned,
@@ -176,6 +182,11 @@ class Model(RuleBasedStateMachine):
         else:
             expected = self.counted(key, name, amount, lambda: (life, amount, None))
         assert outcome(lambda: self.stores[node].add(key, amount, owner, name)) == expected
+
+    @rule(node=either, minutes=st.sampled_from([-1440, -61, -1, 1, 61, 1440]))
+    def mistake_the_time(self, node, minutes):
+        clock = self.stores[node].clock
+        clock.note(clock.now() + timedelta(minutes=minutes))
 
     @rule(node=either, key=keys, plan=plans, owner=owners)
     def create(self, node, key, plan, owner):

@@ -45,6 +45,7 @@ class Batches:
         counters: Collection[Document],
         *,
         node: str,
+        clock: DatabaseClock,
         timeout: float,
         waiting: int,
         lifetime: int,
@@ -52,7 +53,7 @@ class Batches:
     ) -> None:
         self._timeout = timeout
         self._room = room
-        self._writer = Writer(counters, DatabaseClock(), new_slot(node), node, lifetime)
+        self._writer = Writer(counters, clock, new_slot(node), node, lifetime)
         self._batch = 0
         self._hits: Combiner[Hit, Counted] = Combiner(
             self._commit,
@@ -100,11 +101,13 @@ class Singles:
     :param counters: through a client that sends a write which was cut off once more.
     """
 
-    def __init__(self, counters: Collection[Document], *, node: str, lifetime: int) -> None:
+    def __init__(
+        self, counters: Collection[Document], *, node: str, clock: DatabaseClock, lifetime: int
+    ) -> None:
         self._counters = counters
         self._node = node
-        self._clock = DatabaseClock()
-        self._writer = Writer(counters, self._clock, new_slot(node), node, lifetime)
+        self._clock = clock
+        self._writer = Writer(counters, clock, new_slot(node), node, lifetime)
         self._first = threading.Lock()
         # The hour in which a counter last had its old history dropped, and its step.
         self._known: dict[Key, tuple[int, int]] = {}

@@ -65,6 +65,7 @@ class KeyedBatches:
         database: Database[Document],
         *,
         node: str,
+        clock: DatabaseClock,
         timeout: float,
         waiting: int,
         keep: timedelta,
@@ -73,7 +74,6 @@ class KeyedBatches:
         keys_room: Room,
     ) -> None:
         def line(name: str, batch: int) -> Combiner[Keyed, Counted]:
-            clock = DatabaseClock()
             writer = Writer(database["counters"], clock, new_slot(node), node, lifetime)
             made = _Line(database, writer, clock, timeout, keep, counters_room, keys_room)
             self._lines.append(made)

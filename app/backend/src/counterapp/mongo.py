@@ -17,6 +17,7 @@ from pymongo.write_concern import WriteConcern
 
 from counterapp import documents, imports, updates
 from counterapp.batches import Batches, Singles
+from counterapp.clock import DatabaseClock
 from counterapp.counters import (
     DEFAULT_NAMESPACE,
     SHARED,
@@ -117,10 +118,12 @@ class MongoStore:
         self._keys = self._database["idempotency"]
         self._readiness = self._database["readiness"]
         self._room = Room(self._counters, most_counters)
+        self.clock = DatabaseClock()
         batched = _database(self._batch_client, database, timeout)
         self._batches = Batches(
             batched["counters"],
             node=node,
+            clock=self.clock,
             timeout=timeout,
             waiting=waiting,
             lifetime=self._idle,
@@ -129,6 +132,7 @@ class MongoStore:
         self._keyed = KeyedBatches(
             batched,
             node=node,
+            clock=self.clock,
             timeout=timeout,
             waiting=waiting,
             keep=timedelta(seconds=keep_keys),
@@ -138,7 +142,9 @@ class MongoStore:
         )
         self._singles = None
         if not combine:
-            self._singles = Singles(self._counters, node=node, lifetime=self._idle)
+            self._singles = Singles(
+                self._counters, node=node, clock=self.clock, lifetime=self._idle
+            )
         self._gate = Gate(waiting)
         self._totals = Shared(self._count_all, TOTALS_AGE)
         self._indexed = threading.Event()
