@@ -17,7 +17,7 @@ from tests.support.loading import ROOT
 FLOOR = 0.006
 """Seconds; a median below is as good as this, for what a busy machine adds to it is no abuse."""
 
-PACE = 0.015
+PACE = 0.012
 """Seconds from one of the honest client's requests to the next."""
 
 ROUNDS = 3

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 HIT = "POST /api/v1/counters/abuse/{}/hits HTTP/1.1\r\nHost: here\r\n"
 FREE_AND_FULL = ["free"] * 19 + ["full"]
-BURSTS = {"every": 4, "together": True}
+BURSTS = {"every": 3.5, "together": True}
 LARGEST = 2**53 - 1
 MANY = 20_000
 MEBIBYTE = 2**20
