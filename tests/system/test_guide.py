@@ -16,6 +16,7 @@ HERE = {
     "The rollout's lock": None,
     "A minion does not answer": None,
     "A key that is left out": None,
+    "A wrong clock": None,
     "A counter that has to go": None,
     "A web server": "web-1",
     "A database node": None,
@@ -46,6 +47,10 @@ LEFT = {
     "those of the switch, which test_storage_tls.py makes three times",
     "/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets": "each "
     "provisioning of the master runs it, and tests/unit/bootstrap",
+    **dict.fromkeys(
+        (f"salt web-1 cmd.run 'chronyc {word}'" for word in ("sources", "makestep")),
+        "a container has its host's clock, and no chrony: tests/unit/sls/test_states.py",
+    ),
     **dict.fromkeys(guide.section(GUIDE, "Bare metal"), "Vagrant provisions each node with these"),
 }
 COMMANDS = [command for command in guide.commands(GUIDE) if command.fenced]
