@@ -4,6 +4,7 @@ Nothing here is shared between processes: each node grants the whole of it. It k
 taking what is everybody's, and is no account.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from counterapp.settings import Settings
 HOUR = 3600.0
 
 MOST_GROUPS = 100_000
-"""Clients that are remembered. Beyond them the first is forgotten: it may begin anew."""
+"""Clients that are remembered. When there are more, the first half is forgotten: they may begin
+anew."""
 
 
 class OverLimit(Overloaded):
@@ -78,11 +80,12 @@ class Allowance:
 
     def _forget(self, now: float) -> None:
         """Forget the clients that have everything again, and the first of far too many."""
-        self._whole = {group: whole for group, whole in self._whole.items() if whole > now}
-        while len(self._whole) > MOST_GROUPS:
-            del self._whole[next(iter(self._whole))]
+        kept = {group: whole for group, whole in self._whole.items() if whole > now}
+        for group in list(itertools.islice(kept, max(0, len(kept) - MOST_GROUPS // 2))):
+            del kept[group]
+        self._whole = kept
         # Not before twice as many: so each use pays for a look at no more than two.
-        self._look_at = max(1024, min(2 * len(self._whole), MOST_GROUPS))
+        self._look_at = max(1024, 2 * len(kept))
 
 
 class Places:
