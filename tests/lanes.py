@@ -78,7 +78,7 @@ CLASSIC = "tests/system/test_classic.py"
 
 # The system lane takes longest, so it and what waits more than it computes begin at once. The
 # others follow each other beside them, with half of what the nodes have when both want the
-# processors.
+# processors; the last ones follow the gluster lanes, so that all end at about the same time.
 LANES = (
     Lane("lint", "the code's form and types, every SLS and script", ("tests/lint",), computes=True),
     Lane(
@@ -103,13 +103,6 @@ LANES = (
         computes=True,
     ),
     Lane(
-        "integration",
-        "runners, orchestration, pillar and keys with a real master and minions",
-        ("pytest", "tests/integration"),
-        after="functional",
-        computes=True,
-    ),
-    Lane(
         "gluster-11",
         "the gluster modules and states on three nodes with glusterfs 11: all of them",
         ("pytest", GLUSTER, "-m", "debian13"),
@@ -125,10 +118,17 @@ LANES = (
         ("pytest", "tests/system", f"--ignore={CLASSIC}"),
     ),
     Lane(
+        "integration",
+        "runners, orchestration, pillar and keys with a real master and minions",
+        ("pytest", "tests/integration"),
+        after="gluster-10",
+        computes=True,
+    ),
+    Lane(
         "classic",
         "the small topology: the same states on fewer nodes",
         ("pytest", CLASSIC),
-        after="functional",
+        after="gluster-11",
     ),
 )
 
