@@ -212,7 +212,7 @@ def test_made_up_requests_get_what_the_document_says(node, tmp_path):
                 "--mode",
                 "all",
                 "--max-examples",
-                "200",
+                "100",
             ),
             *("--generation-deterministic", "--seed", "1", "--continue-on-failure"),
         ],
