@@ -1,5 +1,6 @@
 """The back end's store, opened as a web node opens it."""
 
+from counterapp.counters import StoreError
 from counterapp.mongo import MongoStore
 
 COMMANDS = (
@@ -25,3 +26,11 @@ def commands(replicas):
     with replicas.members[0].client() as client:
         kinds = client.admin.command("serverStatus")["metrics"]["commands"]
     return sum(int(kinds[name]["total"]) for name in COMMANDS)
+
+
+def outcome(call):
+    """Return what a call comes to: its result, or the kind of its refusal."""
+    try:
+        return call()
+    except StoreError as error:
+        return type(error)

@@ -140,6 +140,12 @@ def single():
 
 
 @pytest.fixture
+def database():
+    """The name of a database that no other test has."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
 def static(tmp_path):
     folder = tmp_path / "static"
     folder.mkdir()

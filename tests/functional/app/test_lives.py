@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,11 +14,6 @@ from tests.support.waiting import until
 
 COUNTER = Key("lives", "one")
 BATCH = 1000
-
-
-@pytest.fixture
-def database():
-    return f"test-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

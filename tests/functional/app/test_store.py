@@ -1,7 +1,6 @@
 """The store on a real replica set: what it promises, against a model, from two nodes at once."""
 
 import dataclasses
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +12,6 @@ from tests.support.stores import open_store
 
 SHARED = Key("default", "shared")
 KINDS = ("known", "gone", "new")
-
-
-@pytest.fixture
-def database():
-    return f"test-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What the store holds at most, what it refuses, and that a refusal costs the others nothing."""
 
 import dataclasses
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 
@@ -10,7 +9,7 @@ import pytest
 from counterapp import counters, updates
 from counterapp.counters import LARGEST, Counted, Key, Plan, Record, Refusal
 
-from tests.support.stores import open_store
+from tests.support.stores import open_store, outcome
 
 FULL = Key("default", "full")
 DAY_MS = 24 * 3600 * 1000
@@ -43,11 +42,6 @@ def commands():
 
 
 @pytest.fixture
-def database():
-    return f"test-{uuid.uuid4().hex[:12]}"
-
-
-@pytest.fixture
 def opened(single, database, commands):
     """Return a function that opens a store with more options."""
     made = []
@@ -64,13 +58,6 @@ def opened(single, database, commands):
 @pytest.fixture
 def store(opened):
     return opened()
-
-
-def outcome(call):
-    try:
-        return call()
-    except counters.StoreError as error:
-        return type(error)
 
 
 def together(calls):

@@ -1,7 +1,6 @@
 """The store while the network loses messages and primaries die: each hit counts once."""
 
 import itertools
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,11 +12,6 @@ from tests.support.waiting import until
 
 SHARED = Key("default", "shared")
 THREADS = 16
-
-
-@pytest.fixture
-def database():
-    return f"test-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.mark.parametrize("seed", [1, 2])

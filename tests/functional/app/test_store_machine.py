@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support.stores import open_store
+from tests.support.stores import open_store, outcome
 from tests.support.waiting import until
 
 NODES = ("web-1", "web-2.example.org")
@@ -81,13 +81,6 @@ def shown(counter):
         "added": [sum(buckets.values()) for buckets in added],
         "moved": [sum(buckets.values()) for buckets in moved],
     }
-
-
-def outcome(call):
-    try:
-        return call()
-    except counters.StoreError as error:
-        return type(error)
 
 
 def within(plan, amount):

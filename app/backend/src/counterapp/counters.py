@@ -177,14 +177,14 @@ class Record:
 
 
 class Refusal(StrEnum):
-    """Why a record was not imported."""
+    """Why a record was not imported, in a sentence that is fit for clients."""
 
-    RESERVED = "it is the service's own counter"
-    THERE = "there is a counter of this name"
-    OTHERS = "there is a counter of this name, with another admin key or none"
-    FIXED = "the counter cannot be set"
-    BOUNDS = "the difference is beyond the bounds of the counter's updates"
-    FULL = "the store holds as many counters as it may"
+    RESERVED = "This is the service's own counter."
+    THERE = "There is a counter of this name already."
+    OTHERS = "There is a counter of this name already, with another admin key or none."
+    FIXED = "The counter was made as one that cannot be set or reset."
+    BOUNDS = "The difference is beyond the bounds of this counter's updates."
+    FULL = "The service has as many counters as it may."
 
 
 class CounterStore(Protocol):

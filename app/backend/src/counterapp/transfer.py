@@ -20,7 +20,6 @@ from counterapp.counters import (
     CounterStore,
     Key,
     Record,
-    Refusal,
     StoreError,
     StoreUnavailable,
 )
@@ -41,15 +40,6 @@ COLUMNS = ("namespace", "key", "value")
 _VALUE = re.compile("[+-]?[0-9]{1,16}")
 
 CHECKS = {"namespace": inputs.name, "key": inputs.name, "value": inputs.integer()}
-
-WHY = {
-    Refusal.RESERVED: "This is the service's own counter.",
-    Refusal.THERE: "There is a counter of this name already.",
-    Refusal.OTHERS: "There is a counter of this name already, with another admin key or none.",
-    Refusal.FIXED: "The counter was made as one that cannot be set or reset.",
-    Refusal.BOUNDS: "The difference is beyond the bounds of this counter's updates.",
-    Refusal.FULL: "The service has as many counters as it may.",
-}
 
 
 def add_routes(
@@ -82,7 +72,7 @@ def add_routes(
             taken += results.count(None)
             for (number, record), reason in zip(batch, results, strict=True):
                 if reason is not None:
-                    refused.append(_refusal(number, WHY[reason], record.key))
+                    refused.append(_refusal(number, reason, record.key))
         refused.sort(key=lambda each: each["record"])
         answer = {"taken": taken, "refused": refused}
         return {**told, **answer} if taken else answer
