@@ -1,6 +1,8 @@
 # Times in seconds.
 web:
   port: 8000
+  # For operators only, with /metrics: the balancers do not know it.
+  metrics_port: 8001
   user: counterapp
   root: /opt/counterapp
   workers: 1

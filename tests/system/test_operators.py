@@ -37,6 +37,6 @@ def test_every_web_node_has_the_numbers_of_its_own(cluster):
     cluster.hit("measured").raise_for_status()
     for node in cluster.with_role("web"):
         address = next(each.address for each in cluster.lab.nodes if each.id == node)
-        text = cluster.on(node, "python3", "-c", READ, f"http://{address}:8000/metrics")
+        text = cluster.on(node, "python3", "-c", READ, f"http://{address}:8001/metrics")
         assert f'counterapp_build_info{{node="{node}"' in text
         assert "counterapp_request_duration_seconds_bucket" in text

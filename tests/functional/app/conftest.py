@@ -36,12 +36,14 @@ class Node:
     def __init__(self, name, folder, environ, gunicorn):
         self.name = name
         self.port = free_port()
+        self.metrics_port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / f"{name}.log"
         self._command = [*gunicorn, *COMMAND]
         self._environ = environ | {
             "COUNTERAPP_NODE": name,
             "COUNTERAPP_BIND": f"127.0.0.1:{self.port}",
+            "COUNTERAPP_METRICS_BIND": f"127.0.0.1:{self.metrics_port}",
         }
         self._process = None
 
@@ -78,6 +80,12 @@ class Node:
 
     def get(self, path, **options):
         return requests.get(self.url + path, **{"timeout": 30, **options})
+
+    def metrics(self):
+        """Return what the metrics' listener answers to a reader."""
+        answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30)
+        answer.raise_for_status()
+        return answer.text
 
     def post(self, path=HIT, **options):
         return requests.post(self.url + path, **{"timeout": 30, **options})

@@ -23,9 +23,14 @@ def pipe():
 
 
 @pytest.fixture
-def connection(single, pipe, make_node):  # which ends before its reader does
-    node = make_node(single).start(stdout=pipe[1])
+def node(single, pipe, make_node):  # which ends before its reader does
+    started = make_node(single).start(stdout=pipe[1])
     pipe[1].close()
+    return started
+
+
+@pytest.fixture
+def connection(node):
     connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
     yield connection
     connection.close()
@@ -38,9 +43,8 @@ def ask(connection, path, method="GET"):
     return answer
 
 
-def dropped(connection):
-    text = ask(connection, "/metrics").text
-    return float(re.search("^counterapp_log_lines_dropped (.*)", text, re.MULTILINE)[1])
+def dropped(node):
+    return float(re.search("^counterapp_log_lines_dropped (.*)", node.metrics(), re.MULTILINE)[1])
 
 
 def lines(reader):
@@ -49,9 +53,9 @@ def lines(reader):
         yield json.loads(line)
 
 
-def test_without_a_reader_all_are_answered_and_what_was_dropped_is_told(connection, pipe):
+def test_without_a_reader_all_are_answered_and_what_was_dropped_is_told(node, connection, pipe):
     sent = 0
-    while not (sent and sent % 100 == 0 and dropped(connection)):
+    while not (sent and sent % 100 == 0 and dropped(node)):
         assert ask(connection, LONG).status == 404
         sent += 1
         assert sent < 5000
@@ -64,7 +68,7 @@ def test_without_a_reader_all_are_answered_and_what_was_dropped_is_told(connecti
     assert other.getresponse().status == 400
     other.close()
     assert ask(connection, "/api/v1/counters/site/visits/hits", "POST").status == 200
-    lost = int(dropped(connection))
+    lost = int(dropped(node))
     found = []
     for line in lines(pipe[0]):
         found.append(line)
@@ -78,7 +82,7 @@ def test_without_a_reader_all_are_answered_and_what_was_dropped_is_told(connecti
     # And from here on everything is there again.
     ask(connection, "/after")
     assert next(lines(pipe[0]))["path"] == "/after"
-    assert dropped(connection) == lost
+    assert dropped(node) == lost
 
 
 def test_a_reader_that_is_gone_stops_nothing(connection, pipe):
@@ -89,10 +93,10 @@ def test_a_reader_that_is_gone_stops_nothing(connection, pipe):
     assert ask(connection, "/api/v1/counters/site/visits/hits", "POST").status == 200
 
 
-def test_lines_that_wait_for_their_reader_are_not_lost(connection, pipe):
+def test_lines_that_wait_for_their_reader_are_not_lost(node, connection, pipe):
     paths = [f"{LONG}{number}" for number in range(3 * FULL)]
     for path in paths:
         ask(connection, path)
-    assert dropped(connection) == 0
+    assert dropped(node) == 0
     found = [next(line for line in lines(pipe[0]) if line.get("path") == path) for path in paths]
     assert len(found) == len(paths)

@@ -155,7 +155,7 @@ def test_the_rates_and_shares_of_requests_are_told(single, make_node):
 def test_prometheus_gets_what_it_can_read(node):
     for _ in range(3):
         node.post(HIT)
-    text = node.get("/metrics").text
+    text = node.metrics()
     route = '{method="POST",route="/api/v1/counters/<namespace>/<name>/hits",status="200"}'
     assert f"counterapp_requests_total{route} 3.0" in text
     assert "counterapp_waiting_hits 0.0" in text

@@ -38,7 +38,7 @@ def test_hundreds_of_idle_streams_leave_room_for_everybody_else(single, make_nod
             for stream in streams:
                 stream.close()
     until(
-        lambda: re.findall("^counterapp_streams .*", node.get("/metrics").text, re.MULTILINE),
+        lambda: re.findall("^counterapp_streams .*", node.metrics(), re.MULTILINE),
         30,
         "no stream is open",
         wanted=["counterapp_streams 0.0"],
@@ -147,3 +147,19 @@ def test_a_hit_may_come_in_pieces_or_with_the_next(node):
     assert [wire.answer()[1].rpartition(":")[2] for _ in range(4)] == [
         f"{value}}}\n" for value in (2, 3, 4, 5)
     ]
+
+
+def test_the_metrics_have_a_listener_with_places_of_its_own(single, make_node):
+    node = make_node(single, COUNTERAPP_CONNECTIONS="2").start()
+    taken = [Wire(node.port) for _ in range(2)]
+    for wire in taken:
+        wire.send("GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert wire.answer()[0][0].split()[1] == "404"
+    assert 'route="none"' in node.metrics()
+    there = Wire(node.metrics_port)
+    there.send(PLAIN)
+    lines, _ = there.answer()
+    assert lines[0].split()[1] == "404"
+    assert "Connection: close" in lines
+    taken[0].send("GET /api/v1/counters/site/visits HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert taken[0].answer()[0][0].split()[1] == "404"

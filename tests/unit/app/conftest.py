@@ -12,6 +12,8 @@ salt._logging.shutdown_temp_handler()
 
 sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
 
+import werkzeug.test  # noqa: E402
+from counterapp import metrics  # noqa: E402
 from counterapp.app import create_app  # noqa: E402
 from counterapp.settings import Settings  # noqa: E402
 
@@ -53,3 +55,9 @@ def app(settings, store):
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+def reader(app):
+    """A client of the metrics' listener."""
+    return werkzeug.test.Client(app.extensions[metrics.EXTENSION])

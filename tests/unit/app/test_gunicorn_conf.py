@@ -37,13 +37,14 @@ def configuration():
 READ = """
 import json, runpy
 conf = runpy.run_module("counterapp.gunicorn_conf")
-print(json.dumps({key: value for key, value in conf.items() if type(value) in (str, int, bool)}))
+plain = (str, int, bool, list)
+print(json.dumps({key: value for key, value in conf.items() if type(value) in plain}))
 """
 
 
 def test_defaults(environ):
     conf = configuration()
-    assert conf["bind"] == "127.0.0.1:8000"
+    assert conf["bind"] == ["127.0.0.1:8000"]
     assert conf["worker_class"] == "counterapp.gunicorn_worker.Worker"
     assert conf["workers"] == 1
     assert conf["preload_app"] is False
@@ -51,11 +52,12 @@ def test_defaults(environ):
 
 def test_from_the_environment(environ):
     environ.setenv("COUNTERAPP_BIND", "192.168.33.11:8000")
+    environ.setenv("COUNTERAPP_METRICS_BIND", "192.168.33.11:8001")
     environ.setenv("COUNTERAPP_WORKERS", "2")
     environ.setenv("COUNTERAPP_CONNECTIONS", "8")
     environ.setenv("COUNTERAPP_GRACEFUL_TIMEOUT", "12")
     conf = configuration()
-    assert conf["bind"] == "192.168.33.11:8000"
+    assert conf["bind"] == ["192.168.33.11:8000", "192.168.33.11:8001"]
     assert (conf["workers"], conf["worker_connections"], conf["graceful_timeout"]) == (2, 8, 12)
 
 
@@ -65,6 +67,8 @@ def test_from_the_environment(environ):
         ("COUNTERAPP_BIND", "8000"),
         ("COUNTERAPP_BIND", "127.0.0.1:99999"),
         ("COUNTERAPP_BIND", "unix:/tmp/x"),
+        ("COUNTERAPP_METRICS_BIND", "8001"),
+        ("COUNTERAPP_METRICS_BIND", "127.0.0.1:8000"),
         ("COUNTERAPP_CONNECTIONS", "0"),
         ("COUNTERAPP_WORKERS", "many"),
         ("COUNTERAPP_NODE", "not a node"),

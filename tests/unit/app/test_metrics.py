@@ -5,11 +5,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 @pytest.fixture
-def samples(client):
+def samples(reader):
     """Return a function that scrapes, and gives each sample by its name and labels."""
 
     def scrape():
-        response = client.get("/metrics")
+        response = reader.get("/metrics")
         assert response.status_code == 200
         assert response.mimetype == "text/plain"
         text = response.get_data(as_text=True)
@@ -20,6 +20,27 @@ def samples(client):
         }
 
     return scrape
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/metrics", 200),
+        ("POST", "/metrics", 405),
+        ("GET", "/livez", 404),
+        ("POST", "/api/v1/counters/default/one/hits", 404),
+    ],
+)
+def test_their_listener_has_nothing_else(reader, method, path, status):
+    response = reader.open("/", method=method, environ_overrides={"PATH_INFO": path})
+    assert response.status_code == status
+    if status >= 400:
+        assert response.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/metrics/"])
+def test_nobody_reads_them_elsewhere(client, path):
+    assert client.get("/", environ_overrides={"PATH_INFO": path}).status_code == 404
 
 
 def requests(route, method, status):

@@ -198,14 +198,14 @@ def open_as(client, address):
     return client.get("/stream/page", buffered=False, environ_overrides={"REMOTE_ADDR": address})
 
 
-def test_streams_beyond_the_limit_are_refused_until_one_ends(client, app, settings):
+def test_streams_beyond_the_limit_are_refused_until_one_ends(client, reader, app, settings):
     client.get("/hit/page")
     open_ = [open_as(client, f"192.0.2.{number}") for number in range(settings.max_streams)]
     assert {answer.status_code for answer in open_} == {200}
     refused = client.get("/stream/page")
     assert refused.status_code == 503
     assert refused.headers["Retry-After"]
-    assert "counterapp_streams 200.0" in client.get("/metrics").text
+    assert "counterapp_streams 200.0" in reader.get("/metrics").text
     open_.pop().close()
     last = client.get("/stream/page", buffered=False)
     assert last.status_code == 200

@@ -418,6 +418,7 @@ class TestWeb:
         )
         assert env["COUNTERAPP_NODE"] == "web-2"
         assert env["COUNTERAPP_BIND"] == "192.168.33.12:8000"
+        assert env["COUNTERAPP_METRICS_BIND"] == "192.168.33.12:8001"
         assert env["COUNTERAPP_OPERATOR_KEY"] == key
         hosts = ",".join(f"192.168.33.{last}:27017" for last in (14, 15, 16))
         # A password may hold what means something in a URI.
@@ -501,6 +502,10 @@ class TestWeb:
     def test_what_only_looks_like_a_number_is_refused(self, node, bad):
         _, errors = node("web-1", pillar={"web:port": bad}).chunks(["web"])
         assert any(f"'web:port' is {json.dumps(bad)} on 'web-1'" in error for error in errors)
+
+    def test_one_port_for_clients_and_operators_is_refused(self, node):
+        _, errors = node("web-1", pillar={"web:metrics_port": 8000}).chunks(["web"])
+        assert any("'web:metrics_port' are both 8000 on 'web-1'" in error for error in errors)
 
     @pytest.mark.parametrize(
         ("topology", "balancers"),

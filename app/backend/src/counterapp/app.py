@@ -31,8 +31,6 @@ from counterapp.watch import Watch
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-QUIET = health.PATHS | {metrics.PATH}
-
 
 def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     """Build the application.
@@ -108,8 +106,8 @@ def _register_request_frame(app: Flask, frame: Frame, clients: Clients) -> None:
         response.headers.setdefault(*NO_STORE)
         frame.log(
             started=g.started,
-            # Balancers and Prometheus ask all the time; only their bad news is worth a line.
-            quiet=request.path in QUIET and response.status_code < 400,
+            # Balancers ask all the time; only their bad news is worth a line.
+            quiet=request.path in health.PATHS and response.status_code < 400,
             method=request.method,
             path=request.path,
             status=response.status_code,

@@ -1,8 +1,9 @@
 """gunicorn's configuration: ``gunicorn -c python:counterapp.gunicorn_conf counterapp.wsgi:app``.
 
-Read from the environment: ``COUNTERAPP_BIND`` (``address:port``), ``COUNTERAPP_WORKERS``,
-``COUNTERAPP_CONNECTIONS``, ``COUNTERAPP_GRACEFUL_TIMEOUT`` (seconds). ``--bind`` and the like on
-the command line win. Why it is this kind of worker: docs/performance.md.
+Read from the environment: ``COUNTERAPP_BIND`` and ``COUNTERAPP_METRICS_BIND`` (``address:port``;
+without the second nobody can read the metrics), ``COUNTERAPP_WORKERS``, ``COUNTERAPP_CONNECTIONS``,
+``COUNTERAPP_GRACEFUL_TIMEOUT`` (seconds). ``--bind`` and the like on the command line win. Why it
+is this kind of worker: docs/performance.md.
 """
 
 # ruff: noqa: E402
@@ -26,12 +27,21 @@ def _bind(text: str) -> str:
     return text
 
 
+def _metrics_bind(text: str) -> str:
+    if _bind(text) == bind[0]:
+        raise ValueError(f"must be another than COUNTERAPP_BIND, not {text!r} as well")
+    return text
+
+
 def _connections(text: str) -> int:
     return whole_number(text, most=15000)
 
 
 _reader = Reader(os.environ)
-bind = _reader.read("COUNTERAPP_BIND", _bind, "127.0.0.1:8000")
+bind = [_reader.read("COUNTERAPP_BIND", _bind, "127.0.0.1:8000")]
+if _metrics := _reader.read("COUNTERAPP_METRICS_BIND", _metrics_bind, None):
+    # The worker knows it among its listeners by the same variable.
+    bind.append(_metrics)
 # One process: readiness is judged once a node. More of them only pay with more cores.
 workers = _reader.read("COUNTERAPP_WORKERS", whole_number, 1)
 # Clients at a time, streams included; more wait in the kernel. Above what may wait for the database

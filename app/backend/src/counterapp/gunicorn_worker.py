@@ -20,10 +20,11 @@ from gunicorn.http.body import Body  # type: ignore[import-untyped]
 from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 from gunicorn.http.message import Request  # type: ignore[import-untyped]
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
+from gunicorn.http.wsgi import create  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 from werkzeug.exceptions import RequestTimeout
 
-from counterapp import shortcut
+from counterapp import metrics, shortcut
 from counterapp.clients import HEADER, Client
 
 PULSE = 0.25
@@ -44,6 +45,10 @@ UNREAD_SECONDS = 20
 
 MOST_HEAD = 32 * 1024
 """Bytes of a head; gunicorn looks at all that there is of one with each piece that comes."""
+
+READERS = 8
+"""Readers of the metrics at a time, who have places of their own: the numbers of a worker that has
+no place left are those that are wanted most."""
 
 
 class _Wait(BaseException):
@@ -178,6 +183,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._idle: dict[Any, _Wait] = {}
         self._bodies: dict[Any, _Wait] = {}
         self._head = 0, b""
+        own = os.environ.get("COUNTERAPP_METRICS_BIND")
+        self._metrics_address = util.parse_address(own) if own else None
+        self._metrics_name: Any = None
         # What its parsers make of what was received.
         RequestParser.mesg_class = self._request
 
@@ -206,6 +214,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         plain = isinstance(req, _PlainHit)
+        if listener_name == self._metrics_name:
+            return self._tell(listener_name, req.parsed() if plain else req, sock, addr)
         forwarded = req.hit.forwarded if plain else _forwarded(req)
         limits = self.wsgi.extensions["counterapp.limits"]
         client = limits.clients.of(addr[0], forwarded)
@@ -241,6 +251,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
             sock.sendall(answer[sent:])
         return True
 
+    def _tell(self, listener_name: Any, req: Request, sock: Any, addr: Any) -> Any:
+        """Answer what came by the metrics' listener, where nobody keeps a place."""
+        answer = _Answer(sock)
+        response, environ = create(req, answer, addr, listener_name, self.cfg)
+        response.force_close()
+        for piece in self.wsgi.extensions[metrics.EXTENSION](environ, response.start_response):
+            response.write(piece)
+        response.close()
+        answer.flush()
+        raise StopIteration
+
     def _answer(self, listener_name: Any, req: Request, sock: Any, addr: Any) -> Any:
         answer = _Answer(sock)
         body = req.body = _Body(req, self._bodies)
@@ -264,17 +285,25 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         pool = Pool(self.worker_connections)
-        servers = [self._serve(listener, pool) for listener in self.sockets]
+        doors, metrics_door = [], None
+        for listener, address in zip(self.sockets, self.cfg.address, strict=True):
+            if address == self._metrics_address:
+                self._metrics_name = listener.getsockname()
+                metrics_door = self._serve(listener, Pool(READERS))
+            else:
+                doors.append(self._serve(listener, pool))
         while self.alive:
             self.notify()
             _end(self._idle, time.monotonic())
             _end(self._bodies, time.monotonic())
             gevent.sleep(PULSE)
-        for server in servers:
-            _close_door(server)
+        for door in doors:
+            _close_door(door)
         # Streams have no end of their own; their clients come back to another node.
         self.wsgi.extensions["counterapp.watch"].close()
         self._finish(pool)
+        if metrics_door:
+            metrics_door.stop(timeout=0)
 
     def _serve(self, listener: Any, pool: Pool) -> StreamServer:
         listener.setblocking(True)

@@ -1,5 +1,8 @@
 """``/metrics``, as Prometheus reads it: what this process was asked, how it answered, how long.
 
+They are for operators, and so have a listener of their own (``COUNTERAPP_METRICS_BIND``), which the
+balancers do not know: a path that they would have to refuse can be written in many ways.
+
 Each process has numbers of its own. A node runs one (``COUNTERAPP_WORKERS``); with more, a scrape
 gets the numbers of whichever answers it, and ``counterapp_build_info`` tells which that was.
 """
@@ -8,8 +11,9 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Flask, Response, g, request
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -19,11 +23,19 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from werkzeug.wrappers import Request
 
 from counterapp.counters import CounterStore
+from counterapp.problems import problem
 from counterapp.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 PATH = "/metrics"
+
+EXTENSION = "counterapp.metrics"
+"""What the worker finds the metrics' own WSGI application by among the application's extensions."""
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 """Seconds. A hit should take less than 0.05 s; one that waits for an election takes more than 2."""
@@ -80,7 +92,7 @@ class Metrics:
 
 
 def register(app: Flask, settings: Settings, store: CounterStore) -> Metrics:
-    """Let ``app`` count its answers, and give the numbers at ``/metrics``."""
+    """Let ``app`` count its answers, and have an application beside it that gives the numbers."""
     metrics = Metrics(settings)
     metrics.watch("counterapp_waiting_hits", "Hits that wait for their write.", store.waiting)
 
@@ -93,11 +105,19 @@ def register(app: Flask, settings: Settings, store: CounterStore) -> Metrics:
         metrics.count(route, method, response.status_code, time.perf_counter() - g.started)
         return response
 
-    pages = Blueprint("metrics", __name__)
+    app.extensions[EXTENSION] = _page(metrics)
+    return metrics
 
-    @pages.get(PATH)
-    def scrape() -> Response:
+
+def _page(metrics: Metrics) -> "WSGIApplication":
+    @Request.application
+    def answer(asked: Request) -> Response:
+        if asked.path != PATH:
+            return problem(404, f"There is nothing here but {PATH}.")
+        if asked.method not in ("GET", "HEAD"):
+            refused = problem(405, f"{asked.method} is not for this path: it has GET, HEAD.")
+            refused.headers["Allow"] = "GET, HEAD"
+            return refused
         return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
-    app.register_blueprint(pages)
-    return metrics
+    return answer
