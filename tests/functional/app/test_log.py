@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from tests.support.waiting import until
+
 LONG = "/" + "x" * 4000
 """A path whose line in the log fills a pipe soon."""
 
@@ -100,3 +102,24 @@ def test_lines_that_wait_for_their_reader_are_not_lost(node, connection, pipe):
     assert dropped(node) == 0
     found = [next(line for line in lines(pipe[0]) if line.get("path") == path) for path in paths]
     assert len(found) == len(paths)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "GET /get/one?admin_key=SECRET HTTP/1.1\r\nHost: here\r\nX-Admin-Key: other\r\n\r\n",
+        "POST /delete/one?admin_key=SECRET HTTP/1.1 x\r\nHost: here\r\n\r\n",
+        "GET /one HTTP/1.1\r\nHost: here\r\nAuthorization Bearer SECRET\r\n\r\n",
+        "GET /one HTTP/1.1\r\nHost: here\r\nIdempotency-Key: SECRET\x01\r\n\r\n",
+        "POST /api/v1/counters/a/one HTTP/1.1\r\nHost: here\r\n"
+        "Transfer-Encoding: chunked\r\n\r\nSECRET\r\n",
+        "GET http://here:SECRET/ HTTP/1.1\r\nHost: here\r\n\r\n",
+    ],
+    ids=["query", "request line", "field", "key", "body", "address"],
+)
+def test_what_a_client_keeps_secret_is_in_no_line(single, make_node, sent):
+    node = make_node(single, COUNTERAPP_LOG_LEVEL="DEBUG").start()
+    node.status_line(sent.encode("latin-1"))
+    node.get("/after")
+    until(lambda: node.log, 10, "the log goes on", wanted=lambda text: "/after" in text)
+    assert "SECRET" not in node.log

@@ -1,6 +1,7 @@
 """gunicorn's gevent worker, with a stop that leaves nobody waiting at a closed door."""
 
 import contextlib
+import copy
 import gc
 import io
 import math
@@ -170,6 +171,29 @@ class _Answer:
         return getattr(self._client, name)
 
 
+class _Discreet:
+    """A worker's log about a request that failed: how it did, and nothing of what it said.
+
+    gunicorn quotes the lines that it cannot read, or else the address that was asked for, and an
+    admin key may stand in either.
+    """
+
+    def __init__(self, log: Any, error: BaseException) -> None:
+        self._log = log
+        self._error = error
+
+    def warning(self, _message: str) -> None:
+        """Note a request that was none."""
+        self._log.warning("Invalid request: %s", type(self._error).__name__)
+
+    def exception(self, *_message: str) -> None:
+        """Note a request that could not be answered."""
+        self._log.error("Error handling a request", exc_info=self._error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
 class Worker(GeventWorker):  # type: ignore[misc]
     """A worker whose requests are greenlets: one that waits costs nearly nothing.
 
@@ -250,6 +274,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if sent < len(answer):
             sock.sendall(answer[sent:])
         return True
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
+        discreet = copy.copy(self)
+        discreet.log = _Discreet(self.log, exc)
+        super(Worker, discreet).handle_error(req, client, addr, exc)
 
     def _tell(self, listener_name: Any, req: Request, sock: Any, addr: Any) -> Any:
         """Answer what came by the metrics' listener, where nobody keeps a place."""

@@ -50,7 +50,7 @@ def body() -> bytes:
         raise
     except Exception as error:
         # Each WSGI server has its own errors for bytes that are no body by the rules of HTTP.
-        log.info("unreadable body", extra={"cause": repr(error)[:500]})
+        log.info("unreadable body", extra={"cause": type(error).__name__})
         abort(400, "The request's body cannot be read.")
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(found) >= limit:
