@@ -87,8 +87,10 @@ test-system: prepare
 ## test-classic     the small topology
 test-classic: prepare
 	@$(LANES) classic $(ARGS)
-## drill            the faults of the storage nodes again, with a minute of writing in each phase
+## drill            longer: storage nodes' faults with a minute of writing in each, other examples of properties
 drill: prepare
+	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
+		tests/functional/app/test_store_machine.py
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
 ## bench            how fast hits are counted on the running cluster; ARGS=--local without one
 bench: host

@@ -15,8 +15,11 @@ pytest_plugins = ["tests.support.evidence"]
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 # A machine that is busy with other lanes takes its time; how long an example takes is no property.
-hypothesis.settings.register_profile("lanes", deadline=None)
-hypothesis.settings.load_profile("lanes")
+# The lanes try the same examples each time, so that what they say of a commit stays true;
+# `make drill` looks for others.
+hypothesis.settings.register_profile("lanes", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("drill", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lanes"))
 
 # Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
 # has no find_spec, and pytest's importlib mode asks every hook for one.

@@ -5,6 +5,7 @@ promises, and not against MongoDB. Import ``counterapp`` first (its source must 
 """
 
 import hmac
+import itertools
 import queue
 import threading
 from dataclasses import replace
@@ -101,8 +102,6 @@ class MemoryStore:
 
     def _move(self, counter, amount, node=None):
         value = counter.value + amount
-        if abs(value) > LARGEST:
-            raise OutOfBounds("A counter stays within ±(2^53 - 1)")
         now = self.clock()
         minute = int(now.timestamp()) // 60
         moved = replace(
@@ -114,6 +113,9 @@ class MemoryStore:
             days=_add(counter.days, minute // 1440, amount),
             nodes=_add(counter.nodes, node, amount) if node else counter.nodes,
         )
+        amounts = (moved.minutes, moved.hours, moved.days, moved.nodes)
+        if max(map(abs, itertools.chain([value], *map(dict.values, amounts)))) > LARGEST:
+            raise OutOfBounds("A counter, and its change in a day, stays within ±(2^53 - 1)")
         self._counters[counter.key] = moved
         if amount:
             self._tell(Change(counter.key, value, node))
@@ -281,9 +283,10 @@ class MemoryStore:
         plan = counter.plan
         if not plan.resettable:
             return Refusal.FIXED
-        least = -LARGEST if plan.lower is None else plan.lower
-        most = LARGEST if plan.upper is None else plan.upper
-        if not least <= record.value - counter.value <= most:
+        difference = record.value - counter.value
+        if plan.lower is not None and difference < plan.lower:
+            return Refusal.BOUNDS
+        if plan.upper is not None and difference > plan.upper:
             return Refusal.BOUNDS
         self._put(counter, record.value)
         return None

@@ -78,6 +78,20 @@ class Node:
     def log_lines(self):
         return [json.loads(line) for line in self.log.splitlines()]
 
+    def workers(self):
+        """Return the numbers of the processes that serve."""
+        children = pathlib.Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(number) for number in children.read_text().split()]
+
+    def computed(self):
+        """Return the seconds of a processor that the serving processes have used so far."""
+        threads = [
+            thread
+            for worker in self.workers()
+            for thread in pathlib.Path(f"/proc/{worker}/task").glob("*/schedstat")
+        ]
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
     def get(self, path, **options):
         return requests.get(self.url + path, **{"timeout": 30, **options})
 

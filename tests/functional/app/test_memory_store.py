@@ -5,12 +5,14 @@ import uuid
 import pytest
 from counterapp.counters import LARGEST, Key, Plan, Record, StoreError
 from counterapp.mongo import MongoStore
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tests.functional.app.conftest  # noqa: F401 (puts the app's source on the path)
+from tests.support.examples import examples
 from tests.support.memory_store import MemoryStore
+
+ONE = Key("one", "abc")
 
 keys = st.builds(Key, st.sampled_from(["one", "two"]), st.sampled_from(["abc", "a.b", "xyz"]))
 admins = st.sampled_from([None, "a" * 64, "b" * 64])
@@ -84,10 +86,15 @@ def shown(result):
     )
 
 
-@hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(150)
 @given(st.lists(calls, min_size=3, max_size=25))
+@example([("take", [Record(ONE, value)], True, "a" * 64) for value in (-LARGEST, LARGEST)])
+@example(
+    [
+        ("create", ONE, Plan(-LARGEST, 1, None, None, True), "a" * 64),
+        ("add", ONE, 0, "a" * 64, None),
+    ]
+)
 def test_both_stores_come_to_the_same(mongo, steps):
     memory, real = MemoryStore("web-1"), mongo()
     for step in [*steps, ("page", None, None, 100)]:

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.support.examples import examples
 from tests.support.stores import open_store, outcome
 from tests.support.waiting import until
 
@@ -300,10 +301,7 @@ def test_the_store_does_what_a_model_does(single):
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=60,
-                stateful_step_count=25,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
+                examples(60), stateful_step_count=25, suppress_health_check=list(HealthCheck)
             ),
         )
     for store in stores:

@@ -6,9 +6,10 @@ import pytest
 from counterapp import colours
 from counterapp.counters import Overloaded
 from counterapp.letters import drawable, width
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.examples import examples
 
 SVG = "{http://www.w3.org/2000/svg}"
 STYLES = ["flat", "flat-square", "plastic", "for-the-badge", "social"]
@@ -119,9 +120,7 @@ def test_a_label_is_text_and_never_markup(badge, style):
     assert svg.get("aria-label") == f"{NASTY}: 12345"
 
 
-@hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(150)
 @given(label=st.text(max_size=300), style=st.sampled_from(STYLES), colour=st.text(max_size=20))
 def test_any_label_gives_well_formed_svg(badge, label, style, colour):
     safe = label.encode("utf-8", "replace").decode()

@@ -6,9 +6,10 @@ from urllib.parse import quote
 import pytest
 from counterapp.counters import LARGEST, Key
 from counterapp.places import page_name
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.examples import examples
 
 PAGE = "https://Example.COM:8443/blog/post?x=1"
 
@@ -368,9 +369,7 @@ values = st.text(max_size=20) | st.integers(-(2**70), 2**70).map(str)
 headers = st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=40)
 
 
-@hypothesis_settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(300)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"]),
     verb=verbs,

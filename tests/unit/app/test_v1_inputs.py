@@ -4,11 +4,11 @@ import json
 
 import pytest
 from counterapp.counters import LARGEST
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.described import DescribedClient
+from tests.support.examples import examples
 from tests.unit.app.test_v1 import COUNTERS, bearer, create
 
 OPERATIONS = [
@@ -47,7 +47,6 @@ bodies = st.one_of(
     ),
 )
 media = st.sampled_from(["application/json", "text/csv", "application/json; charset=x", ""])
-LENIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def owned(app):
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=LENIENT)
+@examples(100)
 @given(body=bodies, kind=media)
 def test_any_body_gets_an_answer_that_is_described(owned, method, path, body, kind):
     client, key = owned
@@ -66,7 +65,7 @@ def test_any_body_gets_an_answer_that_is_described(owned, method, path, body, ki
     assert response.status_code < 500
 
 
-@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=LENIENT)
+@examples(200)
 @given(
     path=st.sampled_from(
         [

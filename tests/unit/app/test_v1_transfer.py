@@ -6,11 +6,11 @@ import io
 import pytest
 from counterapp import transfer
 from counterapp.counters import LARGEST, StoreUnavailable
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.described import DescribedClient
+from tests.support.examples import examples
 from tests.unit.app.test_app import assert_problem
 from tests.unit.app.test_v1 import bearer
 
@@ -302,9 +302,7 @@ names = st.from_regex("[A-Za-z0-9_.-]{3,64}", fullmatch=True)
 values = st.integers(-LARGEST, LARGEST)
 
 
-@hypothesis_settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(50)
 @given(counts=st.dictionaries(st.tuples(names, names), values, min_size=1, max_size=20))
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_what_goes_out_comes_back_in(app, store, counts, form):

@@ -301,6 +301,8 @@ def _shares() -> list[str]:
 
 def _room(count: int, numbers: list[Any], step: Any = "$step") -> Document:
     """Return how many of ``count`` steps fit, so that no number leaves ±``LARGEST``."""
+    if step == 0:
+        return {"$toLong": count}
     left = {
         "$cond": [
             {"$gt": [step, 0]},

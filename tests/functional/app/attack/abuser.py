@@ -9,9 +9,8 @@ line is answered with a report, and the end of the input ends it all. A group ha
 - ``connections``: how many; ``addresses``: the addresses that they come from, in turn.
 - ``send``: a list of what they send, in turn, with ``{n}`` where a number goes that never comes
   twice.
-- ``every``: seconds from one sending to the next; the connections take turns, or send all at once
-  with ``together``. Left out, each sends once, reads what comes, and counts as open for as long as
-  it is.
+- ``every``: seconds from one sending to the next, in which the connections take turns. Left out,
+  each sends once, reads what comes, and counts as open for as long as it is.
 - ``drip``: seconds after each of which an ``x`` follows, without ever making up a request.
 
 A report has the statuses by how often they came, how many connections are open, and how often one
@@ -47,7 +46,7 @@ class Abuser:
         for group in groups:
             addresses = itertools.cycle(group["addresses"])
             sends = itertools.cycle(group["send"])
-            turn = 0 if group.get("together") else group.get("every", 0) / group["connections"]
+            turn = group.get("every", 0) / group["connections"]
             for number in range(group["connections"]):
                 mine = group | {"send": next(sends), "first": first + number * turn}
                 connection = self._connection(mine, next(addresses), next(events))

@@ -18,7 +18,6 @@ from tests.support.waiting import until
 
 HIT = "POST /api/v1/counters/abuse/{}/hits HTTP/1.1\r\nHost: here\r\n"
 FREE_AND_FULL = ["free"] * 19 + ["full"]
-BURSTS = {"every": 3.5, "together": True}
 LARGEST = 2**53 - 1
 MANY = 20_000
 MEBIBYTE = 2**20
@@ -39,37 +38,48 @@ def test_blanks_in_heads(node, honest, beside):
     assert set(report["statuses"]) == {"200"}
 
 
-REFUSED = {"connections": 900, "send": [HIT.format("full") + "\r\n"]}
-# One in twenty is refused, so that one is in each batch.
-WITH_KEYS = {
-    "connections": 600,
-    "send": [f"{HIT.format(name)}Idempotency-Key: {{n}}\r\n\r\n" for name in FREE_AND_FULL],
+def hits_on(*counters, key=""):
+    """Return what sends hits on these counters, in turn."""
+    return {"send": [f"{HIT.format(counter)}{key}\r\n" for counter in counters]}
+
+
+REFUSED = {"connections": 900} | hits_on("full")
+READ = {
+    "connections": 900,
+    "send": ["GET /api/v1/counters/abuse/full HTTP/1.1\r\nHost: here\r\n\r\n"],
 }
+# One in twenty is refused, so that one is in each batch.
+KEY = "Idempotency-Key: {n}\r\n"
+WITH_KEYS = {"connections": 600} | hits_on(*FREE_AND_FULL, key=KEY)
+COUNTED = {"connections": 600} | hits_on("free", key=KEY)
 
 
-@pytest.mark.parametrize("hits", [REFUSED, WITH_KEYS], ids=["plain", "with keys"])
-def test_what_is_refused_shares_its_writes_with_the_rest(single, node, full, hits):
-    before = commands(single)
-    with Abuse(node, hits) as abuse:
-        report = until(
-            abuse.report,
-            60,
-            "all are answered",
-            wanted=lambda seen: sum(seen["statuses"].values()) == hits["connections"],
-        )
-    refused = hits["send"].count(hits["send"][-1]) * hits["connections"] // len(hits["send"])
-    assert report["statuses"]["422"] == refused
-    assert commands(single) - before < hits["connections"] / 3
+@pytest.mark.parametrize(
+    ("refused", "answered"),
+    [(REFUSED, READ), (WITH_KEYS, COUNTED)],
+    ids=["plain", "with keys"],
+)
+def test_what_is_refused_costs_no_more_than_what_is_answered(
+    single, node, full, honest, refused, answered
+):
+    def cost(hits):
+        computed, written = node.computed(), commands(single)
+        with Abuse(node, hits) as abuse:
+            report = until(
+                lambda: honest.hit() or abuse.report(),
+                60,
+                "all are answered",
+                wanted=lambda seen: sum(seen["statuses"].values()) == hits["connections"],
+            )
+        return report["statuses"], node.computed() - computed, commands(single) - written
 
-
-def test_hits_on_a_full_counter(node, full, honest, beside):
-    report = beside(honest, Abuse(node, REFUSED | BURSTS), turns=250)
-    assert set(report["statuses"]) == {"422"}
-
-
-def test_hits_with_keys_of_which_some_are_refused(node, full, beside):
-    report = beside(Honest(node, keyed=True), Abuse(node, WITH_KEYS | BURSTS), turns=250)
-    assert set(report["statuses"]) == {"200", "422"}
+    _, usual, _ = cost(answered)
+    statuses, spent, written = cost(refused)
+    honest.check()
+    share = refused["send"].count(refused["send"][-1]) / len(refused["send"])
+    assert statuses["422"] == share * refused["connections"]
+    assert spent < 2 * usual
+    assert written < refused["connections"] / 3
 
 
 def test_totals_of_many_namespaces_for_many_callers(single, node, environ, honest, beside):
@@ -81,7 +91,8 @@ def test_totals_of_many_namespaces_for_many_callers(single, node, environ, hones
         counters.insert_many(
             one | {"_id": f"abuse-{number}/one", "inc": ObjectId()} for number in range(MANY)
         )
-    process = Path("/proc", re.search('process="([0-9]+)"', node.get("/metrics").text)[1])
+    [worker] = node.workers()
+    process = Path("/proc", str(worker))
     before = memory(process, "VmRSS")
     # What the peak is from now on.
     (process / "clear_refs").write_text("5")
