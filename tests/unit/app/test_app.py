@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.examples import examples
 
 HIT = "/api/v1/counters/default/shared/hits"
 
@@ -128,9 +129,7 @@ prefixes = st.sampled_from(
 paths = st.builds(lambda prefix, rest: prefix + rest, prefixes, st.text(max_size=80))
 
 
-@hypothesis_settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(200)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"]),
     path=paths.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text)),
