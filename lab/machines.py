@@ -10,8 +10,9 @@ import shlex
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from lab import engine, wheels
 from lab.config import BUILD, DEFAULT_NAME, ROOT, Lab, LabError
@@ -117,6 +118,16 @@ def _provisioning(lab: Lab) -> str:
     for version in wheels.pythons(lab):
         digest.update(wheels.digest(version).encode())
     return digest.hexdigest()
+
+
+def sees_too_much(containers: Iterable[dict[str, Any]]) -> list[str]:
+    """Return those of the containers that were made when nodes had the whole checkout in them.
+
+    In it lies the key to all nodes, and a container's folders are chosen when it is made.
+
+    :param containers: as :func:`lab.engine.containers` returns them.
+    """
+    return sorted(c["Names"][0] for c in containers if "/srv/counterapp" in (c["Mounts"] or ()))
 
 
 def mend_broken(lab: Lab) -> None:

@@ -46,6 +46,11 @@ def up(lab: Lab, version: str | None, nodes_only: bool = False) -> int:
             progress.say("all run, and as the tree has them")
         else:
             machines.up(lab, progress)
+        if exposed := machines.sees_too_much(engine.containers(lab)):
+            progress.say(
+                f"{', '.join(exposed)}: each was made when nodes saw the whole checkout, with the "
+                "key to all nodes; docs/operating.md, 'A lost node', makes it anew"
+            )
     with progress.step("waiting for every minion to answer"):
         await_minions(lab, progress)
         machines.settle(lab)

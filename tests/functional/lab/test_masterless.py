@@ -35,8 +35,8 @@ class Machine:
 
     def start(self):
         build = config.BUILD
-        folders = {
-            ROOT: "/srv/counterapp",
+        trees = ("bootstrap", "salt", "pillar", *(each.name for each in ROOT.glob("_[a-z]*")))
+        folders = {ROOT / tree: f"/srv/counterapp/{tree}" for tree in trees} | {
             build / "wheels": "/srv/counterapp-wheels",
             build / "artifacts": "/srv/counterapp-artifacts",
             build / "dist": "/srv/shared/releases",

@@ -2,7 +2,7 @@
 
 import resource
 
-from lab import engine
+from lab import engine, machines
 
 
 def config(**changes):
@@ -43,3 +43,12 @@ def test_the_facts_of_this_machine_can_be_read():
     host = engine.read_host()
     assert host.nofile > 0
     assert host.cgroup_v1 or host.cgroup_v2
+
+
+def test_nodes_with_the_whole_checkout_in_them_are_told():
+    seen = [
+        {"Names": ["lab-web-1"], "Mounts": ["/srv/counterapp", "/srv/counterapp-wheels"]},
+        {"Names": ["lab-lb-1"], "Mounts": ["/srv/counterapp/bootstrap"]},
+        {"Names": ["lab-db-1"], "Mounts": None},
+    ]
+    assert machines.sees_too_much(seen) == ["lab-web-1"]

@@ -15,6 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 READER = pathlib.Path(__file__).with_name("machines.rb")
 DOCUMENT = yaml.safe_load((ROOT / "pillar" / "topology.sls").read_text())
 TOPOLOGIES = list(DOCUMENT["topologies"])
+# What the master's Salt loads from the repository's root.
+LOADED = sorted(path.name for path in ROOT.glob("_[a-z]*"))
 MACHINE_PROVIDERS = ("virtualbox", "libvirt")
 PROVIDERS = ("docker", *MACHINE_PROVIDERS)
 # Vagrant takes 2 to 5 s for one of these runs on an idle machine.
@@ -29,6 +31,8 @@ def checkout(tmp_path_factory):
     for relative in ("lab/bin/docker", "pillar/topology.sls"):
         (folder / relative).parent.mkdir(parents=True)
         shutil.copy(ROOT / relative, folder / relative)
+    for tree in ("bootstrap", "salt", *LOADED, "__pycache__"):
+        (folder / tree).mkdir()
     (folder / "build" / "ssh").mkdir(parents=True)
     (folder / "build" / "ssh" / "id_ed25519").touch()
     config = engine.container_config(engine.read_host())
@@ -179,12 +183,12 @@ def test_a_node_sees_what_it_is_made_from_and_only_the_master_what_it_hands_out(
 ):
     folders = read(TOPOLOGY=topology)[provider]["machines"][node_id]["folders"]
     wanted = {
-        "/srv/counterapp": "",
+        "/srv/counterapp/bootstrap": "bootstrap",
         "/srv/counterapp-wheels": "build/wheels",
-        "/srv/counterapp-lab": "build/labs/counterapp",
     }
     if "master" in node["roles"]:
-        wanted |= {
+        wanted |= {f"/srv/counterapp/{tree}": tree for tree in ("salt", "pillar", *LOADED)} | {
+            "/srv/counterapp-lab/pillar": "build/labs/counterapp/pillar",
             "/srv/counterapp-dist": "build/dist",
             "/srv/counterapp-artifacts": "build/artifacts",
         }
@@ -196,87 +200,3 @@ def test_a_node_sees_what_it_is_made_from_and_only_the_master_what_it_hands_out(
         assert {folder["docker_consistency"] for folder in folders} == {"ro"}
     else:
         assert {folder["type"] for folder in folders} == {"rsync"}
-        tree = next(folder for folder in folders if folder["guestpath"] == "/srv/counterapp")
-        assert {".git/", ".venv/", "build/"} <= set(tree["rsync__exclude"])
-
-
-def test_a_lab_of_another_name_shares_nothing_with_the_default_one(read):
-    machines = read("docker", LAB="other", TOPOLOGY="classic")["docker"]["machines"]
-    for node_id, machine in machines.items():
-        settings = machine["settings"]
-        assert settings["name"] == f"other-{node_id}"
-        assert {"--network=other", f"--label={engine.LABEL}=other"} <= set(settings["create_args"])
-
-
-def test_a_lab_that_was_moved_reads_its_own_topology(read, checkout):
-    own = checkout / "build" / "labs" / "moved" / "pillar" / "topology.sls"
-    own.parent.mkdir(parents=True)
-    own.write_text((ROOT / "pillar" / "topology.sls").read_text().replace("192.168.33.", "10.9.8."))
-    machines = read("virtualbox", LAB="moved", TOPOLOGY="classic")["virtualbox"]["machines"]
-    for node_id, node in DOCUMENT["topologies"]["classic"]["nodes"].items():
-        host = node["address"].rpartition(".")[2]
-        assert machines[node_id]["addresses"] == [f"10.9.8.{host}"]
-
-
-def test_empty_variables_are_the_defaults(read):
-    # `make` hands LAB and TOPOLOGY on, set or not.
-    found = read("docker", LAB="", TOPOLOGY="")["docker"]["machines"]
-    assert found == read(TOPOLOGY="default")["docker"]["machines"]
-
-
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_vagrant_finds_nothing_wrong(run, topology):
-    done = run("vagrant", "validate", TOPOLOGY=topology, COUNTERAPP_PREPARED="1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "validated successfully" in done.stdout
-
-
-def test_an_unknown_topology_ends_with_the_known_ones(run):
-    done = run("vagrant", "validate", TOPOLOGY="huge", COUNTERAPP_PREPARED="1")
-    assert done.returncode != 0
-    assert done.stderr.strip() == (
-        f"Topology 'huge' does not exist: set TOPOLOGY to one of {', '.join(TOPOLOGIES)}."
-    )
-
-
-def test_another_lab_is_refused_where_vagrant_would_take_the_default_ones_machines(run, checkout):
-    done = run("vagrant", "destroy", "--force", LAB="second", VAGRANT_DOTFILE_PATH=None)
-    assert done.returncode != 0
-    assert f"set VAGRANT_DOTFILE_PATH={checkout}/build/labs/second/vagrant" in done.stderr
-
-
-@pytest.fixture
-def preparation(checkout):
-    """Stand in for lab/prepare with a program that notes how it was called, and fails."""
-    script, calls = checkout / "lab" / "prepare", checkout / "prepare.calls"
-    script.write_text(f'#!/bin/sh\necho "$*" >>{calls}\necho "no disk space" >&2\nexit 3\n')
-    script.chmod(0o755)
-    yield calls
-    script.unlink()
-    calls.unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "provider"),
-    [
-        (["up"], "docker"),
-        (["up", "web-1"], "docker"),
-        (["up", "--provider=virtualbox"], "virtualbox"),
-        (["--no-color", "up", "--provider", "libvirt"], "libvirt"),
-    ],
-)
-def test_vagrant_up_by_hand_first_prepares_for_its_provider(run, preparation, arguments, provider):
-    done = run("vagrant", *arguments)
-    assert preparation.read_text().splitlines() == [provider]
-    assert done.returncode != 0
-    assert "no disk space" in done.stderr
-    assert f"prepare {provider}' failed" in done.stderr
-    assert "run 'vagrant up' again" in done.stderr
-
-
-def test_other_commands_and_a_prepared_checkout_prepare_nothing(run, preparation):
-    assert run("vagrant", "validate").returncode == 0
-    # An unknown machine: as far as `up` gets without making one.
-    done = run("vagrant", "up", "nobody", COUNTERAPP_PREPARED="1")
-    assert done.returncode != 0
-    assert not preparation.exists()
