@@ -11,7 +11,7 @@ cd "$ROOT"
 PACKAGES=(
     aardvark-dns buildah ca-certificates conmon curl git iproute2 iptables mmdebstrap netavark
     nftables openssh-client podman procps python3 python3-venv runc uidmap vagrant
-    chromium haproxy libcurl4 libfaketime shellcheck wrk
+    chromium haproxy libcurl4 libfaketime shellcheck socat wrk
 )
 # What the packages below and the .venv take, and the lab after them.
 FREE_GIB=9

@@ -1,21 +1,30 @@
-{%- from 'lib/cluster.jinja' import nodes, by_role with context %}
-{%- from 'lb/map.jinja' import lb, web, server_state with context %}
+{%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
+{%- from 'lb/map.jinja' import lb, web, home, server_state with context %}
 
 include:
   - lb.install
 
-HAProxy keeps what it knows of its servers over a reload:
+HAProxy is confined, and keeps what it knows of its servers over a reload:
   file.managed:
     - name: /etc/systemd/system/haproxy.service.d/counterapp.conf
     - source: salt://lb/files/haproxy.service.conf.jinja
     - template: jinja
     - context:
         socket: {{ lb.socket }}
+        home: {{ home }}
         server_state: {{ server_state }}
+        maxconn: {{ lb.maxconn }}
     - user: root
     - group: root
     - mode: '0644'
     - makedirs: True
+
+# Of a folder that it has not seen yet systemd does not say that it wants a reload.
+systemd knows the bounds of HAProxy:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+      - file: HAProxy is confined, and keeps what it knows of its servers over a reload
 
 HAProxy is configured:
   file.managed:
@@ -24,7 +33,10 @@ HAProxy is configured:
     - template: jinja
     - context:
         lb: {{ lb | json }}
+        vip: {{ topology.vip }}
+        address: {{ me.address }}
         port: {{ web.port }}
+        home: {{ home }}
         server_state: {{ server_state }}
         servers:
 {%- for id in by_role.web %}
@@ -48,8 +60,19 @@ HAProxy may connect to the web nodes:
     - require:
       - pkg: Balancer and VRRP daemon are installed
     - require_in:
-      - service: HAProxy runs
+      - service: HAProxy has started within its bounds
 {%- endif %}
+
+# A reload would leave the master process in the bounds that it was started in.
+HAProxy has started within its bounds:
+  service.running:
+    - name: haproxy
+    - enable: True
+    - require:
+      - module: systemd knows the bounds of HAProxy
+      - file: HAProxy is configured
+    - watch:
+      - file: HAProxy is confined, and keeps what it knows of its servers over a reload
 
 # Reloads, so that no connection is dropped.
 HAProxy runs:
@@ -57,6 +80,7 @@ HAProxy runs:
     - name: haproxy
     - enable: True
     - reload: True
+    - require:
+      - service: HAProxy has started within its bounds
     - watch:
-      - file: HAProxy keeps what it knows of its servers over a reload
       - file: HAProxy is configured

@@ -1,7 +1,5 @@
-{%- from 'lib/require.jinja' import require_secrets with context %}
 {%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
 {%- from 'lb/map.jinja' import lb, interface, prefix, priority with context %}
-{{- require_secrets(['vrrp']) }}
 
 include:
   - lb.haproxy
@@ -12,6 +10,31 @@ What keepalived would refuse can be told:
     - source: salt://lb/files/check-keepalived-config
     - mode: '0755'
 
+keepalived can ask HAProxy whether it is alive:
+  file.managed:
+    - name: /usr/local/sbin/check-haproxy
+    - source: salt://lb/files/check-haproxy
+    - mode: '0755'
+
+keepalived is confined, and leaves no address behind:
+  file.managed:
+    - name: /etc/systemd/system/keepalived.service.d/counterapp.conf
+    - source: salt://lb/files/keepalived.service.conf.jinja
+    - template: jinja
+    - context:
+        interface: {{ interface }}
+        vip: {{ topology.vip }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: True
+
+systemd knows the bounds of keepalived:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+      - file: keepalived is confined, and leaves no address behind
+
 keepalived is configured:
   file.managed:
     - name: /etc/keepalived/keepalived.conf
@@ -19,7 +42,7 @@ keepalived is configured:
     - template: jinja
     - context:
         vrrp: {{ lb.vrrp | json }}
-        port: {{ lb.frontend_port }}
+        alive_port: {{ lb.metrics_port }}
         interface: {{ interface }}
         address: {{ me.address }}
         priority: {{ priority }}
@@ -31,12 +54,24 @@ keepalived is configured:
 {%- endfor %}
     - user: root
     - group: root
-    - mode: '0600'
-    - show_changes: False
+    - mode: '0644'
     - check_cmd: /usr/local/sbin/check-keepalived-config
     - require:
       - file: What keepalived would refuse can be told
+      - file: keepalived can ask HAProxy whether it is alive
       - pkg: Balancer and VRRP daemon are installed
+
+# A reload would leave it in the bounds that it was started in.
+keepalived has started within its bounds:
+  service.running:
+    - name: keepalived
+    - enable: True
+    - require:
+      - service: HAProxy runs
+      - module: systemd knows the bounds of keepalived
+      - file: keepalived is configured
+    - watch:
+      - file: keepalived is confined, and leaves no address behind
 
 keepalived runs:
   service.running:
@@ -44,6 +79,6 @@ keepalived runs:
     - enable: True
     - reload: True
     - require:
-      - service: HAProxy runs
+      - service: keepalived has started within its bounds
     - watch:
       - file: keepalived is configured

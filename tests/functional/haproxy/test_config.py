@@ -3,10 +3,13 @@
 import contextlib
 import http.client
 import http.server
+import signal
 import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,10 @@ IMPORT = "/api/v1/import"
 #: Seconds for the head, and for the body, in place of the ten of the role's configuration.
 DEADLINE = 1
 SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
+# The balancer's own address; the VIP is 127.0.0.1.
+OWN = "127.0.0.4"
+#: Clients at a time.
+MAXCONN = 100
 
 
 class Web(http.server.ThreadingHTTPServer):
@@ -99,27 +106,40 @@ class Balancer:
     """HAProxy as the role configures it, but for its user, its log and its ports."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, web_port = free_port(), free_port()
+        self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
+        self.log = folder / "haproxy.log"
         self.webs = [Web(name, web_port) for name in SERVERS]
         template = (ROOT / "salt/lb/files/haproxy.cfg.jinja").read_text()
         lb = {
             "frontend_port": self.port,
+            "metrics_port": self.metrics_port,
             "backend": "web",
-            "maxconn": 100,
+            "maxconn": MAXCONN,
             "socket": folder / "admin.sock",
         }
         config = jinja2.Template(template, keep_trailing_newline=True).render(
-            lb=lb, servers=SERVERS, port=web_port, server_state=folder / "server-state"
+            lb=lb,
+            vip="127.0.0.1",
+            address=OWN,
+            servers=SERVERS,
+            port=web_port,
+            home=folder,
+            server_state=folder / "server-state",
         )
-        for line in ("    log /dev/log local0 info\n", "    user haproxy\n", "    group haproxy\n"):
-            assert line in config
-            config = config.replace(line, "")
+        for line in ("user haproxy", "group haproxy", f"chroot {folder}"):
+            assert f"    {line}\n" in config
+            config = config.replace(f"    {line}\n", "")
+        assert config.count("log /dev/log local0 info\n") == 1
+        config = config.replace("log /dev/log", "log stdout format raw")
         assert config.count("timeout http-request 10s\n") == 1
         config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
         (folder / "haproxy.cfg").write_text(config)
-        self.process = subprocess.Popen(
-            ["/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"], stdin=subprocess.DEVNULL
-        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+            )
         until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
 
     def started(self) -> int:
@@ -146,6 +166,13 @@ class Balancer:
         finally:
             connection.close()
 
+    def alive(self) -> bool:
+        """Tell whether HAProxy is alive, as keepalived finds out."""
+        check = ROOT / "salt/lb/files/check-haproxy"
+        return (
+            subprocess.run([check, str(self.metrics_port)], stderr=subprocess.PIPE).returncode == 0
+        )
+
     def asked(self, path: str) -> int:
         """Return how often the servers saw a path."""
         return sum(web.seen.count(path) for web in self.webs)
@@ -170,15 +197,16 @@ class Balancer:
             return int(until(look, 15, "the slow client has an answer").split()[1])
 
     @contextlib.contextmanager
-    def stream(self) -> Iterator[http.client.HTTPResponse]:
+    def stream(self, query: str = "") -> Iterator[http.client.HTTPResponse]:
         """Open a stream of events."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", "/stream/default/pages")
+        connection.request("GET", f"/stream/default/pages{query}")
         with contextlib.closing(connection), connection.getresponse() as response:
             yield response
 
     def stop(self) -> None:
         self.process.terminate()
+        self.process.send_signal(signal.SIGCONT)
         self.process.wait(10)
         for web in self.webs:
             web.ended.set()
@@ -242,10 +270,52 @@ def test_what_may_have_been_done_is_not_sent_twice(balancer, method, path, heade
     assert balancer.asked(path) == 1
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics"])
-def test_numbers_of_a_single_node_are_not_to_be_had(balancer, path):
-    assert balancer.ask("GET", path) == 404
-    assert balancer.asked(path) == 0
+def test_a_client_asks_the_nodes_only(balancer):
+    paths = ["/metrics", "//metrics", "/%6detrics", "/alive"]
+    assert [balancer.ask("GET", path) for path in paths] == [200] * 4
+    # Python's server takes two slashes at the beginning for one.
+    assert [balancer.asked(path) for path in paths] == [2, 0, 1, 1]
+
+
+def test_haproxys_own_numbers_are_told_on_the_nodes_own_address(balancer):
+    url = f"http://{OWN}:{balancer.metrics_port}"
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert f'haproxy_frontend_limit_sessions{{proxy="http"}} {MAXCONN}\n' in text
+    for path in ("/", "/alive", "/stats"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{url}{path}", timeout=10)
+
+
+def test_it_is_alive_while_clients_have_all_places_and_not_when_it_is_frozen(balancer):
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAXCONN + 1):
+            client = socket.create_connection(("127.0.0.1", balancer.port), timeout=10)
+            stack.enter_context(client)
+        assert balancer.alive()
+        balancer.process.send_signal(signal.SIGSTOP)
+        assert not balancer.alive()
+        balancer.process.send_signal(signal.SIGCONT)
+        assert balancer.alive()
+    balancer.process.kill()
+    balancer.process.wait(10)
+    assert not balancer.alive()
+
+
+def test_the_log_has_neither_query_nor_headers(balancer):
+    with balancer.stream("?admin_key=query-secret") as stream:
+        assert stream.readline() == b"data: 1\n"
+    for web in balancer.webs:
+        web.dying = True
+    headers = {"Authorization": "Bearer header-secret", "Cookie": "key=cookie-secret"}
+    assert balancer.ask("GET", "/badge/pages?admin_key=query-secret", headers) == 502
+    log = until(
+        balancer.log.read_text,
+        10,
+        "both are logged",
+        wanted=lambda text: "/stream/default/pages HTTP" in text and "/badge/pages HTTP" in text,
+    )
+    assert "secret" not in log
 
 
 @pytest.mark.parametrize(

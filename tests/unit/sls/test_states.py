@@ -137,7 +137,6 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("db-1", "mongodb:dbpath"),
         ("db-1", "mongodb:install:wheel_sha256"),
         ("db-1", "gluster:brick"),
-        ("lb-1", "secrets:vrrp"),
         ("lb-1", "lb:vrrp:id"),
     ],
 )
@@ -160,6 +159,14 @@ def test_an_unknown_family_is_named(node):
 def chunk(chunks, id_):
     [found] = [each for each in chunks if each["__id__"] == id_]
     return found
+
+
+def unit_of(compiler, chunks, path):
+    """Return the unit file that a node gets at a path; of several lines with a name, the last."""
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read_string(compiler.file(chunks, path))
+    return unit
 
 
 class TestClock:
@@ -580,10 +587,7 @@ class TestWeb:
     def test_the_unit_is_hardened(self, node):
         compiler = node("web-1")
         chunks, _ = compiler.chunks(["web"])
-        unit = configparser.RawConfigParser(strict=False)
-        unit.optionxform = str
-        unit.read_string(compiler.file(chunks, "/etc/systemd/system/counterapp.service"))
-        service = dict(unit["Service"])
+        service = unit_of(compiler, chunks, "/etc/systemd/system/counterapp.service")["Service"]
         assert service["User"] == "counterapp"
         assert service["ProtectSystem"] == "strict"
         assert service["NoNewPrivileges"] == "true"
@@ -601,6 +605,16 @@ class TestBalancer:
         # HAProxy refuses a last line without an end.
         assert config.endswith("\n")
 
+    def test_it_is_heard_where_it_should_be_and_nowhere_else(self, node):
+        compiler = node("lb-1")
+        config = compiler.file(compiler.chunks(["lb"])[0], "/etc/haproxy/haproxy.cfg")
+        assert re.findall(r"^    bind (.*)$", config, re.MULTILINE) == [
+            "127.0.0.1:8405",
+            "192.168.33.21:8405",
+            "192.168.33.200:80 transparent",
+            "192.168.33.21:80",
+        ]
+
     def test_a_new_configuration_is_a_reload(self, node):
         chunks, _ = node("lb-1").chunks(["lb"])
         assert chunk(chunks, "HAProxy runs")["reload"] is True
@@ -608,33 +622,92 @@ class TestBalancer:
         assert "haproxy -c -f" in chunk(chunks, "HAProxy is configured")["check_cmd"]
 
     @pytest.mark.parametrize(
+        ("daemon", "file"),
+        [
+            (
+                "haproxy",
+                "HAProxy is confined, and keeps what it knows of its servers over a reload",
+            ),
+            ("keepalived", "keepalived is confined, and leaves no address behind"),
+        ],
+    )
+    def test_a_daemon_always_comes_back_and_new_bounds_are_a_restart(self, node, daemon, file):
+        compiler = node("lb-1")
+        chunks, _ = compiler.chunks(["lb"])
+        unit = unit_of(compiler, chunks, chunk(chunks, file)["name"])
+        assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+        assert unit["Service"]["Restart"] == "always"
+        assert unit["Service"]["ProtectSystem"] == "strict"
+        [started] = [each for each in chunks if {"file": file} in each.get("watch", [])]
+        assert (started["name"], started.get("reload", False)) == (daemon, False)
+        # systemd sees no file in a folder that it has not read.
+        [read] = [each for each in chunks if {"file": file} in each.get("onchanges", [])]
+        assert {"module": read["__id__"]} in started["require"]
+
+    def test_a_killed_keepalived_leaves_no_address(self, node):
+        compiler = node("lb-1")
+        chunks, _ = compiler.chunks(["lb"])
+        service = unit_of(
+            compiler, chunks, "/etc/systemd/system/keepalived.service.d/counterapp.conf"
+        )["Service"]
+        flushed = "/sbin/ip -4 address flush dev eth1 to 192.168.33.200/32"
+        assert service["ExecStopPost"] == service["ExecStartPre"] == flushed
+        assert "--dont-respawn" in service["ExecStart"]
+
+    @pytest.mark.parametrize(
         ("topology", "name", "priority", "peers"),
         [
             ("default", "lb-1", 150, ["192.168.33.22"]),
             ("default", "lb-2", 140, ["192.168.33.21"]),
-            ("classic", "lb-1", 150, []),
+            # Without any peer, it would hear everybody.
+            ("classic", "lb-1", 150, ["127.0.0.1"]),
         ],
     )
     def test_vrrp(self, node, topology, name, priority, peers):
-        compiler = node(name, topology, pillar={"secrets:vrrp": "12345678-and-more"})
+        compiler = node(name, topology)
         chunks, _ = compiler.chunks(["lb"])
         config = compiler.file(chunks, "/etc/keepalived/keepalived.conf")
         lines = [line.strip() for line in config.splitlines()]
         assert f"priority {priority}" in lines
         assert "interface eth1" in lines
         assert "192.168.33.200/24" in lines
-        assert "vrrp_version 2" in lines
-        assert "auth_pass 12345678" in lines
-        assert [line for line in lines if line in peers] == peers
-        assert ("unicast_peer {" in lines) is bool(peers)
+        assert "vrrp_version 3" in lines
+        assert "vrrp_check_unicast_src" in lines
+        assert "advert_int 0.2" in lines
+        at = lines.index("unicast_peer {")
+        assert lines[at + 1 : lines.index("}", at)] == peers
         # Its parser wants one statement a line.
         assert not [line for line in lines if line.endswith("}") and line != "}"]
         assert config.count("{") == config.count("}")
 
-    def test_the_password_is_roots_alone(self, node):
-        chunks, _ = node("lb-1").chunks(["lb"])
-        config = chunk(chunks, "keepalived is configured")
-        assert (config["mode"], config["show_changes"]) == ("0600", False)
+    @pytest.mark.parametrize(
+        ("key", "value", "words"),
+        [
+            ("vrrp:interval", 0.125, "is 0.125 on 'lb-1': it must be a number from 0.05 to 40.95"),
+            ("vrrp:interval", 0.01, "is 0.01 on 'lb-1'"),
+            ("vrrp:interval", "0.2", "is \"0.2\" on 'lb-1'"),
+            ("vrrp:interval", True, "is true on 'lb-1'"),
+            ("vrrp:missed", 1, "is 1 on 'lb-1': it must be a whole number from 2 to 100"),
+            ("vrrp:missed", 2.5, "is 2.5 on 'lb-1'"),
+            ("vrrp:id", 256, "is 256 on 'lb-1'"),
+            ("maxconn", "many", "is \"many\" on 'lb-1'"),
+            ("metrics_port", 70000, "is 70000 on 'lb-1'"),
+            ("metrics_port", 80, "'lb:metrics_port' are both 80 on 'lb-1'"),
+        ],
+    )
+    def test_a_value_that_cannot_be_is_named(self, node, key, value, words):
+        chunks, errors = node("lb-1", pillar={f"lb:{key}": value}).chunks(["lb"])
+        assert not chunks
+        text = "\n".join(errors)
+        assert f"lb:{key}'" in text
+        assert words in text
+        assert "pillar/lb.sls" in text
+
+    @pytest.mark.parametrize("interval", [1, 0.29, 40.95])
+    def test_an_interval_may_have_hundredths(self, node, interval):
+        compiler = node("lb-1", pillar={"lb:vrrp:interval": interval})
+        config = compiler.file(compiler.chunks(["lb"])[0], "/etc/keepalived/keepalived.conf")
+        assert f"  advert_int {interval}\n" in config
 
     def test_an_address_that_no_interface_has_is_named(self, node):
         compiler = node("lb-1", grains={"ip4_interfaces": {"lo": ["127.0.0.1"]}})
