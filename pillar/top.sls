@@ -3,7 +3,6 @@
 {%- set secrets_of = {
   'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app'],
   'web': ['mongodb_app', 'counterapp_operator'],
-  'lb': ['vrrp'],
 } %}
 
 base:

@@ -9,7 +9,7 @@ import yaml
 
 from lab.config import ROOT
 
-NAMES = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "counterapp_operator", "vrrp")
+NAMES = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "counterapp_operator")
 DIRECTORY = "/etc/salt/counterapp/pillar/secrets"
 AUTHORITY = "gluster_tls_authority.pem"
 # Run on a node: says where one of the patterns on its standard input stands.
@@ -72,7 +72,6 @@ def test_a_minion_gets_those_of_its_role_only(cluster, keys):
     of_role = {
         "web": {"mongodb_app", "counterapp_operator"},
         "db": {"mongodb_keyfile", "mongodb_admin", "mongodb_app"},
-        "lb": {"vrrp"},
     }
     for node in cluster.lab.nodes:
         # Asked on the node itself, and not returned: what is unmasked must not reach a job cache.

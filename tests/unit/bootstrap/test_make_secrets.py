@@ -136,10 +136,10 @@ def test_the_end_of_the_authority_is_announced_and_a_new_one_signs_anew(made, mo
 
 def test_other_secrets_are_never_made_anew(made, tmp_path):
     before = (made.home / "mongodb_keyfile.sls").read_text()
-    (made.home / "vrrp.sls").unlink()
+    (made.home / "mongodb_app.sls").unlink()
     made.run()
     assert (made.home / "mongodb_keyfile.sls").read_text() == before
-    assert yaml.safe_load((made.home / "vrrp.sls").read_text())["secrets"]["vrrp"]
+    assert yaml.safe_load((made.home / "mongodb_app.sls").read_text())["secrets"]["mongodb_app"]
 
 
 def test_without_a_topology_it_says_what_is_missing(made, tmp_path):

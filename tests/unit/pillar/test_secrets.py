@@ -7,7 +7,6 @@ from tests.support import tree as support
 NEEDED = {
     "db": {"mongodb_admin", "mongodb_app", "mongodb_keyfile"},
     "web": {"counterapp_operator", "mongodb_app"},
-    "lb": {"vrrp"},
 }
 
 
@@ -63,7 +62,12 @@ def test_the_key_of_another_node_goes_nowhere(tree, topology, node):
 
 def test_a_secret_that_was_not_made_yet_is_left_to_who_needs_it(tmp_path):
     tree = support.Tree(tmp_path)
-    (tree.master_pillar / "secrets/vrrp.sls").unlink()
-    pillar = compiled(tree, "default", "lb-1")
-    assert set(pillar["secrets"]) == {"gluster_tls"}
-    assert "lb" in pillar
+    (tree.master_pillar / "secrets/counterapp_operator.sls").unlink()
+    pillar = compiled(tree, "default", "web-1")
+    assert set(pillar["secrets"]) == {"gluster_tls", "mongodb_app"}
+    assert "web" in pillar
+
+
+def test_a_secret_that_an_old_master_still_has_goes_nowhere(tree):
+    tree.write_secret("vrrp")
+    assert set(compiled(tree, "default", "lb-1")["secrets"]) == {"gluster_tls"}
