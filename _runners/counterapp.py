@@ -42,6 +42,8 @@ _VERSION = re.compile(r"counterapp-(?P<version>[A-Za-z0-9][A-Za-z0-9.+_-]*)\.tar
 _VERIFY_COUNTER = "default/rollout-verify"
 #: Seconds by which a node's clock may differ from the master's.
 _CLOCK_TOLERANCE = 2
+#: Seconds after which a VIP that moves has a holder again.
+_VIP_MOVES = 2
 #: What an operator's token can allow.
 _SCOPES = {"counters:read", "counters:write"}
 
@@ -723,7 +725,8 @@ def status() -> dict[str, Any]:
 
     Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a
     web node, what it serves) and ``state`` (a few words on what it does). The exit code is 1 when
-    a node does not answer, or when its clock is more than 2 s off; ``failed`` says so of each.
+    a node does not answer, when its clock is more than 2 s off, or when the VIP is held by no
+    balancer or by several; ``failed`` says so of each.
 
     CLI Example:
 
@@ -737,8 +740,9 @@ def status() -> dict[str, Any]:
         chosen = settings()
         facts = _fleet("everyone", nodes, "grains.item", ["osfinger"], None, 6, 4)["answers"]
         up = [node for node in nodes if node in facts]
-        words = _words(nodes, up, chosen, found["vip"])
+        words = _words(nodes, up, chosen)
         wrong, problems = _clocks(nodes, up)
+        problems += _vip_problems(nodes, up, found["vip"], words)
     except SaltException as error:
         return _fail(str(error))
     for node, seconds in wrong.items():
@@ -770,7 +774,7 @@ def status() -> dict[str, Any]:
 
 
 def _words(
-    nodes: dict[str, Any], up: list[str], chosen: dict[str, Any], vip: str
+    nodes: dict[str, Any], up: list[str], chosen: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Ask each role what it does, and put it in a few words a node."""
     words: dict[str, dict[str, Any]] = {node: {"state": []} for node in up}
@@ -794,8 +798,37 @@ def _words(
     ask("db", "mongodb.status", [], lambda _node, seen: seen["state"] or "no replica set")
     ask("storage", "gluster.healthy", [chosen["gluster"]["volume"]], _volume_words)
     ask("lb", "haproxy.servers", [chosen["lb"]["backend"]], balancer)
-    ask("lb", "network.ip_addrs", [], lambda _n, has: "has the VIP" if vip in has else "standby")
     return words
+
+
+def _vip_problems(
+    nodes: dict[str, Any], up: list[str], vip: str, words: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Add who holds the VIP to the words; returns a sentence unless one balancer alone does."""
+    balancers = [node for node in nodes if "lb" in nodes[node]["roles"]]
+    asked = [node for node in balancers if node in up]
+    deadline = time.monotonic() + _VIP_MOVES
+    while True:
+        found = _fleet("everyone", asked, "network.ip_addrs", [], None, 8, 4)
+        holders = [node for node in asked if vip in found["answers"].get(node, [])]
+        # One that does not answer may hold it.
+        unknown = not holders and len(found["answers"]) < len(balancers)
+        if len(holders) == 1 or unknown or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    for node in found["answers"]:
+        words[node]["state"].append("has the VIP" if node in holders else "standby")
+    if len(holders) > 1:
+        return [
+            f"{' and '.join(holders)} hold the VIP {vip} at the same time: run `systemctl restart "
+            "keepalived` on all but one, and see that VRRP (IP protocol 112) passes between them"
+        ]
+    if holders or unknown:
+        return []
+    return [
+        f"no balancer holds the VIP {vip}: look at `systemctl status haproxy keepalived` on "
+        f"{', '.join(balancers)}"
+    ]
 
 
 def _volume_words(_node: str, healthy: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import jwt
 import pytest
@@ -342,6 +343,61 @@ class TestClocks:
         fleet.wrong = {"one": 60, "two": 60, "data": 60}
         done = fleet["counterapp.status"]()
         assert done["nodes"]["boss"]["state"] == "clock 60.0 s behind"
+
+
+class TestVip:
+    """What ``status`` makes of the addresses that the balancers have."""
+
+    BALANCERS: ClassVar = {"left": ("127.0.0.21", ["lb"]), "right": ("127.0.0.22", ["lb"])}
+
+    @pytest.fixture
+    def status(self, runners):
+        """Return ``status`` of a fleet: each look at the VIP sees the next of ``seen``."""
+        runners.write_topology({**NODES, "boss": ("127.0.0.10", ["master"]), **self.BALANCERS})
+        runners.pillar("lb", {"frontend_port": 80, "backend": "web"})
+        runners.utils["fleet.clocks"] = lambda _nodes, _tolerance: {"wrong": {}, "failed": {}}
+
+        def status(*seen, silent=()):
+            looks = list(seen)
+
+            def everyone(nodes, function, *_args, **_kwargs):
+                answers = {}
+                if function == "grains.item":
+                    answers = {node: {} for node in nodes if node not in silent}
+                elif function == "network.ip_addrs":
+                    holders = looks.pop(0) if len(looks) > 1 else looks[0]
+                    answers = {n: ["127.0.0.2"] if n in holders else [] for n in nodes}
+                return {"answers": answers, "failed": {}}
+
+            runners.utils["fleet.everyone"] = everyone
+            done = runners["counterapp.status"]()
+            assert runners.context.pop("retcode", 0) == done.get("retcode", 0)
+            said = {n: done["nodes"][n]["state"] for n in self.BALANCERS}
+            return done.get("failed", []), said
+
+        return status
+
+    def test_one_holds_it(self, status):
+        assert status(["right"]) == ([], {"left": "standby", "right": "has the VIP"})
+
+    def test_several_hold_it(self, status):
+        [reason], said = status(["left", "right"])
+        assert reason.startswith("left and right hold the VIP 127.0.0.2 at the same time: ")
+        assert set(said.values()) == {"has the VIP"}
+
+    def test_nobody_holds_it(self, status):
+        [reason], said = status([])
+        assert reason.startswith("no balancer holds the VIP 127.0.0.2: ")
+        assert reason.endswith("on left, right")
+        assert set(said.values()) == {"standby"}
+
+    def test_it_is_not_missed_while_it_moves(self, status):
+        assert status([], ["left"])[0] == []
+
+    def test_a_silent_balancer_may_hold_it(self, status):
+        failed, said = status([], silent=["left"])
+        assert failed == ["left: the minion does not answer"]
+        assert said == {"left": None, "right": "standby"}
 
 
 class TestPlan:
