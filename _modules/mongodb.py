@@ -1,5 +1,5 @@
 """
-Look after a MongoDB replica set: its members, its primary, its users.
+Look after a MongoDB replica set: its members, its primary, its roles and users.
 
 Each function talks to the mongod of the node it runs on, and through it to the rest of the
 set. Where to find that mongod, and who logs in, is said in the minion's configuration or
@@ -15,10 +15,20 @@ pillar (the configuration wins, key by key):
       user_pillar: mongodb:admin_user
       password_pillar: secrets:mongodb_admin
       auth_database: admin
+      mechanism: SCRAM-SHA-256    # or SCRAM-SHA-1, for users from before MongoDB 4.0
+      health_user: health    # who only looks; else the pillar value at health_user_pillar
+      health_user_pillar: mongodb:health_user
+      health_password_pillar: secrets:mongodb_health
       tls: {tls: true, tlsCAFile: /etc/ssl/ca.pem}    # PyMongo's options of these names
 
-``mongodb.host: …`` on one line works as well. Passwords come from the pillar only, by their
-path: none is ever an argument, and none is in a return, a log or an error.
+``mongodb.host: …`` on one line works as well.
+
+What only looks at the set logs in as ``health_user``, of ``admin``, which needs the role
+``clusterMonitor`` and ``find`` on ``local.oplog.rs`` and no more. Without such a user or its
+password, and until the server knows it, it logs in as ``user``, like what changes something.
+
+Passwords come from the pillar only, by their path: none is ever an argument, and none is in a
+return, a log or an error.
 
 :depends: PyMongo 4 in Salt's Python (``salt-pip install pymongo``); MongoDB 4.4 or newer.
 """
@@ -46,6 +56,10 @@ DEFAULTS = {
     "user_pillar": "mongodb:admin_user",
     "password_pillar": "secrets:mongodb_admin",
     "auth_database": "admin",
+    "mechanism": "SCRAM-SHA-256",
+    "health_user": None,
+    "health_user_pillar": "mongodb:health_user",
+    "health_password_pillar": "secrets:mongodb_health",
     "tls": {},
 }
 # Seconds for one command that the whole set takes part in (initiation, users, configuration).
@@ -87,6 +101,10 @@ def _settings():
         )
     if not isinstance(tls, dict) or not all(key.startswith("tls") for key in tls):
         raise CommandExecutionError("mongodb:tls must map PyMongo's options, e.g. tlsCAFile")
+    if settings["mechanism"] not in ("SCRAM-SHA-256", "SCRAM-SHA-1"):
+        raise CommandExecutionError(
+            f"mongodb:mechanism must be SCRAM-SHA-256 or SCRAM-SHA-1, not {settings['mechanism']!r}"
+        )
     if "tlsCertificateKeyFilePassword" in tls:
         raise CommandExecutionError(
             "mongodb:tls must hold no password: use a key file that root alone can read"
@@ -97,6 +115,7 @@ def _settings():
         "tls": tls,
         "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "user": settings["user"] or _pillar(settings["user_pillar"]),
+        "health_user": settings["health_user"] or _pillar(settings["health_user_pillar"]),
     }
 
 
@@ -114,13 +133,22 @@ def _secret(path):
     return value
 
 
-def _login(settings):
-    if not settings["user"]:
-        return None
+def _logins(settings, looking=False):
+    """Yield the logins to try. The second is looked up only if the server refuses the first."""
+    health, path = settings["health_user"], settings["health_password_pillar"]
+    if looking and health and _pillar(path):
+        yield _login(settings, health, path, "admin")
+    if settings["user"]:
+        path, database = settings["password_pillar"], settings["auth_database"]
+        yield _login(settings, settings["user"], path, database)
+
+
+def _login(settings, user, password_pillar, database):
     return {
-        "user": settings["user"],
-        "password": _secret(settings["password_pillar"]),
-        "database": settings["auth_database"],
+        "user": user,
+        "password": _secret(password_pillar),
+        "database": database,
+        "mechanism": settings["mechanism"],
     }
 
 
@@ -136,7 +164,7 @@ def _errors(doing):
 
 
 @contextlib.contextmanager
-def _session(doing, connect, address=None, patience=None):
+def _session(doing, connect, address=None, patience=None, looking=False):
     settings = _settings()
     accepted = True
     try:
@@ -146,7 +174,7 @@ def _session(doing, connect, address=None, patience=None):
                 address or settings["address"],
                 settings["timeout"],
                 patience,
-                _login(settings),
+                _logins(settings, looking),
                 settings["tls"],
             ) as (client, accepted),
         ):
@@ -163,6 +191,11 @@ def _session(doing, connect, address=None, patience=None):
 def _member(doing, address=None, patience=None):
     """Yield a client of this node's mongod (or the one at ``address``)."""
     return _session(doing, "connect", address, patience)
+
+
+def _look(doing, address=None):
+    """Yield a client like :func:`_member`'s, for what changes nothing."""
+    return _session(doing, "connect", address, looking=True)
 
 
 def _primary(doing, address=None):
@@ -296,7 +329,7 @@ def status(address=None):
     except ValueError as err:
         raise SaltInvocationError(str(err)) from err
     result.update(reachable=True, **{k: here[k] for k in ("initialized", "set", "me", "state")})
-    with _member("status", address) as client:
+    with _look("status", address) as client:
         try:
             members = __utils__["mongodb.members_of"](client)
         except OperationFailure as err:
@@ -363,7 +396,7 @@ def _lags(here, views):
         else:
             behind[name] = view["optime"]
     if behind:
-        with _member("lag", primary) as client:
+        with _look("lag", primary) as client:
             for name, optime in behind.items():
                 try:
                     lags[name] = __utils__["mongodb.lag"](
@@ -382,7 +415,7 @@ def member_lag():
     The lag is the age of the oldest write in the primary's oplog that the member has not
     applied: 0.0 for one that has them all, however long ago the last write was. It is None for
     a member that is down, for all while there is no primary, and for those behind when the
-    login may not read the oplog (role ``clusterMonitor`` and ``read`` on ``local``, or
+    login may not read the oplog (role ``clusterMonitor`` and ``find`` on ``local.oplog.rs``, or
     ``root``).
 
     CLI Example:
@@ -485,6 +518,44 @@ def is_primary():
     with _errors("is_primary"):
         seen = _view(_settings()["address"])
     return bool(seen and seen["initialized"] and seen["writable"])
+
+
+def is_open():
+    """
+    Return whether this node is the primary of a set that has no user yet, so that it lets anybody
+    in who comes from here (the localhost exception). Asked without a login.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'db-*' mongodb.is_open
+    """
+    if not is_primary():
+        return False
+    settings = _settings()
+    with (
+        _errors("is_open"),
+        __utils__["mongodb.client"](
+            settings["address"], settings["timeout"], tls=settings["tls"]
+        ) as client,
+    ):
+        return __utils__["mongodb.lets_strangers_in"](client)
+
+
+def server_info():
+    """
+    Return the ``version`` of this node's mongod, and the ``compressors`` (a list of ``snappy``,
+    ``zstd`` and ``zlib``) that it agrees to with anybody who asks.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'db-*' mongodb.server_info
+    """
+    with _look("server_info") as client:
+        return __utils__["mongodb.server_info"](client)
 
 
 def wait_reachable(timeout=30):
@@ -611,7 +682,7 @@ def survey(name, members):
         views = {member: _view(member) for member in members}
     found = __utils__["mongodb.survey"](name, members, here, views)
     if found["contact"] and not found["conflicts"]:
-        with _member("survey", found["contact"]) as client:
+        with _look("survey", found["contact"]) as client:
             known = __utils__["mongodb.members_of"](client)
         if known is not None:
             names = [member["name"] for member in known]
@@ -835,7 +906,7 @@ def step_down(timeout=60, max_lag=2):
     return _await(probe, timeout, "another member is primary")
 
 
-# Users
+# Roles and users
 
 
 def access():
@@ -862,7 +933,7 @@ def access():
         "primary": None,
         "reason": None,
     }
-    login = _login(settings)
+    logins = list(_logins(settings))
     try:
         here = _hello()
         result["primary"] = here["primary"]
@@ -870,7 +941,7 @@ def access():
             what = "no primary" if here["initialized"] else "no replica set is initiated here"
             return {**result, "reason": what}
         with __utils__["mongodb.connect_primary"](
-            settings["address"], settings["timeout"], PATIENCE, login, settings["tls"]
+            settings["address"], settings["timeout"], PATIENCE, logins, settings["tls"]
         ) as (client, accepted):
             if accepted:
                 return {**result, "level": "granted"}
@@ -910,9 +981,116 @@ def wait_access(timeout=60):
     return _poll(probe, timeout)[1]
 
 
+def role_info(name, database="admin"):
+    """
+    Return a role that was made here, or None; those that MongoDB brings are not told.
+
+    name
+        Name of the role.
+
+    database
+        The database that the role belongs to.
+
+    Returns a dict of ``name``, ``database``, ``privileges`` (see ``mongodb.role_create``) and
+    ``roles`` (a list of ``role@db`` that it inherits from).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb.role_info counterapp counterapp
+    """
+    with _primary(f"look up role {name}") as client:
+        return __utils__["mongodb.role"](client, database, name)
+
+
+def role_create(name, privileges, database="admin", roles=()):
+    """
+    Create a role; return True.
+
+    name
+        Name of the role.
+
+    privileges
+        List of dicts of ``resource`` and ``actions``, as MongoDB has them: a resource is a dict
+        of ``db`` and ``collection``, or ``{cluster: true}``; actions are names such as ``find``.
+
+    database
+        The database that the role will belong to. One of another than ``admin`` can name
+        resources of its own database only.
+
+    roles
+        List of roles that it inherits from: names (of ``database``) or dicts of ``role`` and
+        ``db``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb.role_create looker \
+            '[{"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find"]}]'
+    """
+    return _write_role("createRole", f"create role {name}", name, privileges, database, roles)
+
+
+def role_update(name, privileges, database="admin", roles=()):
+    """
+    Give a role exactly these privileges and roles; return True. Who has it has them at once.
+
+    name, privileges, database, roles
+        As for ``mongodb.role_create``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb.role_update looker \
+            '[{"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find"]}]'
+    """
+    return _write_role("updateRole", f"change role {name}", name, privileges, database, roles)
+
+
+def _write_role(command, doing, name, privileges, database, roles):
+    with _primary(doing) as client:
+        client[database].command(
+            command,
+            name,
+            privileges=__utils__["mongodb.normal_privileges"](privileges),
+            roles=__utils__["mongodb.normal_roles"](roles),
+            writeConcern=MAJORITY,
+        )
+    return True
+
+
+def role_remove(name, database="admin", confirm=None):
+    """
+    Remove a role, from all who have it as well; return True.
+
+    name, database
+        The role and the database it belongs to.
+
+    confirm
+        The role's name once more: nothing happens without it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb.role_remove looker confirm=looker
+    """
+    if confirm != name:
+        raise CommandExecutionError(
+            f"this removes role {name} of {database}; to do it say confirm={name}"
+        )
+    with _primary(f"remove role {name}") as client:
+        client[database].command("dropRole", name, writeConcern=MAJORITY)
+    return True
+
+
 def user_list(database=None):
     """
-    Return the users, each as ``name``, ``database`` and ``roles`` (a list of ``role@db``).
+    Return the users, each as ``name``, ``database``, ``roles`` (a list of ``role@db``) and
+    ``mechanisms`` (a list: how it can log in).
 
     database
         Only the users of this database; None for all.
@@ -984,17 +1162,17 @@ def user_login(name, password_pillar, database="admin"):
         salt db-1 mongodb.user_login counterapp secrets:mongodb_app counterapp
     """
     settings = _settings()
-    login = {"user": name, "password": _secret(password_pillar), "database": database}
+    login = _login(settings, name, password_pillar, database)
     with (
         _errors(f"log in as {name}"),
         __utils__["mongodb.connect_primary"](
-            settings["address"], settings["timeout"], PATIENCE, login, settings["tls"]
+            settings["address"], settings["timeout"], PATIENCE, [login], settings["tls"]
         ) as (_, accepted),
     ):
         return accepted
 
 
-def user_create(name, password_pillar, database="admin", roles=()):
+def user_create(name, password_pillar, database="admin", roles=(), mechanisms=None):
     """
     Create a user; return True.
 
@@ -1009,6 +1187,10 @@ def user_create(name, password_pillar, database="admin", roles=()):
 
     roles
         List of role names (of ``database``) or dicts of ``role`` and ``db``.
+
+    mechanisms
+        List of the mechanisms that it can log in by, e.g. ``[SCRAM-SHA-256]``; the server's own
+        unless given.
 
     The first user of a set can be made on the primary only, through the localhost exception:
     in ``admin``, with a role that may make further users, e.g. ``root``.
@@ -1027,6 +1209,7 @@ def user_create(name, password_pillar, database="admin", roles=()):
             pwd=password,
             roles=__utils__["mongodb.normal_roles"](roles),
             writeConcern=MAJORITY,
+            **({"mechanisms": mechanisms} if mechanisms else {}),
         )
     return True
 
@@ -1069,6 +1252,31 @@ def user_update_roles(name, roles, database="admin"):
             name,
             roles=__utils__["mongodb.normal_roles"](roles),
             writeConcern=MAJORITY,
+        )
+    return True
+
+
+def user_update_mechanisms(name, mechanisms, database="admin", password_pillar=None):
+    """
+    Let a user log in by exactly these mechanisms; return True.
+
+    name, mechanisms, database
+        As for ``mongodb.user_create``.
+
+    password_pillar
+        As for ``mongodb.user_create``; needed where a mechanism is added, for the server keeps
+        what it checks a password by for each of them.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb.user_update_mechanisms counterapp '[SCRAM-SHA-256]' counterapp
+    """
+    password = {"pwd": _secret(password_pillar)} if password_pillar else {}
+    with _primary(f"change how {name} logs in") as client:
+        client[database].command(
+            "updateUser", name, mechanisms=list(mechanisms), writeConcern=MAJORITY, **password
         )
     return True
 

@@ -345,8 +345,10 @@ def preflight(release: str | float | None = None) -> dict[str, Any]:
     Check everything that a rollout needs, and find out what it would change; touch nothing.
 
     Every node of the topology answers, by name; roles agree; modules are in step; every SLS
-    renders on every node; the release is there and whole; all clocks tell the same; what runs
-    already is healthy.
+    renders on every node; the release is there, whole, and what was published under its name; all
+    clocks tell the same; what runs already is healthy. A mongod whose version lets strangers read
+    its memory over zlib (CVE-2025-14847) is refused where the settings have it offer zlib, and
+    told of otherwise.
 
     release
         Which release to roll out. Default: the one that the fleet is on; before the first
@@ -469,6 +471,8 @@ def _clocks(nodes: dict[str, Any], asked: list[str]) -> tuple[dict[str, float], 
     Returns by how many seconds each wrong one is ahead or behind (< 0), by node; and a sentence
     about each that is wrong or was not told.
     """
+        for node, warning in _database_warnings(nodes).items():
+            _fleet("tell", "preflight", warning, node)
     found = _fleet("clocks", asked, _CLOCK_TOLERANCE)
     wrong, measure = found["wrong"], "the master's"
     [master] = __utils__["topology.with_role"]({"nodes": nodes}, "master")
@@ -550,6 +554,7 @@ def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> d
     """
     Count hits through the VIP and see that exactly these were counted.
 
+        *_zlib_problems(nodes),
     hits
         How many hits to send to the counter ``rollout-verify``, at least one.
     release
@@ -598,6 +603,51 @@ def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> d
         if problems:
             return _fail(*problems)
         return {"url": url, "hits": hits, "by_node": by_node, "release": expected}
+def _zlib_problems(nodes: dict[str, Any]) -> list[str]:
+    """
+    Return for which nodes the settings that are rolled out want zlib of a vulnerable mongod.
+
+    They decide, and not what runs: it may be what this very rollout ends.
+    """
+    wanted = settings()["mongodb"]
+    install = wanted["install"]
+    key = "version" if install["source"] == "wheel" else "repo_least"
+    version = str(install[key])
+    try:
+        repaired = __utils__["mongodb_version.repaired_in"](version)
+    except ValueError as error:
+        return [f"mongodb:install:{key} in pillar/mongodb.sls: {error}"]
+    if not repaired or "zlib" not in wanted["compressors"]:
+        return []
+    return [
+        f"{node}: its mongod would be {version} and offer zlib, over which a stranger reads its "
+        "memory (CVE-2025-14847): take zlib out of mongodb:compressors in pillar/mongodb.sls, or "
+        f"have {repaired} or newer installed"
+        for node in nodes
+        if "db" in nodes[node]["roles"]
+    ]
+
+
+def _database_warnings(nodes: dict[str, Any]) -> dict[str, str]:
+    """Return which nodes run a mongod with CVE-2025-14847, and whether a stranger can use it."""
+    members = [node for node in nodes if "db" in nodes[node]["roles"]]
+    warnings = {}
+    # One that does not run yet cannot tell.
+    for node, told in _fleet("everyone", members, "mongodb.server_info")["answers"].items():
+        if not isinstance(told, dict):
+            continue
+        if repaired := __utils__["mongodb_version.repaired_in"](told["version"]):
+            state = (
+                "strangers read its memory over zlib until its configuration is rolled out"
+                if "zlib" in told["compressors"]
+                else "it is out of reach, since zlib is off"
+            )
+            warnings[node] = (
+                f"its mongod {told['version']} has CVE-2025-14847, repaired in {repaired}: {state}"
+            )
+    return warnings
+
+
     except (SaltException, OSError, ValueError, KeyError) as error:
         return _fail(f"hits through the VIP could not be verified: {error}")
 

@@ -1,5 +1,5 @@
 """
-Declare MongoDB replica sets and their users.
+Declare MongoDB replica sets, their roles and their users.
 
 Connection settings are those of the execution module ``mongodb``: see there.
 
@@ -18,13 +18,23 @@ Connection settings are those of the execution module ``mongodb``: see there.
         - require:
           - mongodb: rs0
 
+    counters:
+      mongodb.role_present:
+        - database: counterapp
+        - privileges:
+          - resource: {db: counterapp, collection: counters}
+            actions: [find, insert, update]
+        - require:
+          - mongodb: admin
+
     counterapp:
       mongodb.user_present:
         - database: counterapp
-        - roles: [readWrite]
+        - roles: [counters]
+        - mechanisms: [SCRAM-SHA-256]
         - password_pillar: secrets:mongodb_app
         - require:
-          - mongodb: admin
+          - mongodb: counters
 """
 
 import time
@@ -189,7 +199,88 @@ def _plan(name, found, may_initiate, initiator):
     return f"would wait for {initiator or 'the initiator'} to initiate {name}"
 
 
-def user_present(name, password_pillar, database="admin", roles=(), admin=False, timeout=60):
+def role_present(name, privileges, database="admin", roles=(), timeout=60):
+    """
+    Ensure that a role exists with exactly these privileges and inherited roles.
+
+    name
+        Name of the role.
+
+    privileges
+        List of dicts of ``resource`` and ``actions``, as MongoDB has them: a resource is a dict
+        of ``db`` and ``collection``, or ``{cluster: true}``; actions are names such as ``find``.
+
+    database
+        The database that the role belongs to. One of another than ``admin`` can name resources
+        of its own database only.
+
+    roles
+        List of roles that it inherits from: names (of ``database``) or dicts of ``role`` and
+        ``db``.
+
+    timeout
+        Seconds to wait for a primary and for the user that Salt logs in as.
+
+    The order of privileges and of their actions means nothing.
+    """
+    ret = {"name": name, "result": True, "comment": "", "changes": {}}
+    try:
+        wanted = _wanted_role(privileges, roles, database)
+        access = __salt__["mongodb.wait_access"](timeout=0 if __opts__["test"] else timeout)
+        if access["level"] != "granted":
+            result = None if __opts__["test"] and _may_come(access) else False
+            return {
+                **ret,
+                "result": result,
+                "comment": f"cannot look at role {name}: {access['reason']}",
+            }
+        current = __salt__["mongodb.role_info"](name, database)
+        changes = _role_changes(current, name, wanted)
+        if not changes:
+            return {**ret, "comment": f"role {name} of {database} is as declared"}
+        done = "changed" if current else "created"
+        if __opts__["test"]:
+            comment = f"role {name} of {database} would be {done}"
+            return {**ret, "result": None, "changes": changes, "comment": comment}
+
+        write = __salt__[f"mongodb.role_{'update' if current else 'create'}"]
+        write(name, privileges, database, list(roles))
+        ret["changes"] = changes
+        left = _role_changes(__salt__["mongodb.role_info"](name, database), name, wanted)
+        if left:
+            comment = f"role {name} of {database} still differs in {', '.join(sorted(left))}"
+            return {**ret, "result": False, "comment": comment}
+        ret["comment"] = f"role {name} of {database} was {done}"
+    except (CommandExecutionError, SaltInvocationError) as err:
+        ret["result"] = False
+        ret["comment"] = str(err)
+    return ret
+
+
+def _wanted_role(privileges, roles, database):
+    try:
+        normal = __utils__["mongodb.normal_privileges"](privileges)
+    except ValueError as err:
+        raise SaltInvocationError(str(err)) from err
+    return {"privileges": normal, "roles": _wanted_roles(roles, database)}
+
+
+def _role_changes(current, name, wanted):
+    if current is None:
+        return {
+            "role": {"old": None, "new": name},
+            **{part: {"old": [], "new": new} for part, new in wanted.items() if new},
+        }
+    return {
+        part: {"old": current[part], "new": new}
+        for part, new in wanted.items()
+        if current[part] != new
+    }
+
+
+def user_present(
+    name, password_pillar, database="admin", roles=(), admin=False, timeout=60, mechanisms=None
+):
     """
     Ensure that a user exists with exactly these roles and the password that the pillar holds.
 
@@ -213,12 +304,18 @@ def user_present(name, password_pillar, database="admin", roles=(), admin=False,
     timeout
         Seconds to wait for a primary and for the admin to be there.
 
+    mechanisms
+        List of exactly the mechanisms that it can log in by, e.g. ``[SCRAM-SHA-256]``. None: the
+        server's own for a new user, and what is there for another.
+
     Whether the password is right is found by logging in with it. An admin whose password
     differs from the pillar's is reported, not changed: nobody is left who could.
     """
     ret = {"name": name, "result": True, "comment": "", "changes": {}}
     try:
-        wanted = _wanted_roles(roles, database)
+        wanted = {"roles": _wanted_roles(roles, database)}
+        if mechanisms is not None:
+            wanted["mechanisms"] = _wanted_mechanisms(mechanisms)
         patience = 0 if __opts__["test"] else timeout
         access = __salt__["mongodb.wait_access"](timeout=patience)
         _check_admin(name, database, admin, access)
@@ -239,12 +336,20 @@ def user_present(name, password_pillar, database="admin", roles=(), admin=False,
             return {**ret, "result": None, "changes": changes, "comment": comment}
 
         if current is None:
-            __salt__["mongodb.user_create"](name, password_pillar, database, list(roles))
+            __salt__["mongodb.user_create"](
+                name, password_pillar, database, list(roles), wanted.get("mechanisms")
+            )
             ret["changes"] = changes
         if current and "roles" in changes:
             __salt__["mongodb.user_update_roles"](name, list(roles), database)
             ret["changes"]["roles"] = changes["roles"]
-        if current and "password" in changes:
+        # What the server checks the password by is made anew for each mechanism.
+        if current and "mechanisms" in changes:
+            __salt__["mongodb.user_update_mechanisms"](
+                name, wanted["mechanisms"], database, password_pillar
+            )
+            ret["changes"].update(changes)
+        elif current and "password" in changes:
             __salt__["mongodb.user_update_password"](name, password_pillar, database)
             ret["changes"]["password"] = changes["password"]
 
@@ -287,12 +392,23 @@ def _wanted_roles(roles, database):
         raise SaltInvocationError(str(err)) from err
 
 
+def _wanted_mechanisms(mechanisms):
+    if isinstance(mechanisms, str) or not mechanisms:
+        raise SaltInvocationError(f"mechanisms must be a list of names, not {mechanisms!r}")
+    return sorted(set(mechanisms))
+
+
 def _user_changes(current, name, password_pillar, database, wanted):
     if current is None:
-        return {"user": {"old": None, "new": name}, "roles": {"old": [], "new": wanted}}
-    changes = {}
-    if current["roles"] != wanted:
-        changes["roles"] = {"old": current["roles"], "new": wanted}
+        return {
+            "user": {"old": None, "new": name},
+            **{part: {"old": [], "new": new} for part, new in wanted.items()},
+        }
+    changes = {
+        part: {"old": current[part], "new": new}
+        for part, new in wanted.items()
+        if current[part] != new
+    }
     if not __salt__["mongodb.user_login"](name, password_pillar, database):
         changes["password"] = {"old": "another", "new": f"the one at pillar {password_pillar}"}
     return changes

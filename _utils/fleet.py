@@ -217,8 +217,8 @@ def replica_set(members: Iterable[str]) -> dict[str, Any]:
     taken for one that does not exist.
     """
     states = ask(members, "mongodb.status")
-    begun = any(state["initialized"] for state in states.values()) and all(
-        each["level"] != "open" for each in ask(members, "mongodb.access").values()
+    begun = any(state["initialized"] for state in states.values()) and not any(
+        ask(members, "mongodb.is_open").values()
     )
     return {"states": states, "begun": begun}
 

@@ -2,8 +2,9 @@
 MongoDB as the execution module needs it: connections, commands, and what their answers mean.
 
 The functions that open a connection raise nothing but PyMongo's errors; the ones that check
-what a user wrote raise ``ValueError``. A ``login`` is None or a dict with ``user``,
-``password`` and ``database``; a ``tls`` is a dict of PyMongo's options that begin with ``tls``.
+what a user wrote raise ``ValueError``. A ``login`` is a dict with ``user``, ``password``,
+``database`` and ``mechanism``, ``logins`` are those to try, in this order; a ``tls`` is a dict of
+PyMongo's options that begin with ``tls``.
 
 Needs PyMongo 4 and MongoDB 4.4 or newer.
 """
@@ -40,11 +41,6 @@ UNSETTLED = frozenset({109, 103, 189, 308, 10107})
 # What a login meets that is wrong or comes too early: UserNotFound, AuthenticationFailed,
 # NotPrimaryOrSecondary (a member that has not got its data yet).
 LOGIN_REFUSED = frozenset({11, 18, 13436})
-# What a login meets (ProtocolError) whose user comes to be in the middle of it, as on a member
-# that gets its data: in one greeting the server finds no user, so names no mechanisms, and then
-# does find it and begins the login. PyMongo asks for the mechanisms once more, over which the
-# server forgets what it began ("saslContinue must follow saslStart"). No wrong password ends so.
-LOGIN_BROKEN_OFF = 17
 
 # The tag that the initiator carries until all members may be elected (see boot_config).
 UNFINISHED = {"salt_initiation": "unfinished"}
@@ -97,6 +93,34 @@ def normal_roles(roles: Iterable[str | dict[str, str]] | None) -> list[str | dic
         else:
             raise ValueError(f"{role!r} is no role: write a name, or a dict of role and db")
     return [{"role": name, "db": db} if db else name for name, db in sorted(normal)]
+
+
+def normal_privileges(privileges: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return privileges, each ``{resource, actions}``, as the server keeps them: one a resource.
+
+    :raises ValueError: one that cannot be meant; the message says how to write it.
+    """
+    if isinstance(privileges, (str, Mapping)) or privileges is None:
+        raise ValueError(f"privileges must be a list, not {privileges!r}")
+    actions: dict[tuple[tuple[str, Any], ...], set[str]] = {}
+    for privilege in privileges:
+        if (
+            not isinstance(privilege, Mapping)
+            or set(privilege) != {"resource", "actions"}
+            or not isinstance(privilege["resource"], Mapping)
+            or isinstance(privilege["actions"], str)
+            or not privilege["actions"]
+        ):
+            raise ValueError(
+                f"{privilege!r} is no privilege: write a dict of resource (e.g. db and collection)"
+                " and actions (a list)"
+            )
+        resource = tuple(sorted(privilege["resource"].items()))
+        actions.setdefault(resource, set()).update(privilege["actions"])
+    return [
+        {"resource": dict(resource), "actions": sorted(names)}
+        for resource, names in sorted(actions.items(), key=lambda each: repr(each[0]))
+    ]
 
 
 def role_names(roles: Iterable[str | dict[str, str]], database: str) -> list[str]:
@@ -161,7 +185,10 @@ def _options(
     }
     if login:
         options.update(
-            username=login["user"], password=login["password"], authSource=login["database"]
+            username=login["user"],
+            password=login["password"],
+            authSource=login["database"],
+            authMechanism=login["mechanism"],
         )
     return options
 
@@ -191,26 +218,7 @@ def client(
 
 
 def accepts_login(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
-    """Return whether the server takes the login that the client was opened with.
-
-    :raises ConnectionFailure: the server broke the login off, twice: a passing condition of a
-        member that gets its data, as if it did not answer yet.
-    """
-    try:
-        return _log_in(opened)
-    except OperationFailure as err:
-        if err.code != LOGIN_BROKEN_OFF:
-            raise
-    try:
-        # PyMongo has closed the connection of the failed login, so this is a fresh one.
-        return _log_in(opened)
-    except OperationFailure as err:
-        if err.code != LOGIN_BROKEN_OFF:
-            raise
-        raise ConnectionFailure(f"the server broke the login off: {explain(err)}") from err
-
-
-def _log_in(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
+    """Return whether the server takes the login that the client was opened with."""
     try:
         opened.admin.command("ping")
     except OperationFailure as err:
@@ -226,14 +234,17 @@ def _session(
         [Mapping[str, str] | None],
         contextlib.AbstractContextManager[pymongo.MongoClient[dict[str, Any]]],
     ],
-    login: Mapping[str, str] | None,
+    logins: Iterable[Mapping[str, str]],
 ) -> Iterator[tuple[pymongo.MongoClient[dict[str, Any]], bool]]:
-    with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_with(login))
-        accepted = not login or accepts_login(opened)
-        if not accepted:
-            opened = stack.enter_context(open_with(None))
-        yield opened, accepted
+    refused = False
+    for login in logins:
+        with open_with(login) as opened:
+            if accepts_login(opened):
+                yield opened, True
+                return
+        refused = True
+    with open_with(None) as opened:
+        yield opened, not refused
 
 
 @contextlib.contextmanager
@@ -241,14 +252,15 @@ def connect(
     address: str,
     timeout: float,
     patience: float | None = None,
-    login: Mapping[str, str] | None = None,
+    logins: Iterable[Mapping[str, str]] = (),
     tls: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[pymongo.MongoClient[dict[str, Any]], bool]]:
     """Yield ``(client, accepted)`` of the server at ``address``, logged in if it lets us.
 
+    The first of the logins that the server takes is used; the next is not even looked up then.
     A server without users refuses every login, but lets in who comes from its own machine
     without one, to initiate the set and to create the first user (the localhost exception).
-    So a refused login (``accepted`` False) is followed by an anonymous connection, on which
+    So refused logins (``accepted`` False) are followed by an anonymous connection, on which
     the server allows no more than that.
     """
 
@@ -257,7 +269,7 @@ def connect(
     ) -> contextlib.AbstractContextManager[pymongo.MongoClient[dict[str, Any]]]:
         return client(address, timeout, patience, credentials, tls)
 
-    with _session(open_with, login) as session:
+    with _session(open_with, logins) as session:
         yield session
 
 
@@ -266,7 +278,7 @@ def connect_primary(
     address: str,
     timeout: float,
     patience: float | None = None,
-    login: Mapping[str, str] | None = None,
+    logins: Iterable[Mapping[str, str]] = (),
     tls: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[pymongo.MongoClient[dict[str, Any]], bool]]:
     """Yield ``(client, accepted)`` of the primary of the set that ``address`` belongs to.
@@ -276,7 +288,7 @@ def connect_primary(
     """
     here = hello(address, timeout, tls)
     if here["writable"]:
-        with connect(address, timeout, patience, login, tls) as session:
+        with connect(address, timeout, patience, logins, tls) as session:
             yield session
         return
     if not here["set"]:
@@ -289,7 +301,7 @@ def connect_primary(
         options["serverSelectionTimeoutMS"] = int((patience or timeout) * 1000)
         return pymongo.MongoClient(here["hosts"], replicaSet=here["set"], **options)
 
-    with _session(open_with, login) as session:
+    with _session(open_with, logins) as session:
         yield session
 
 
@@ -371,6 +383,18 @@ def members_of(opened: pymongo.MongoClient[dict[str, Any]]) -> list[dict[str, An
     ]
 
 
+def server_info(opened: pymongo.MongoClient[dict[str, Any]]) -> dict[str, Any]:
+    """Return the ``version`` of the server, and the ``compressors`` that it agrees to with anybody.
+
+    :raises PyMongoError: any answer but these; MongoDB 8.1 and newer want a login for the version.
+    """
+    offer = opened.admin.command("hello", compression=["snappy", "zstd", "zlib"])
+    return {
+        "version": opened.admin.command("buildInfo")["version"],
+        "compressors": list(offer.get("compression") or []),
+    }
+
+
 def lets_strangers_in(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:
     """Return whether the localhost exception holds on an anonymous connection."""
     try:
@@ -419,7 +443,10 @@ def users(
     database: str | None = None,
     name: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return ``{name, database, roles}`` of all users, those of one database, or the one."""
+    """Return all users, those of one database, or the one.
+
+    Each is a dict of ``name``, ``database``, ``roles`` and ``mechanisms``.
+    """
     wanted: dict[str, Any] | int
     if name is not None:
         wanted = {"user": name, "db": database}
@@ -432,11 +459,28 @@ def users(
                 "name": user["user"],
                 "database": user["db"],
                 "roles": role_names(user["roles"], user["db"]),
+                "mechanisms": sorted(user.get("mechanisms") or []),
             }
             for user in found
         ),
         key=lambda user: (user["database"], user["name"]),
     )
+
+
+def role(
+    opened: pymongo.MongoClient[dict[str, Any]], database: str, name: str
+) -> dict[str, Any] | None:
+    """Return a role of ours as ``{name, database, privileges, roles}``, or None."""
+    wanted = {"role": name, "db": database}
+    found = opened[database].command("rolesInfo", wanted, showPrivileges=True)["roles"]
+    if not found or found[0]["isBuiltin"]:
+        return None
+    return {
+        "name": name,
+        "database": database,
+        "privileges": normal_privileges(found[0]["privileges"]),
+        "roles": role_names(found[0]["roles"], database),
+    }
 
 
 # Changing

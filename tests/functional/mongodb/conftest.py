@@ -14,6 +14,7 @@ from tests.support.loading import ROOT
 from tests.support.mongod import Member, ReplicaSet, replica_set
 
 APP_PASSWORD = "app-pa55-word-4711"
+HEALTH_PASSWORD = "health-pa55-word-5812"
 NAMES = itertools.count(1)
 
 
@@ -84,6 +85,7 @@ class Cluster:
         secrets = {
             "mongodb_admin": admin_password or self.admin_password,
             "mongodb_app": APP_PASSWORD,
+            "mongodb_health": HEALTH_PASSWORD,
         }
         pillar = {"mongodb": {"admin_user": "admin", **settings}, "secrets": secrets}
         folder = self.folder / minion_id

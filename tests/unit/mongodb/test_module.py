@@ -28,7 +28,7 @@ def test_defaults_need_no_configuration():
     found = settings()
     assert found["address"] == "127.0.0.1:27017"
     assert found["user"] is None
-    assert mongodb._login(found) is None
+    assert list(mongodb._logins(found, looking=True)) == []
 
 
 def test_the_minions_configuration_wins_key_by_key():
@@ -39,16 +39,38 @@ def test_the_minions_configuration_wins_key_by_key():
     found = settings(pillar, mongodb={"port": 27019}, **{"mongodb.timeout": 9})
     assert found["address"] == "10.0.0.1:27019"
     assert (found["user"], found["timeout"]) == ("admin", 9)
-    assert mongodb._login(found) == {
+    admin = {
         "user": "admin",
         "password": "s3cret",
         "database": "admin",
+        "mechanism": "SCRAM-SHA-256",
     }
+    assert list(mongodb._logins(found)) == [admin]
     found = settings(pillar, mongodb={"password_pillar": "secrets:other", "user": "root"})
-    assert mongodb._login(found)["password"] == "0ther"
-    assert mongodb._login(found)["user"] == "root"
+    assert list(mongodb._logins(found)) == [{**admin, "user": "root", "password": "0ther"}]
     found = settings({"db": {"who": "me"}}, **{"mongodb.user_pillar": "db:who"})
     assert found["user"] == "me"
+
+
+def test_who_looks_logs_in_as_one_who_can_change_nothing():
+    pillar = {
+        "mongodb": {"admin_user": "admin", "health_user": "health"},
+        "secrets": {"mongodb_health": "h3alth"},
+    }
+    found = settings(pillar)
+    looking = mongodb._logins(found, looking=True)
+    login = next(looking)
+    assert (login["user"], login["password"], login["database"]) == ("health", "h3alth", "admin")
+    # The next is needed by a set that does not know this user yet.
+    with pytest.raises(CommandExecutionError, match="no text at secrets:mongodb_admin"):
+        next(looking)
+
+    # A fleet whose secret is still to be made looks as it did before.
+    pillar["secrets"] = {"mongodb_admin": "s3cret"}
+    [login] = mongodb._logins(settings(pillar), looking=True)
+    assert login["user"] == "admin"
+    [login] = mongodb._logins(settings(pillar))
+    assert login["user"] == "admin"
 
 
 def test_ipv6_hosts_get_brackets():
@@ -66,6 +88,7 @@ def test_ipv6_hosts_get_brackets():
         ({"tls": {"ca": "x"}}, "mongodb:tls must map"),
         ({"tls": True}, "mongodb:tls must map"),
         ({"tls": {"tlsCertificateKeyFilePassword": "p4ss"}}, "must hold no password"),
+        ({"mechanism": "PLAIN"}, "mongodb:mechanism must be SCRAM-SHA-256 or SCRAM-SHA-1"),
         ("db-1", "must be a mapping"),
     ],
 )

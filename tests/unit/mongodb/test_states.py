@@ -42,7 +42,7 @@ def configure_loader_modules(salt_functions):
             "__salt__": salt_functions,
             "__utils__": {
                 f"mongodb.{name}": getattr(utils, name)
-                for name in ("check_members", "normal_roles", "role_names")
+                for name in ("check_members", "normal_privileges", "normal_roles", "role_names")
             },
         }
     }
@@ -95,7 +95,7 @@ GRANTED = {"level": "granted", "user": "admin", "primary": "db-1:1", "reason": N
 
 
 def user_of(roles):
-    return {"name": "app", "database": "app", "roles": roles}
+    return {"name": "app", "database": "app", "roles": roles, "mechanisms": ["SCRAM-SHA-256"]}
 
 
 def test_a_user_that_differs_after_its_change_fails(salt_functions):
@@ -144,6 +144,20 @@ def test_a_test_run_says_false_only_to_what_would_fail(salt_functions, level, pr
     ret = state.user_present("app", "secrets:app", "app", ["readWrite"])
     assert (ret["result"], ret["changes"]) == (result, {})
     assert "because" in ret["comment"]
+
+
+def test_a_role_that_differs_after_its_change_fails(salt_functions):
+    salt_functions.update(
+        {
+            "mongodb.wait_access": lambda **_: GRANTED,
+            "mongodb.role_info": lambda *_: {"privileges": [], "roles": []},
+            "mongodb.role_update": lambda *_: True,
+        }
+    )
+    wanted = [{"resource": {"db": "app", "collection": "c"}, "actions": ["find"]}]
+    ret = state.role_present("counters", wanted, "app")
+    assert ret["result"] is False
+    assert "still differs in privileges" in ret["comment"]
 
 
 def test_only_what_is_named_may_initiate():

@@ -129,55 +129,38 @@ def test_only_the_initiator_may_be_elected_at_first_and_then_all_are_alike():
 # Logins
 
 
-def failed(code):
-    return pymongo.errors.OperationFailure("the server's words", code)
-
-
-class LoginOf:
-    """A client whose first commands, and with them its logins, end as told: an error or None."""
-
-    def __init__(self, *ends):
-        self.admin = self
-        self.left = list(ends)
-
-    def command(self, _name):
-        end = self.left.pop(0)
-        if end:
-            raise end
-        return {"ok": 1}
+def test_privileges_have_one_form_however_they_are_written():
+    counters = {"db": "app", "collection": "counters"}
+    normal = [
+        {"resource": {"cluster": True}, "actions": ["serverStatus"]},
+        {"resource": counters, "actions": ["find", "insert", "update"]},
+    ]
+    written = [
+        {"actions": ["update", "find"], "resource": {"collection": "counters", "db": "app"}},
+        {"resource": {"cluster": True}, "actions": ["serverStatus"]},
+        {"resource": counters, "actions": ["insert", "find"]},
+    ]
+    assert utils.normal_privileges(written) == sorted(normal, key=lambda each: repr(each))
+    assert utils.normal_privileges(reversed(written)) == utils.normal_privileges(written)
+    assert utils.normal_privileges([]) == []
 
 
 @pytest.mark.parametrize(
-    ("ends", "accepted"),
+    "privileges",
     [
-        ([None], True),
-        ([failed(18)], False),
-        ([failed(17), None], True),
-        ([failed(17), failed(18)], False),
+        "find",
+        None,
+        {"resource": {}, "actions": ["find"]},
+        ["find"],
+        [{"resource": {"db": "app", "collection": ""}}],
+        [{"resource": "app", "actions": ["find"]}],
+        [{"resource": {"cluster": True}, "actions": "find"}],
+        [{"resource": {"cluster": True}, "actions": []}],
     ],
 )
-def test_a_login_that_was_broken_off_is_tried_once_more(ends, accepted):
-    client = LoginOf(*ends)
-    assert utils.accepts_login(client) is accepted
-    assert client.left == []
-
-
-def test_a_login_that_is_broken_off_again_is_like_no_answer():
-    client = LoginOf(failed(17), failed(17), None)
-    with pytest.raises(pymongo.errors.ConnectionFailure) as caught:
-        utils.accepts_login(client)
-    assert utils.explain(caught.value) == (
-        "the server broke the login off: the server's words (code 17)"
-    )
-    assert client.left == [None]
-
-
-@pytest.mark.parametrize("ends", [[failed(8000)], [failed(17), failed(8000)]])
-def test_another_failure_of_a_login_is_told_at_once(ends):
-    client = LoginOf(*ends, None)
-    with pytest.raises(pymongo.errors.OperationFailure, match="words"):
-        utils.accepts_login(client)
-    assert client.left == [None]
+def test_bad_privileges(privileges):
+    with pytest.raises(ValueError, match="privilege"):
+        utils.normal_privileges(privileges)
 
 
 # survey

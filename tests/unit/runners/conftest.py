@@ -59,7 +59,7 @@ class Runners:
         # Listing what a loader has would load all of Salt's own utils for each test.
         names = [
             f"{module}.{name}"
-            for module in ("fleet", "ledger", "release", "topology")
+            for module in ("enrolled", "fleet", "ledger", "mongodb_version", "release", "topology")
             for name, thing in vars(load(f"_utils/{module}.py")).items()
             if inspect.isfunction(thing) and not name.startswith("_")
         ]

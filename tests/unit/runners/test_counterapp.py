@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import jwt
 import pytest
+import yaml
 
 from tests.support import release_archive
+from tests.support.loading import ROOT
 from tests.unit.runners.conftest import NODES
 
 
@@ -273,28 +275,17 @@ class TestClocks:
     """What is made of the deviations that ``fleet.clocks`` has measured."""
 
     @pytest.fixture
-    def fleet(self, runners):
+    def fleet(self, well):
         """A fleet that answers everything well, but for its clocks: ``wrong`` and ``failed``."""
-        release_archive.archive(runners.dist, "1.0")
-        runners.pillar("lb", {"frontend_port": 80, "backend": "web"})
-        report = {"result": True, "error": None, "changed": [], "failed": [], "states": 1}
-        runners.utils["fleet.apply"] = lambda nodes, **_kwargs: dict.fromkeys(nodes, report)
-        runners.utils["fleet.replica_set"] = lambda _members: {"begun": False, "states": {}}
-        runners.silent = []
-
-        def everyone(nodes, function, *_args, **_kwargs):
-            answers = _everyone_answers(nodes)["answers"] if "grains" in str(function) else {}
-            failed = dict.fromkeys(runners.silent, "the minion does not answer")
-            return {"answers": {n: a for n, a in answers.items() if n not in failed}, "failed": {}}
 
         def clocks(nodes, tolerance):
             assert tolerance == 2
-            runners.asked = list(nodes)
-            return {"wrong": runners.wrong, "failed": runners.failed}
+            well.asked = list(nodes)
+            return {"wrong": well.wrong, "failed": well.failed}
 
-        runners.wrong, runners.failed = {}, {}
-        runners.utils.update({"fleet.everyone": everyone, "fleet.clocks": clocks})
-        return runners
+        well.wrong, well.failed = {}, {}
+        well.utils["fleet.clocks"] = clocks
+        return well
 
     def failed(self, fleet, command):
         done = fleet[f"counterapp.{command}"]()
@@ -340,6 +331,80 @@ class TestClocks:
 
     def test_a_silent_master_can_be_the_wrong_one(self, fleet):
         fleet.silent = ["boss"]
+@pytest.fixture
+def well(runners):
+    """A fleet that answers everything well, but who is in ``silent``.
+
+    ``server_info`` has what the function of this name answers, by node.
+    """
+    release_archive.archive(runners.dist, "1.0")
+    runners.pillar("lb", {"frontend_port": 80, "backend": "web"})
+    report = {"result": True, "error": None, "changed": [], "failed": [], "states": 1}
+    runners.utils["fleet.apply"] = lambda nodes, **_kwargs: dict.fromkeys(nodes, report)
+    runners.utils["fleet.replica_set"] = lambda _members: {"begun": False, "states": {}}
+    runners.utils["fleet.clocks"] = lambda *_args: {"wrong": {}, "failed": {}}
+    runners.silent, runners.server_info = [], {}
+
+    def everyone(nodes, function, *_args, **_kwargs):
+        answers = _everyone_answers(nodes)["answers"] if "grains" in str(function) else {}
+        answers = runners.server_info if function == "mongodb.server_info" else answers
+        failed = dict.fromkeys(runners.silent, "the minion does not answer")
+        return {"answers": {n: a for n, a in answers.items() if n not in failed}, "failed": {}}
+
+    runners.utils["fleet.everyone"] = everyone
+    return runners
+
+
+class TestZlib:
+    """CVE-2025-14847: what is rolled out decides, and what runs is told of."""
+
+    @pytest.fixture
+    def fleet(self, well):
+        def install(compressors=("snappy", "zstd"), **settings):
+            pillar = yaml.safe_load((ROOT / "pillar/mongodb.sls").read_text())["mongodb"]
+            pillar["install"].update(settings)
+            well.pillar("mongodb", {**pillar, "compressors": list(compressors)})
+
+        well.install = install
+        return well
+
+    def test_what_would_offer_it_is_refused(self, fleet):
+        fleet.install(["snappy", "zlib"])
+        [reason] = fleet["counterapp.preflight"]()["failed"]
+        assert reason.startswith("data: its mongod would be 6.0.5 and offer zlib, over which a ")
+        assert "have 6.0.27 or newer installed" in reason
+        fleet.install(["snappy", "zlib"], source="repo", repo_least="8.0.16")
+        [reason] = fleet["counterapp.preflight"]()["failed"]
+        assert "would be 8.0.16" in reason
+
+    @pytest.mark.parametrize(
+        ("compressors", "install"),
+        [(["snappy", "zstd"], {}), (["zlib"], {"source": "repo", "repo_least": "7.0.28"})],
+    )
+    def test_what_would_not_is_rolled_out_whatever_runs(self, fleet, compressors, install):
+        fleet.install(compressors, **install)
+        for offered, words in (
+            (["snappy", "zlib"], "strangers read its memory over zlib until"),
+            (["snappy"], "it is out of reach, since zlib is off"),
+        ):
+            fleet.told.clear()
+            fleet.server_info["data"] = {"version": "6.0.5", "compressors": offered}
+            assert "failed" not in fleet["counterapp.preflight"]()
+            [told] = [text for text in fleet.told if "CVE-2025-14847" in text]
+            assert told.startswith("its mongod 6.0.5 has CVE-2025-14847, repaired in 6.0.27: ")
+            assert words in told
+
+    def test_what_is_repaired_is_not_talked_of(self, fleet):
+        fleet.server_info["data"] = {"version": "7.0.28", "compressors": ["zlib"]}
+        assert "failed" not in fleet["counterapp.preflight"]()
+        assert "CVE-2025-14847" not in repr(fleet.told)
+
+    def test_a_version_that_is_none_is_named_by_its_key(self, fleet):
+        fleet.install(version=6.0)
+        [reason] = fleet["counterapp.preflight"]()["failed"]
+        assert reason.startswith("mongodb:install:version in pillar/mongodb.sls: '6.0' is no ")
+
+
         fleet.wrong = {"one": 60, "two": 60, "data": 60}
         done = fleet["counterapp.status"]()
         assert done["nodes"]["boss"]["state"] == "clock 60.0 s behind"

@@ -78,20 +78,20 @@ def test_a_module_that_is_not_loaded_yet_is_told_apart():
 
 
 @pytest.mark.parametrize(
-    ("initialized", "levels", "begun"),
+    ("initialized", "is_open", "begun"),
     [
-        ([False, False], ["unavailable", "unavailable"], False),
-        ([True, True], ["granted", "granted"], True),
+        ([False, False], [False, False], False),
+        ([True, True], [False, False], True),
         # A member that is down leaves the set what it is.
-        ([True, False], ["granted", "unavailable"], True),
+        ([True, False], [False, False], True),
         # Initiated, and nobody has made the administrator yet.
-        ([True, True], ["open", "refused"], False),
+        ([True, True], [True, False], False),
     ],
 )
-def test_how_far_the_replica_set_is(monkeypatch, initialized, levels, begun):
+def test_how_far_the_replica_set_is(monkeypatch, initialized, is_open, begun):
     answers = {
         "mongodb.status": [{"initialized": each} for each in initialized],
-        "mongodb.access": [{"level": each} for each in levels],
+        "mongodb.is_open": is_open,
     }
     monkeypatch.setattr(
         fleet,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support import tree as support
-from tests.support.loading import ROOT
+from tests.support.loading import ROOT, load
 
 CASES = [(system, *case) for system in support.SYSTEMS for case in support.NODES]
 ROLE_SLS = {"storage": "storage", "db": "mongodb", "web": "web", "lb": "lb"}
@@ -134,7 +134,9 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("web-1", "web:port"),
         ("db-1", "secrets:mongodb_keyfile"),
         ("db-1", "secrets:mongodb_admin"),
+        ("db-1", "secrets:mongodb_health"),
         ("db-1", "mongodb:dbpath"),
+        ("db-1", "mongodb:compressors"),
         ("db-1", "mongodb:install:wheel_sha256"),
         ("db-1", "gluster:brick"),
         ("lb-1", "lb:vrrp:id"),
@@ -366,8 +368,38 @@ class TestMongodb:
         config = yaml.safe_load(compiler.file(chunks, "/etc/mongod.conf"))
         assert config["net"]["bindIp"] == "192.168.33.15,127.0.0.1"
         assert config["replication"]["replSetName"] == "rs0"
-        assert config["security"] == {"authorization": "enabled", "keyFile": "/etc/mongodb/keyfile"}
+        assert config["security"] == {
+            "authorization": "enabled",
+            "keyFile": "/etc/mongodb/keyfile",
+            "javascriptEnabled": False,
+        }
+        assert config["net"]["compression"]["compressors"] == "snappy,zstd"
+        assert config["setParameter"]["authenticationMechanisms"] == "SCRAM-SHA-256"
         assert config["storage"]["wiredTiger"]["engineConfig"]["cacheSizeGB"] == 0.25
+
+    @pytest.mark.parametrize(("cache", "most"), [(0.25, "1536M"), (8, "17408M")])
+    def test_its_memory_goes_by_its_cache(self, node, cache, most):
+        compiler = node("db-1", pillar={"mongodb:cache_gb": cache})
+        chunks, _ = compiler.chunks(["mongodb"])
+        unit = compiler.file(chunks, "/etc/systemd/system/mongod.service").splitlines()
+        assert f"MemoryMax={most}" in unit
+        assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(unit)
+
+    def test_compressors_can_be_none_and_nothing_unknown(self, node):
+        compiler = node("db-1", pillar={"mongodb:compressors": []})
+        config = yaml.safe_load(compiler.file(compiler.chunks(["mongodb"])[0], "/etc/mongod.conf"))
+        assert config["net"]["compression"]["compressors"] == "disabled"
+        for wrong in (["snappy", "lz4"], "snappy,zstd"):
+            _, errors = node("db-1", pillar={"mongodb:compressors": wrong}).chunks(["mongodb"])
+            assert any("set it to a list of snappy, zstd and zlib" in error for error in errors)
+
+    def test_nobody_but_the_administrator_may_change_the_set(self, node):
+        chunks, _ = node("db-1").chunks(["mongodb"])
+        users = {each["password_pillar"]: each for each in chunks if each["fun"] == "user_present"}
+        assert users["secrets:mongodb_admin"]["roles"] == ["root"]
+        assert users["secrets:mongodb_health"]["roles"] == ["clusterMonitor", "oplogReader"]
+        assert users["secrets:mongodb_app"]["roles"] == ["counterapp"]
+        assert {tuple(each["mechanisms"]) for each in users.values()} == {("SCRAM-SHA-256",)}
 
     def test_the_first_of_the_topology_initiates(self, node):
         chunks, _ = node("db-3").chunks(["mongodb"])
@@ -396,7 +428,10 @@ class TestMongodb:
         repo = chunk(chunks, "MongoDB's package repository is known")
         where = repo["name"] + repo.get("baseurl", "")
         assert "repo.mongodb.org" in where
-        assert chunk(chunks, "mongod is installed")["name"] == "mongodb-org-server"
+        installed = chunk(chunks, "mongod is installed")
+        assert installed["name"] == "mongodb-org-server"
+        least = re.fullmatch(r">=(7\.0\.\d+)", installed["version"])[1]
+        assert load("_utils/mongodb_version.py").repaired_in(least) is None
         assert "/usr/bin/mongod" in compiler.file(chunks, "/etc/systemd/system/mongod.service")
 
     def test_an_unknown_source_is_named(self, node):
