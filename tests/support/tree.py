@@ -6,6 +6,7 @@ import importlib
 import pathlib
 from typing import Any
 
+import jinja2
 import salt.config
 import salt.pillar
 import salt.state
@@ -29,6 +30,24 @@ TOPOLOGY = yaml.safe_load((ROOT / "pillar/topology.sls").read_text())
 NODES = [
     (name, node) for name, topology in TOPOLOGY["topologies"].items() for node in topology["nodes"]
 ]
+
+#: Templates as Jinja has compiled them. Salt makes an environment for each file that it renders, so
+#: the files that all others import would be compiled some hundred times.
+_COMPILED: dict[Any, Any] = {}
+_compile = jinja2.Environment.compile
+
+
+def _compile_once(
+    environment: jinja2.Environment, source: Any, name: Any = None, filename: Any = None, **how: Any
+) -> Any:
+    settings = (environment.trim_blocks, environment.lstrip_blocks, *environment.extensions)
+    key = (source, name, filename, environment.undefined, *settings, *how.items())
+    if key not in _COMPILED:
+        _COMPILED[key] = _compile(environment, source, name, filename, **how)
+    return _COMPILED[key]
+
+
+jinja2.Environment.compile = _compile_once  # type: ignore[assignment]
 
 
 def facts(topology: str, node: str) -> dict[str, Any]:
