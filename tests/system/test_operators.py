@@ -1,7 +1,13 @@
 """An operator's token, from the runner on the master to the app behind the VIP."""
 
+import contextlib
+import http.client
+import socket
+
+import pytest
 import requests
 
+from lab import engine
 from tests.system.test_secrets import SEARCH
 
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=9).read().decode())"
@@ -40,3 +46,22 @@ def test_every_web_node_has_the_numbers_of_its_own(cluster):
         text = cluster.on(node, "python3", "-c", READ, f"http://{address}:8001/metrics")
         assert f'counterapp_build_info{{node="{node}"' in text
         assert "counterapp_request_duration_seconds_bucket" in text
+
+
+def test_numbers_are_not_to_be_had_through_the_balancers(cluster):
+    engine.check_route(cluster.lab, cluster.lab.vip)
+    for path in ("/metrics", "//metrics", "/%6detrics"):
+        connection = http.client.HTTPConnection(cluster.lab.vip, timeout=10)
+        with contextlib.closing(connection):
+            # What `requests` would make the same of all three.
+            connection.request("GET", path)
+            assert connection.getresponse().status == 404, path
+    with pytest.raises(OSError, match="refused|timed out"):
+        socket.create_connection((cluster.lab.vip, 8405), timeout=3).close()
+
+
+def test_every_balancer_has_the_numbers_of_its_own(cluster):
+    for node in cluster.with_role("lb"):
+        address = cluster.lab.node(node).address
+        text = cluster.on(node, "python3", "-c", READ, f"http://{address}:8405/metrics")
+        assert 'haproxy_server_status{proxy="web",server="web-1"' in text

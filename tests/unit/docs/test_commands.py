@@ -55,6 +55,8 @@ SOURCES = ("_*/*.py", "Vagrantfile", "app/*.py", "tests/*.py", "tests/support/*.
 SOURCES += tuple(f"{folder}/**/*.*" for folder in FOLDERS)
 TREE = source(*SOURCES, "bootstrap/*").replace("\\\n", " ")
 PORTS = {"web": setting("web", "port"), "db": setting("mongodb", "port")}
+# What listens beside it, for nothing but /metrics.
+METRICS = {role: setting(role, "metrics_port") for role in ("web", "lb")}
 # Arguments of our functions that can only be one thing here.
 VALUES = {"volume": setting("gluster", "volume"), "backend": setting("lb", "backend")}
 BRICK = setting("gluster", "brick")
@@ -257,6 +259,9 @@ def check_url(url, method=None):
     """Hold a URL against the addresses that answer HTTP, and against the app's routes."""
     match = re.fullmatch(r"http://(?:[^/@]*@)?([^/:]+)(?::(\d+))?(/[^?#]*)?.*", url)
     host, port, path = match.groups() if match else ("", None, None)
+    node = next((n for n in NODES.values() if n["address"] == host), {"roles": []})
+    if path == "/metrics" and port in {METRICS.get(role) for role in node["roles"]}:
+        return
     answers = [(DEFAULT["vip"], setting("lb", "frontend_port"))]
     answers += [(n["address"], PORTS["web"]) for n in NODES.values() if "web" in n["roles"]]
     if (host, port or "80") not in answers:
@@ -330,6 +335,7 @@ ORDINARY = {
     "chronyc",
     "cp",
     "git",
+    "check-haproxy",
     "haproxy",
     "ip",
     "modprobe",
@@ -374,7 +380,8 @@ def wrong_addresses(text):
     yield from strangers(*re.findall(r"\b(?:web|db|lb)-\d+\b", text))
     for name, port in re.findall(rf"({IPV4}|\b[a-z]+-\d+):(\d+)", text):
         roles = NODES.get(ours.get(name, name), {"roles": []})["roles"]
-        if (name in ours or name in NODES) and port not in {PORTS.get(role) for role in roles}:
+        there = {ports.get(role) for role in roles for ports in (PORTS, METRICS)}
+        if (name in ours or name in NODES) and port not in there:
             yield f"nothing of {name} listens on {port}"
     for id_, roles, address in re.findall(rf"^([a-z]+(?:-\d+)?) +([a-z,]+) +({IPV4})", text, re.M):
         node = NODES.get(id_)
