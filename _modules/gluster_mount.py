@@ -69,7 +69,8 @@ def mount_units(path, volume, servers, options=None, test=False):
     The units are a mount unit and a companion service that starts with it, and starts it again
     every ten seconds until it succeeds. systemd itself never repeats a failed mount, so a node that
     boots before the storage nodes would stay without the volume. ``systemctl stop`` on the mount
-    unit stays stopped.
+    unit stays stopped. A third unit, ``<unit>-lost.service``, is for whoever finds that the mount
+    has lost its client; it mounts anew.
 
     :param str path: the mount point; systemd makes the directory.
     :param str volume: its name.
@@ -183,7 +184,8 @@ def remove_mount_units(path, test=False):
     """
     unit = __utils__["gluster_mount.unit_name"](path)
     removed = []
-    for name in (unit, unit.removesuffix(".mount") + "-retry.service"):
+    stem = unit.removesuffix(".mount")
+    for name in (unit, f"{stem}-retry.service", f"{stem}-lost.service"):
         file = pathlib.Path(UNIT_DIRECTORY, name)
         if file.exists() and file.read_text(encoding="utf-8").startswith(WRITTEN):
             removed.append(str(file))

@@ -38,6 +38,8 @@ def units(
     companion starts the mount again every ten seconds until it succeeds, and ends then. It is not
     left to ``OnFailure=``: glusterfs without its volume may mount and go again within
     milliseconds, which systemd takes for a success and an unmount.
+    A third, for whoever finds that the mount has lost its client: it takes the mount away, which
+    answers every access with an error, and mounts anew.
     The mount has three minutes: a server that is gone without a word costs two, a TCP connection's
     attempts, before the next one is asked. ``nofail`` keeps a volume that is gone from holding up
     the boot (logins wait for remote-fs.target); units that need the volume say so with
@@ -72,7 +74,8 @@ def units(
             )
         fields.append(option)
     path = "/" + re.sub("/+", "/", path).strip("/")
-    mount, retry = unit_name(path), unit_name(path).removesuffix(".mount") + "-retry.service"
+    mount = unit_name(path)
+    retry, lost = (mount.removesuffix(".mount") + f"-{word}.service" for word in ("retry", "lost"))
     where, joined = path.replace("%", "%%"), ",".join(fields).replace("%", "%%")
     return {
         mount: f"""\
@@ -108,6 +111,18 @@ ExecStart=mountpoint --quiet "{_quoted(path)}"
 StandardOutput=null
 Restart=on-failure
 RestartSec=10
+""",
+        lost: f"""\
+# Written by Salt (gluster.mounted); changes made here are overwritten.
+[Unit]
+Description=Mount Gluster volume {volume} anew on {where}, where its client is gone
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+# Also where files are open; all that they can be is closed. Without a mount it fails, as it may.
+ExecStart=-umount --lazy "{_quoted(path)}"
+ExecStart=systemctl restart --no-block {_quoted(mount)}
 """,
     }
 

@@ -3,6 +3,7 @@
 include:
   - base.install
   - base.hosts
+  - base.watch
 {%- if not container %}
   - base.clock
 {%- endif %}

@@ -21,7 +21,9 @@ MOUNTINFO = r"""
 
 def test_the_units_of_a_mount():
     units = utils.units("/srv/shared/", "shared", ["db-1", "db-2", "db-3"])
-    assert sorted(units) == ["srv-shared-retry.service", "srv-shared.mount"]
+    assert sorted(units) == [
+        *("srv-shared-lost.service", "srv-shared-retry.service", "srv-shared.mount")
+    ]
     mount = units["srv-shared.mount"].splitlines()
     for line in (
         "What=db-1:/shared",
@@ -47,7 +49,7 @@ def test_one_server_has_no_backup_and_options_replace_the_default():
 def test_unit_names_with_escapes_survive_where_systemd_unescapes():
     units = utils.units('/srv/a-b 100% "$x"', "s", ["db-1"])
     name = r"srv-a\x2db\x20100\x25\x20\x22\x24x\x22"
-    assert sorted(units) == [f"{name}-retry.service", f"{name}.mount"]
+    assert sorted(units) == [f"{name}-lost.service", f"{name}-retry.service", f"{name}.mount"]
     assert 'Where=/srv/a-b 100%% "$x"\n' in units[f"{name}.mount"]
     retry = units[f"{name}-retry.service"]
     doubled = name.replace("\\", r"\\")

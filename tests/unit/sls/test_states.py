@@ -85,7 +85,7 @@ def test_the_preparation_touches_no_service_that_hits_need(node, name, system):
     assert not compiler.problems(chunks)
     # It goes to all at once. glusterd holds no volume that depends on one node.
     services = {chunk["name"] for chunk in chunks if chunk["state"] == "service"}
-    assert services <= {"glusterd", "chronyd"}
+    assert services <= {"glusterd", "chronyd", "counterapp-watch"}
 
 
 def test_each_sls_is_compiled_by_some_node(node):
@@ -445,6 +445,32 @@ def application():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "app/backend/src"))
         yield pytest.importorskip("counterapp.settings")
+
+
+class TestWatch:
+    @pytest.mark.parametrize(
+        ("topology", "name", "units"),
+        [
+            ("default", "master", {"salt-master.service"}),
+            ("default", "db-2", {"mongod.service", "glusterd.service"}),
+            ("default", "lb-1", {"haproxy.service", "keepalived.service"}),
+            ("classic", "web-1", {"counterapp.service", "glusterd.service"}),
+        ],
+    )
+    def test_each_node_knows_its_daemons(self, node, topology, name, units):
+        compiler = node(name, topology)
+        chunks, errors = compiler.chunks(["base.watch"])
+        assert not errors
+        assert not compiler.problems(chunks)
+        (known,) = (chunk["dataset"] for chunk in chunks if "dataset" in chunk)
+        assert set(known["units"]) == units | {"salt-minion.service"}
+        assert known["mount"] == "/srv/shared"
+        volume = known["volume"]
+        if "glusterd.service" in units:
+            assert volume["host"] == support.facts(topology, name)["address"]
+            assert (volume["name"], volume["path"]) == ("shared", "/srv/gluster/shared/brick")
+        else:
+            assert volume is None
 
 
 class TestWeb:
