@@ -10,6 +10,12 @@ Under the root (``/opt/counterapp``) lie::
 Everything belongs to root and nothing is writable by the app's user. A release appears under its
 name only when it is complete, and never changes afterwards.
 
+**An archive is believed for its SHA-256 and size alone**, which whoever asks for it must have from
+somewhere else than where it lies; here that is the pillar ``releases:<version>``, which the master
+makes when a release is published. It is copied to this node's disk, and only the copy is looked at.
+Root installs the wheels, which runs no code of theirs. From then on no Python of the release's
+virtual environment is ever started as root: a ``.pth`` file in it would have whatever it likes run.
+
 **The command to run** is ``<root>/current/venv/bin/gunicorn``. Its first line names
 ``releases/<version>/venv/bin/python``, so a process goes on with the files of the release that it
 was started from while ``current`` is switched under it. ``current/venv/bin/python -m gunicorn``
@@ -18,7 +24,8 @@ replaces runs, is of the new release as soon as the link is switched, restart or
 
 Settings, each an argument, else the minion's configuration or pillar ``counterapp.<name>``, else
 pillar ``web:<name>``: ``root``; ``python`` (the interpreter of the releases' virtual
-environments, default ``/usr/bin/python3``); ``url`` (of the app on this node; default
+environments, default ``/usr/bin/python3``); ``user`` (the app's, default ``counterapp``; what is
+made is checked as this user); ``url`` (of the app on this node; default
 ``http://<the node's address in the pillar's topology, else 127.0.0.1>:<web:port, else 8000>``).
 """
 
@@ -30,6 +37,7 @@ import http.client
 import json
 import os
 import pathlib
+import pwd
 import re
 import secrets
 import shutil
@@ -44,11 +52,18 @@ __virtualname__ = "counterapp"
 
 DEFAULT_ROOT = "/opt/counterapp"
 DEFAULT_PYTHON = "/usr/bin/python3"
+DEFAULT_USER = "counterapp"
 _POLL = 0.2
 _BUILDING = ".new-"
 _DISCARDED = ".gone-"
 #: What the disk must have beyond the files themselves.
 _SPARE_BYTES = 32 * 2**20
+#: Without site-packages on its path a Python reads what is installed there and runs none of it.
+_ASK_VERSION = """
+import importlib.metadata, sys
+found = importlib.metadata.distributions(path=[sys.argv[1]], name=sys.argv[2])
+print(*(each.version for each in found))
+"""
 _COUNTER = re.compile(r"(?:[A-Za-z0-9_.-]{3,64}/)?[A-Za-z0-9_.-]{3,64}\Z")
 #: The counter that the app's page shows.
 _SHARED = "default/shared"
@@ -90,18 +105,22 @@ def _version(version):
     return _release("check_version", version)
 
 
-def _fetch(archive):
-    """Return the local path of an archive, fetching it and its checksum from the file server."""
+def _local(archive):
+    """Return the local path of an archive, fetching it from the file server."""
     archive = str(archive)
     if not archive.startswith("salt://"):
         return archive
     local = __salt__["cp.cache_file"](archive)
     if not local:
         raise CommandExecutionError(f"the master's file server has no {archive}")
-    if not __salt__["cp.cache_file"](archive + ".sha256"):
-        # One of an earlier archive of this name may be in the cache and would not fit.
-        pathlib.Path(local + ".sha256").unlink(missing_ok=True)
     return local
+
+
+def _fetch(local, sha256, size):
+    """Return an open copy of an archive on this node's disk that nobody else can change."""
+    scratch = pathlib.Path(__opts__["cachedir"])
+    scratch.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return _release("fetch", local, sha256, size, str(scratch))
 
 
 def _run(what, argv):
@@ -191,12 +210,15 @@ def _manifest(folder):
         ) from error
 
 
-def verify(archive):
+def verify(archive, sha256, size):
     """
-    Check a release archive: its ``.sha256`` when there is one, its paths, every file's SHA-256.
+    Check a release archive: whether it is what was published, its paths, every file's SHA-256.
 
     archive
         Path of the archive, or a ``salt://`` URL.
+    sha256, size
+        SHA-256 and bytes of what was published, from somewhere else than the archive: here from
+        the pillar ``releases:<version>``, or from ``salt-run counterapp.releases``.
 
     Returns its manifest: ``name``, ``version``, ``commit``, ``pythons`` (list), ``files``
     (path to SHA-256).
@@ -207,44 +229,87 @@ def verify(archive):
 
     .. code-block:: bash
 
-        salt 'web-1' counterapp.verify /srv/shared/releases/counterapp-1.4.0.tar.gz
+        salt 'web-1' counterapp.verify /srv/shared/releases/counterapp-1.4.0.tar.gz \\
+            sha256=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51 size=14409126
     """
-    return _release("inspect", _fetch(archive))["manifest"]
+    local = _local(archive)
+    with _fetch(local, sha256, size) as copy:
+        return _release("inspect", local, copy)["manifest"]
 
 
-def install(archive, version=None, root=None, python=None):
+def note(archive):
     """
-    Install a release from its archive, without any network, and without activating it.
+    Vouch for an archive on a node without a master, so that this node installs it.
 
-    The archive is verified, its wheels for this node's Python are installed into a virtual
-    environment of the release's own, and only then does the release appear under its name. What
-    killed installations left behind is deleted.
+    Adds its SHA-256 and size to ``releases.sls`` in ``pillar`` of ``counterapp_config`` (default
+    ``/etc/salt/counterapp``), as ``salt-run counterapp.publish`` does on a master.
 
     archive
-        Path of the archive, or a ``salt://`` URL.
-    version
-        Refuse an archive of another version than this.
-    root, python
-        See the top of this page.
+        Path of an archive of which you know that it is good.
 
-    Returns ``{"version", "commit", "path", "python", "installed"}``; ``installed`` is False when
-    the same release was there already.
+    Returns ``{"version", "sha256", "size", "changed"}``.
 
-    Raises CommandExecutionError when the archive is not acceptable, is of another version, does
-    not support the node's Python, has other content than the installed release of its version,
-    when the disk has no room, or when another installation is at work. Nothing of the release is
-    left then.
+    Raises CommandExecutionError when the node has a master, when the archive is not whole, or when
+    another archive of that version was noted before.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt 'web-1' counterapp.install /srv/shared/releases/counterapp-1.4.0.tar.gz
+        salt-call --local counterapp.note /srv/shared/releases/counterapp-0.1.0.tar.gz
     """
-    root = _root(root)
+    if __opts__["file_client"] != "local":
+        raise CommandExecutionError(
+            "this node has its pillar from a master: run salt-run counterapp.publish there"
+        )
+    found = _release("digest", archive)
+    with _fetch(archive, **found) as copy:
+        version = _release("inspect", archive, copy)["manifest"]["version"]
+    folder = pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp"), "pillar")
+    changed = _release("note", folder, version, found["sha256"], found["size"])
+    return {"version": version, **found, "changed": changed}
+
+
+def install(archive, sha256, size, version=None, root=None, python=None, user=None):
+    """
+    Install a release from its archive, without any network, and without activating it.
+
+    The archive is copied and verified, its wheels for this node's Python are installed into a
+    virtual environment of the release's own, that is checked as the app's user, and only then does
+    the release appear under its name. What killed installations left behind is deleted.
+
+    archive
+        Path of the archive, or a ``salt://`` URL.
+    sha256, size
+        As for :py:func:`verify`.
+    version
+        Refuse an archive of another version than this.
+    root, python, user
+        See the top of this page.
+
+    Returns ``{"version", "commit", "path", "python", "installed"}``; ``installed`` is False when
+    the same release was there already.
+
+    Raises CommandExecutionError when the archive is not what was published, is not acceptable, is
+    of another version, does not support the node's Python, has other content than the installed
+    release of its version, when the disk has no room, when the app's user is not there, or when
+    another installation is at work. Nothing of the release is left then.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'web-1' counterapp.install /srv/shared/releases/counterapp-1.4.0.tar.gz \\
+            sha256=f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51 size=14409126
+    """
+    local = _local(archive)
+    with _fetch(local, sha256, size) as copy:
+        return _install(archive, copy, version, _root(root), python, user)
+
+
+def _install(archive, copy, version, root, python, user):
     python = str(_setting("python", python, DEFAULT_PYTHON))
-    local = _fetch(archive)
-    found = _release("inspect", local)
+    found = _release("inspect", archive, copy)
     manifest = found["manifest"]
     if version is not None and manifest["version"] != _version(version):
         raise CommandExecutionError(
@@ -257,6 +322,7 @@ def install(archive, version=None, root=None, python=None):
         "python": python,
         "installed": False,
     }
+    as_user = _as_user(_setting("user", user, DEFAULT_USER))
     with _locked(root):
         _clean(root)
         final = root / "releases" / manifest["version"]
@@ -286,12 +352,11 @@ def install(archive, version=None, root=None, python=None):
         build.mkdir(mode=0o755)
         build.chmod(0o755)
         try:
-            if _release("unpack", local, build)["manifest"] != manifest:
-                raise CommandExecutionError(f"{archive} was exchanged while it was being read")
+            _release("unpack", archive, copy, build)
             # Bytecode is about as large again as the source that it is made of.
             code = 2 * _release("installed_size", build / "wheels", minor)
             _release("require_space", build, code + _SPARE_BYTES)
-            _make_venv(build, final, python, manifest)
+            _make_venv(build, final, python, manifest, as_user)
             shutil.rmtree(build / "wheels")
             os.utime(build / "manifest.json")
             # A power cut must not leave a release whose files were never written.
@@ -311,6 +376,28 @@ def install(archive, version=None, root=None, python=None):
     return {**result, "installed": True}
 
 
+def _as_user(user):
+    """Return the words that have a command run as the app's user, without any right of root's."""
+    if os.geteuid() != 0:
+        return []
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError as error:
+        raise CommandExecutionError(
+            f"there is no user {user} to check a release as: apply the state web.config first, or"
+            " set counterapp.user"
+        ) from error
+    return [
+        "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--no-new-privs",
+        "--",
+    ]
+
+
 def _is_full(path):
     """Say whether a disk has run out of room or of inodes; programs seldom say so themselves."""
     status = os.statvfs(path)
@@ -324,43 +411,31 @@ def _python_version(python):
     )
 
 
-def _make_venv(build, final, python, manifest):
+def _make_venv(build, final, python, manifest, as_user):
     venv = build / "venv"
     inside = str(venv / "bin" / "python")
     _run(
         f"making a virtual environment with {python}",
         [python, "-I", "-m", "venv", "--without-pip", str(venv)],
     )
-    # Salt's own pip, working for the other environment: the app's needs none, and gets none.
-    pip = [sys.executable, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check"]
-    pip += ["--python", inside]
+    # Salt's own pip, working for the other environment: the app's needs none, and gets none. It
+    # is the last that runs there as root, while the environment is empty. It finds no package but
+    # those that the lock names, and refuses wheels that do not get on with each other.
     _run(
         f"installing the wheels of release {manifest['version']}",
         [
-            *pip,
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-cache-dir",
-            "--only-binary=:all:",
-            "--require-hashes",
-            "--find-links",
-            str(build / "wheels"),
-            "--requirement",
-            str(build / "requirements.txt"),
+            *(sys.executable, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check"),
+            *("--python", inside, "install", "--quiet", "--no-index", "--no-cache-dir"),
+            *("--only-binary=:all:", "--require-hashes"),
+            *("--find-links", str(build / "wheels")),
+            *("--requirement", str(build / "requirements.txt")),
         ],
     )
-    _run(f"checking the dependencies of release {manifest['version']}", [*pip, "check"])
     # /readyz answers with this version, and that is how an activation is judged.
+    (packages,) = (venv / "lib").glob("python*/site-packages")
     packaged = _run(
         f"looking for {manifest['name']} in its release",
-        [
-            inside,
-            "-I",
-            "-c",
-            "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))",
-            manifest["name"],
-        ],
+        [*as_user, inside, "-I", "-S", "-c", _ASK_VERSION, str(packages), manifest["name"]],
     )
     if packaged != manifest["version"]:
         raise CommandExecutionError(

@@ -9,8 +9,8 @@ default ``/var/lib/counterapp``), ``counterapp_dist`` (where built releases lie,
 ``/srv/counterapp-dist``), ``counterapp_config`` (default ``/etc/salt/counterapp``).
 """
 
+import contextlib
 import datetime
-import hashlib
 import json
 import logging
 import os
@@ -209,11 +209,15 @@ def current_release() -> str | None:
     return settings().get("release")
 
 
-def releases() -> list[dict[str, str]]:
+def releases() -> list[dict[str, Any]]:
     """
-    Return the releases that can be rolled out, oldest first: ``version`` and ``path`` of each.
+    Return the releases that can be rolled out, oldest first.
 
-    They lie in the builder's output folder, or on the volume where an earlier rollout put them.
+    They lie in the builder's output folder, or on the volume since they were published. What lies
+    on the volume and was not published is none.
+
+    Returns of each ``version``, ``path``, ``sha256`` and ``size`` as they were noted when it was
+    published, and ``published``, when that was (ISO 8601); the last three are None before that.
 
     CLI Example:
 
@@ -221,65 +225,144 @@ def releases() -> list[dict[str, str]]:
 
         salt-run counterapp.releases
     """
-    found = {}
-    for folder in (_volume_dir(), _dist_dir()):
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if match := _VERSION.search(path.name):
-                    found[match["version"]] = path
-    ordered = sorted(found.items(), key=lambda item: item[1].stat().st_mtime)
-    return [{"version": version, "path": str(path)} for version, path in ordered]
+    unpublished = {"sha256": None, "size": None, "published": None}
+    notes, volume = _notes(), _volume_dir()
+    found = []
+    for version in {**_built(), **notes}:
+        if path := _archive(version, notes, volume):
+            note = notes.get(version, unpublished)
+            # Times on the volume are what anybody wants them to be.
+            when = _built_at(path) if path.parent == _dist_dir() else note["published"]
+            found.append((when, {"version": version, "path": str(path), **note}))
+    return [each for _when, each in sorted(found, key=lambda pair: pair[0])]
+
+
+def _built() -> dict[str, pathlib.Path]:
+    folder = _dist_dir()
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return {match["version"]: path for path in paths if (match := _VERSION.search(path.name))}
+
+
+def _built_at(path: pathlib.Path) -> str:
+    return datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).isoformat()
+
+
+def _archive(version: str, notes: dict[str, Any], volume: pathlib.Path) -> pathlib.Path | None:
+    """Return where a release is read from: as it was built, else as it was published."""
+    built = _dist_dir() / f"counterapp-{version}.tar.gz"
+    if built.exists():
+        return built
+    published = volume / built.name
+    return published if version in notes and os.path.lexists(published) else None
+
+
+def _notes() -> dict[str, Any]:
+    notes: dict[str, Any] = _release("noted", _notes_dir())
+    return notes
+
+
+def _release(function: str, *args: Any) -> Any:
+    """Ask what judges archives and notes them; a CommandExecutionError says what is wrong."""
+    try:
+        return __utils__[f"release.{function}"](*args)
+    except OSError as error:
+        raise CommandExecutionError(f"{error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _notes_dir() -> pathlib.Path:
+    return _config_dir() / "pillar"
 
 
 def _volume_dir() -> pathlib.Path:
     return pathlib.Path(settings().get("gluster", {}).get("mount", "/srv/shared")) / "releases"
 
 
-def _find_release(release: str | float | None) -> tuple[str, str]:
-    """Return version and archive of the release to roll out; see :py:func:`preflight`."""
+def _find_release(release: str | float | None) -> str:
+    """Return the version of the release to roll out; see :py:func:`preflight`."""
     if isinstance(release, float):
         raise CommandExecutionError(
             f"the release came as the number {release} (1.10 would become 1.1): write it as "
             """text, release='"1.10"' or pillar='{"release": "1.10"}'"""
         )
-    known = {each["version"]: each["path"] for each in releases()}
+    known = [each["version"] for each in releases()]
     version = release or current_release() or next(reversed(known), None)
-    where = f"{_dist_dir()} or {_volume_dir()}"
     if version is None:
-        raise CommandExecutionError(f"there is no release in {where}: build one with `make dist`")
+        raise CommandExecutionError(
+            f"there is no release in {_dist_dir()}, and none was published: build one with "
+            "`make dist`"
+        )
     version = str(version)
     if version not in known:
+        published = version in _notes()
         raise CommandExecutionError(
-            f"release {version} is not in {where} (there are: {', '.join(known) or 'none'}): "
-            f"build it with `make dist VERSION={version}`"
+            f"release {version} is not in {_dist_dir()}, and "
+            + (f"is gone from {_volume_dir()}" if published else "was not published")
+            + f" (there are: {', '.join(known) or 'none'}): build it with `make dist VERSION="
+            f"{version}`, or publish the archive from elsewhere with `salt-run counterapp.publish "
+            f"{version} source=ARCHIVE`; what only lies on the volume is not believed"
         )
-    return version, known[version]
+    return version
 
 
-def _inspect(path: str | pathlib.Path) -> dict[str, Any]:
+def _require_whole(version: str) -> None:
+    """
+    Raise unless the archive of a release is whole and what was published.
+
+    So that this is known before anything is touched; the web nodes find it out by themselves too.
+    """
+    notes, volume = _notes(), _volume_dir()
+    archive = _archive(version, notes, volume)
+    if archive and archive.parent == _dist_dir():
+        _inspect(version, archive, notes)
+    target = volume / f"counterapp-{version}.tar.gz"
+    if version in notes and os.path.lexists(target):
+        _check_published(version, target, notes[version])
+
+
+def _check_published(version: str, target: pathlib.Path, note: dict[str, Any]) -> None:
     try:
-        manifest: dict[str, Any] = __utils__["release.inspect"](path)["manifest"]
-        return manifest
-    except OSError as error:
-        raise CommandExecutionError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise CommandExecutionError(str(error)) from error
+        _release("check", target, note["sha256"], note["size"])
+    except CommandExecutionError as error:
+        raise CommandExecutionError(
+            f"{error}; find out who did, then put it back with `salt-run counterapp.publish "
+            f"{version}`, where it is no longer in {_dist_dir()} with `source=` and the path of an "
+            "archive that did not lie on the volume"
+        ) from error
+
+
+def _inspect(version: str, archive: pathlib.Path, notes: dict[str, Any]) -> dict[str, Any]:
+    """Return SHA-256 and size of a whole archive; one that was published must still be the same."""
+    found: dict[str, Any] = _release("digest", archive)
+    manifest = _release("inspect", archive)["manifest"]
+    if manifest["version"] != version:
+        raise CommandExecutionError(f"{archive} holds release {manifest['version']}, not {version}")
+    noted = notes.get(version)
+    if noted and noted["sha256"] != found["sha256"]:
+        raise CommandExecutionError(
+            f"{archive} is not the release {version} that was published on {noted['published']} "
+            f"with the SHA-256 {noted['sha256']}: give the new build a version of its own"
+        )
+    return found
 
 
 def publish(version: str, source: str | None = None) -> dict[str, Any]:
     """
-    Put a release on the shared volume, where the web nodes take it from.
+    Vouch for a release, and put it on the shared volume, where the web nodes take it from.
 
-    Its checksums are checked first. A release that lies there already with the same content is
-    left alone; with other content it is refused, since a release never changes.
+    Its SHA-256 and size are noted where root of the master alone can write (``pillar/releases.sls``
+    of ``counterapp_config``); the nodes have them by pillar and install nothing else, whatever lies
+    on the volume. What lies there of this version is replaced unless it is the same. A release that
+    was published with other content is refused, since a release never changes.
 
     version
         Which release.
     source
-        Path of the archive on the master; the default is that of the version in the builder's
-        output folder.
+        Path of the archive on the master, outside of the volume; the default is that of the
+        version in the builder's output folder.
 
-    Returns ``version``, ``path`` and ``changed``.
+    Returns ``version``, ``path``, ``sha256``, ``size`` and ``changed``.
 
     CLI Example:
 
@@ -287,54 +370,64 @@ def publish(version: str, source: str | None = None) -> dict[str, Any]:
 
         salt-run counterapp.publish 1.4.0
     """
-    version = str(version)
     try:
-        archive = pathlib.Path(source) if source else pathlib.Path(_find_release(version)[1])
-        manifest = _inspect(archive)
-        if manifest["version"] != version:
-            raise CommandExecutionError(
-                f"{archive} holds release {manifest['version']}, not {version}"
-            )
+        version = _release("check_version", str(version))
         mount = pathlib.Path(settings()["gluster"]["mount"])
         if not mount.is_mount():
             raise CommandExecutionError(
                 f"the shared volume is not mounted on {mount} of the master: apply the state "
                 "`gluster` there first"
             )
-        return _publish(version, archive, mount / "releases")
+        notes, target = _notes(), mount / "releases" / f"counterapp-{version}.tar.gz"
+        archive = pathlib.Path(source) if source else _dist_dir() / target.name
+        if not source and not archive.exists():
+            # Then an earlier rollout has published it; a master made anew has no builds.
+            version = _find_release(version)
+            _check_published(version, target, notes[version])
+            found = {key: notes[version][key] for key in ("sha256", "size")}
+            return {"version": version, "path": str(target), **found, "changed": False}
+        if archive.resolve().is_relative_to(mount.resolve()):
+            raise CommandExecutionError(
+                f"{archive} lies on the volume, where root of any node can write: name the archive "
+                "where it was built"
+            )
+        found = _inspect(version, archive, notes)
+        changed = _put(archive, target, found)
+        _release("note", _notes_dir(), version, found["sha256"], found["size"])
+        return {"version": version, "path": str(target), **found, "changed": changed}
     except (SaltException, OSError) as error:
         return _fail(f"release {version} cannot be published: {error}")
 
 
-def _publish(version: str, archive: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
-    target = folder / f"counterapp-{version}.tar.gz"
-    digest = _sha256(archive)
-    if target.exists():
-        if _sha256(target) == digest:
-            return {"version": version, "path": str(target), "changed": False}
-        raise CommandExecutionError(
-            f"{target} is there with other content: give the new build a version of its own"
-        )
-    folder.mkdir(mode=0o755, exist_ok=True)
-    sidecar = folder / f"{target.name}.sha256"
-    partial = folder / f".{target.name}.{os.getpid()}"
+def _put(archive: pathlib.Path, target: pathlib.Path, found: dict[str, Any]) -> bool:
+    """Have an archive lie at its place on the volume, whatever others have made there."""
     try:
-        shutil.copyfile(archive, partial)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        if _sha256(partial) != digest:
-            raise CommandExecutionError(f"{partial} differs from {archive} after copying")
-        partial.chmod(0o644)
-        sidecar.write_text(f"{digest}  {target.name}\n", encoding="ascii")
-        partial.rename(target)
+        _release("check", target, found["sha256"], found["size"])
+    except CommandExecutionError as error:
+        if os.path.lexists(target):
+            log.warning("%s; it is replaced", error)
+    else:
+        return False
+    with contextlib.suppress(FileExistsError):
+        target.parent.mkdir(mode=0o755)
+    # By the folder's handle: a link in its place would have root write anywhere on the master.
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    partial = f".{target.name}.{os.urandom(8).hex()}"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(partial, flags, 0o600, dir_fd=folder)
+        with os.fdopen(handle, "wb") as copy, archive.open("rb") as content:
+            shutil.copyfileobj(content, copy, 2**20)
+            copy.flush()
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+        os.rename(partial, target.name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
-        partial.unlink(missing_ok=True)
-    return {"version": version, "path": str(target), "changed": True}
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial, dir_fd=folder)
+        os.close(folder)
+    _release("check", target, found["sha256"], found["size"])
+    return True
 
 
 # Before a rollout
@@ -368,8 +461,8 @@ def preflight(release: str | float | None = None) -> dict[str, Any]:
         _fleet("tell", "preflight", f"asking {len(nodes)} nodes by name")
         if problems := _unreachable(nodes):
             return _failed_preflight(problems)
-        version, archive = _find_release(release)
-        _inspect(archive)
+        version = _find_release(release)
+        _require_whole(version)
         # This brings the modules of every node in step too, as each highstate does first.
         _fleet("tell", "preflight", "rendering every state on every node to see what would change")
         made, problems = _make_plan(nodes, version)
@@ -378,6 +471,8 @@ def preflight(release: str | float | None = None) -> dict[str, Any]:
         _fleet("tell", "preflight", "asking what runs already for its health")
         if problems := _unhealthy(nodes):
             return _failed_preflight(problems)
+        for node, warning in _database_warnings(nodes).items():
+            _fleet("tell", "preflight", warning, node)
         if _ledger("holder") and _ledger("holder")["mine"]:
             _ledger("note", release=version, previous=current_release(), plan=made)
         return made
@@ -410,7 +505,7 @@ def plan(release: str | float | None = None) -> dict[str, Any]:
         salt-run counterapp.plan release=1.4.0
     """
     try:
-        made, problems = _make_plan(topology()["nodes"], _find_release(release)[0])
+        made, problems = _make_plan(topology()["nodes"], _find_release(release))
     except SaltException as error:
         return _fail(str(error))
     return _fail(*problems) if problems else made
@@ -459,6 +554,7 @@ def _unhealthy(nodes: dict[str, Any]) -> list[str]:
     return [
         *_clocks(nodes, list(nodes))[1],
         *_database_problems(nodes),
+        *_zlib_problems(nodes),
         *_volume_problems(nodes),
         *_balancer_problems(nodes),
     ]
@@ -471,8 +567,6 @@ def _clocks(nodes: dict[str, Any], asked: list[str]) -> tuple[dict[str, float], 
     Returns by how many seconds each wrong one is ahead or behind (< 0), by node; and a sentence
     about each that is wrong or was not told.
     """
-        for node, warning in _database_warnings(nodes).items():
-            _fleet("tell", "preflight", warning, node)
     found = _fleet("clocks", asked, _CLOCK_TOLERANCE)
     wrong, measure = found["wrong"], "the master's"
     [master] = __utils__["topology.with_role"]({"nodes": nodes}, "master")
@@ -507,6 +601,51 @@ def _database_problems(nodes: dict[str, Any]) -> list[str]:
     )
     healthy = _fleet("ask", [witness], "mongodb.healthy")[witness]
     return [f"{witness}: the replica set is not healthy: {why}" for why in healthy["reasons"]]
+
+
+def _zlib_problems(nodes: dict[str, Any]) -> list[str]:
+    """
+    Return for which nodes the settings that are rolled out want zlib of a vulnerable mongod.
+
+    They decide, and not what runs: it may be what this very rollout ends.
+    """
+    wanted = settings()["mongodb"]
+    install = wanted["install"]
+    key = "version" if install["source"] == "wheel" else "repo_least"
+    version = str(install[key])
+    try:
+        repaired = __utils__["mongodb_version.repaired_in"](version)
+    except ValueError as error:
+        return [f"mongodb:install:{key} in pillar/mongodb.sls: {error}"]
+    if not repaired or "zlib" not in wanted["compressors"]:
+        return []
+    return [
+        f"{node}: its mongod would be {version} and offer zlib, over which a stranger reads its "
+        "memory (CVE-2025-14847): take zlib out of mongodb:compressors in pillar/mongodb.sls, or "
+        f"have {repaired} or newer installed"
+        for node in nodes
+        if "db" in nodes[node]["roles"]
+    ]
+
+
+def _database_warnings(nodes: dict[str, Any]) -> dict[str, str]:
+    """Return which nodes run a mongod with CVE-2025-14847, and whether a stranger can use it."""
+    members = [node for node in nodes if "db" in nodes[node]["roles"]]
+    warnings = {}
+    # One that does not run yet cannot tell.
+    for node, told in _fleet("everyone", members, "mongodb.server_info")["answers"].items():
+        if not isinstance(told, dict):
+            continue
+        if repaired := __utils__["mongodb_version.repaired_in"](told["version"]):
+            state = (
+                "strangers read its memory over zlib until its configuration is rolled out"
+                if "zlib" in told["compressors"]
+                else "it is out of reach, since zlib is off"
+            )
+            warnings[node] = (
+                f"its mongod {told['version']} has CVE-2025-14847, repaired in {repaired}: {state}"
+            )
+    return warnings
 
 
 def _volume_problems(nodes: dict[str, Any]) -> list[str]:
@@ -554,7 +693,6 @@ def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> d
     """
     Count hits through the VIP and see that exactly these were counted.
 
-        *_zlib_problems(nodes),
     hits
         How many hits to send to the counter ``rollout-verify``, at least one.
     release
@@ -603,51 +741,6 @@ def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> d
         if problems:
             return _fail(*problems)
         return {"url": url, "hits": hits, "by_node": by_node, "release": expected}
-def _zlib_problems(nodes: dict[str, Any]) -> list[str]:
-    """
-    Return for which nodes the settings that are rolled out want zlib of a vulnerable mongod.
-
-    They decide, and not what runs: it may be what this very rollout ends.
-    """
-    wanted = settings()["mongodb"]
-    install = wanted["install"]
-    key = "version" if install["source"] == "wheel" else "repo_least"
-    version = str(install[key])
-    try:
-        repaired = __utils__["mongodb_version.repaired_in"](version)
-    except ValueError as error:
-        return [f"mongodb:install:{key} in pillar/mongodb.sls: {error}"]
-    if not repaired or "zlib" not in wanted["compressors"]:
-        return []
-    return [
-        f"{node}: its mongod would be {version} and offer zlib, over which a stranger reads its "
-        "memory (CVE-2025-14847): take zlib out of mongodb:compressors in pillar/mongodb.sls, or "
-        f"have {repaired} or newer installed"
-        for node in nodes
-        if "db" in nodes[node]["roles"]
-    ]
-
-
-def _database_warnings(nodes: dict[str, Any]) -> dict[str, str]:
-    """Return which nodes run a mongod with CVE-2025-14847, and whether a stranger can use it."""
-    members = [node for node in nodes if "db" in nodes[node]["roles"]]
-    warnings = {}
-    # One that does not run yet cannot tell.
-    for node, told in _fleet("everyone", members, "mongodb.server_info")["answers"].items():
-        if not isinstance(told, dict):
-            continue
-        if repaired := __utils__["mongodb_version.repaired_in"](told["version"]):
-            state = (
-                "strangers read its memory over zlib until its configuration is rolled out"
-                if "zlib" in told["compressors"]
-                else "it is out of reach, since zlib is off"
-            )
-            warnings[node] = (
-                f"its mongod {told['version']} has CVE-2025-14847, repaired in {repaired}: {state}"
-            )
-    return warnings
-
-
     except (SaltException, OSError, ValueError, KeyError) as error:
         return _fail(f"hits through the VIP could not be verified: {error}")
 

@@ -277,7 +277,7 @@ def volume_healthy(timeout: float = 120) -> dict[str, Any]:
 
 def publish(release: str) -> dict[str, Any]:
     """
-    Put the release on the shared volume; see ``counterapp.publish``.
+    Vouch for the release and put it on the shared volume; see ``counterapp.publish``.
 
     release
         Its version.

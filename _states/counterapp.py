@@ -2,6 +2,8 @@
 Releases of counterapp on a web node: there, active and serving, cleaned up.
 """
 
+import os
+
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "counterapp"
@@ -15,7 +17,7 @@ def _installed(name, root):
     return any(each["version"] == name for each in __salt__["counterapp.releases"](root=root))
 
 
-def released(name, source, root=None, python=None):
+def released(name, source, sha256=None, size=None, root=None, python=None, user=None):
     """
     Make sure that a release is installed. It is not activated.
 
@@ -26,14 +28,20 @@ def released(name, source, root=None, python=None):
         The version.
     source
         Path of its archive, or a ``salt://`` URL.
-    root, python
-        Where to and with which interpreter; the defaults are those of the execution module.
+    sha256, size
+        SHA-256 and bytes of what was published. Without them the state fails, unless the release
+        is installed already.
+    root, python, user
+        Where to, with which interpreter, and as whom it is checked; the defaults are those of the
+        execution module.
 
     .. code-block:: yaml
 
         1.4.0:
           counterapp.released:
             - source: /srv/shared/releases/counterapp-1.4.0.tar.gz
+            - sha256: f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51
+            - size: 14409126
     """
     name = str(name)
     ret = {"name": name, "result": True, "changes": {}, "comment": ""}
@@ -43,8 +51,12 @@ def released(name, source, root=None, python=None):
             return ret
         change = {"release": {"old": None, "new": name}}
         if __opts__["test"]:
-            return _would_install(ret, name, source, change)
-        done = __salt__["counterapp.install"](source, version=name, root=root, python=python)
+            return _would_install(ret, name, source, sha256, size, change)
+        if sha256 is None or size is None:
+            raise CommandExecutionError(_unpublished(name))
+        done = __salt__["counterapp.install"](
+            source, sha256, size, version=name, root=root, python=python, user=user
+        )
         if not _installed(name, root):
             ret.update(result=False, comment=f"release {name} is not there after its installation")
             return ret
@@ -55,16 +67,28 @@ def released(name, source, root=None, python=None):
     return ret
 
 
-def _would_install(ret, name, source, change):
+def _would_install(ret, name, source, sha256, size, change):
     ret.update(result=None, changes=change, comment=f"release {name} would be installed")
-    if str(source).startswith("/") and not __salt__["file.file_exists"](source):
+    if sha256 is None or size is None:
+        # A rollout publishes it before it gets to this node.
+        ret["comment"] += f"; but first {_unpublished(name)}"
+        return ret
+    if str(source).startswith("/") and not os.path.lexists(source):
         # On a bare node the volume that it lies on would be mounted before.
         ret["comment"] += f" from {source}, which is not there yet"
         return ret
-    version = __salt__["counterapp.verify"](source)["version"]
+    version = __salt__["counterapp.verify"](source, sha256, size)["version"]
     if version != name:
         ret.update(result=False, changes={}, comment=f"{source} is release {version}, not {name}")
     return ret
+
+
+def _unpublished(name):
+    return (
+        f"release {name} must be published: its SHA-256 and size are not known here. On the master"
+        f" run: salt-run counterapp.publish {name}; without a master, here: salt-call --local"
+        " counterapp.note ARCHIVE"
+    )
 
 
 def active(

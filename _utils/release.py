@@ -3,26 +3,38 @@ Read a release archive of counterapp, trusting nothing in it.
 
 An archive ``counterapp-<version>.tar.gz`` has one top folder ``counterapp-<version>/`` with
 ``manifest.json``, ``requirements.txt``, ``wheels/`` and ``static/``. The manifest names every
-other file with its SHA-256, so an archive is good when its files are exactly those and hash to
-exactly that. A file ``<archive>.sha256`` beside it, when there is one, must hold the archive's
-own hash.
+other file with its SHA-256, so an archive is whole when its files are exactly those and hash to
+exactly that.
+
+Whole is not genuine: whoever can change an archive can change its manifest. Archives lie on a
+volume that root of any node can write to, so size and SHA-256 of each are noted when it is
+published, in a pillar file that root of the master alone can write (:py:func:`note`,
+:py:func:`noted`). A node copies an archive to its own disk, holds the copy against the note and
+reads nothing but the copy (:py:func:`fetch`).
 
 The web nodes install with this and the master publishes with it: what one refuses the other does
 too. Salt's loader hands out functions only, so errors are Python's own: ``ValueError`` for an
 archive that is not acceptable, ``OSError`` for one that cannot be read or unpacked.
 """
 
+import contextlib
+import datetime
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import re
+import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
+
+import yaml
 
 __virtualname__ = "release"
 
@@ -34,6 +46,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 4 * 1024 * 1024
 _BLOCK = 1024 * 1024
+#: The SLS of the notes, in the master's own pillar root.
+_NOTES = "releases.sls"
+_NOTES_HEAD = (
+    "# Written when a release is published: what an archive must be for a node to install it.\n"
+)
 
 
 def __virtual__() -> str:
@@ -54,21 +71,212 @@ def check_version(version: Any) -> str:
     return version
 
 
-def inspect(archive: str | pathlib.Path) -> dict[str, Any]:
+def noted(folder: str | pathlib.Path) -> dict[str, dict[str, Any]]:
     """
-    Verify an archive without unpacking it.
+    Return what was noted of each published release: ``sha256``, ``size``, ``published`` (when).
+
+    folder
+        The pillar root of the master's own (``/etc/salt/counterapp/pillar``).
+
+    Raises ``ValueError`` naming the file when it holds anything else, ``OSError`` when it cannot
+    be read.
+    """
+    path = pathlib.Path(folder) / _NOTES
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): put its copy back") from error
+    try:
+        return {
+            check_version(version): {
+                **check_note(each.get("sha256"), each.get("size")),
+                "published": str(each.get("published")),
+            }
+            for version, each in document["releases"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): put its copy back") from error
+
+
+def note(folder: str | pathlib.Path, version: str, sha256: str, size: int) -> bool:
+    """
+    Note what a release's archive is, for all time.
+
+    folder
+        As for :py:func:`noted`.
+    version, sha256, size
+        The release, and the hash and the bytes of its archive.
+
+    Returns whether it was new.
+
+    Raises ``ValueError`` when the release was noted with another hash, ``OSError`` when the note
+    cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    version, fresh = check_version(version), check_note(sha256, size)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone(folder):
+        notes = noted(folder)
+        if version in notes:
+            if notes[version]["sha256"] != sha256:
+                raise ValueError(
+                    f"release {version} was published with the SHA-256"
+                    f" {notes[version]['sha256']}, and a release never changes; this archive has"
+                    f" {sha256}: give the new build a version of its own"
+                )
+            return False
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        notes[version] = {**fresh, "published": now}
+        lines = [f"  {json.dumps(each)}: {json.dumps(notes[each])}\n" for each in notes]
+        _write_whole(folder / _NOTES, _NOTES_HEAD + "releases:\n" + "".join(lines))
+    return True
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_whole(path: pathlib.Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        pathlib.Path(name).replace(path)
+    except OSError:
+        pathlib.Path(name).unlink(missing_ok=True)
+        raise
+
+
+def check_note(sha256: Any, size: Any) -> dict[str, Any]:
+    """
+    Return hash and size of an archive as a note has them.
+
+    Raises ``ValueError`` when they are no SHA-256 in lower case and no number of bytes.
+    """
+    if not isinstance(sha256, str) or not _SHA256.match(sha256):
+        raise ValueError(f"{sha256!r} is no SHA-256: 64 digits of 0-9 and a-f")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{size!r} is no size of an archive: a whole number of bytes")
+    return {"sha256": sha256, "size": size}
+
+
+def digest(archive: str | pathlib.Path) -> dict[str, Any]:
+    """
+    Return ``sha256`` and ``size`` of an archive.
+
+    Raises ``ValueError`` when it is a link or no regular file, ``OSError`` when it cannot be read.
+    """
+    with _open(pathlib.Path(archive)) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        return {"sha256": _feed(stream, size, lambda _block: None), "size": size}
+
+
+def check(archive: str | pathlib.Path, sha256: str, size: int) -> None:
+    """
+    Raise ``ValueError`` unless an archive is what was noted of it; nothing in it is looked at.
+
+    No more than the noted size is read, and ``OSError`` is raised when it cannot be.
+    """
+    with _open(pathlib.Path(archive)) as stream:
+        _check(pathlib.Path(archive), stream, sha256, size, lambda _block: None)
+
+
+def fetch(
+    archive: str | pathlib.Path, sha256: str, size: int, folder: str | pathlib.Path
+) -> IO[bytes]:
+    """
+    Copy an archive to this machine's disk and return the open copy, if it is what was noted of it.
+
+    The copy has no name: nobody can exchange it, and it is gone when it is closed.
 
     archive
         Path of the ``.tar.gz``.
+    sha256, size
+        What was noted of it.
+    folder
+        Where there is room for the copy.
 
-    Returns ``{"manifest": <dict>, "sha256": <of the archive>, "size": <bytes when unpacked>}``.
+    Raises ``ValueError`` when it is something else, ``OSError`` when it cannot be read or copied.
+    """
+    archive = pathlib.Path(archive)
+    check_note(sha256, size)
+    with _open(archive) as stream, contextlib.ExitStack() as undo:
+        require_space(folder, size)
+        copy = undo.enter_context(tempfile.TemporaryFile(dir=folder))
+        _check(archive, stream, sha256, size, copy.write)
+        undo.pop_all()
+    return copy
+
+
+def _open(archive: pathlib.Path) -> IO[bytes]:
+    # Without O_NONBLOCK a FIFO of that name would be waited for, for ever.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(archive, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{archive} is a link: a release is a file") from error
+        raise OSError(
+            error.errno, f"the release archive cannot be read: {error.strerror}", str(archive)
+        ) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ValueError(f"{archive} is no regular file, so it is no release")
+    return os.fdopen(handle, "rb")
+
+
+def _feed(stream: IO[bytes], size: int, use: Callable[[bytes], Any]) -> str:
+    """Hand so many bytes of a stream on, and return their SHA-256."""
+    hashed = hashlib.sha256()
+    while size and (block := stream.read(min(size, _BLOCK))):
+        hashed.update(block)
+        use(block)
+        size -= len(block)
+    return hashed.hexdigest()
+
+
+def _check(
+    archive: pathlib.Path, stream: IO[bytes], sha256: str, size: int, use: Callable[[bytes], Any]
+) -> None:
+    wanted = f"published were {size} bytes with the SHA-256 {sha256}"
+    changed = f"{archive} is not what was published, somebody has changed it"
+    there = os.fstat(stream.fileno()).st_size
+    if there != size:
+        raise ValueError(f"{changed}: it has {there} bytes, {wanted}")
+    found = _feed(stream, size, use)
+    if found != sha256:
+        raise ValueError(f"{changed}: it has the SHA-256 {found}, {wanted}")
+
+
+def inspect(archive: str | pathlib.Path, content: IO[bytes] | None = None) -> dict[str, Any]:
+    """
+    Verify that an archive is whole, without unpacking it.
+
+    archive
+        Path of the ``.tar.gz``.
+    content
+        What :py:func:`fetch` returned for it, to be read in its place.
+
+    Returns ``{"manifest": <dict>, "size": <bytes when unpacked>}``.
 
     Raises ``ValueError`` naming what is wrong with it, ``OSError`` when it cannot be read.
     """
-    return _walk(pathlib.Path(archive), None)
+    return _walk(pathlib.Path(archive), content, None)
 
 
-def unpack(archive: str | pathlib.Path, target: str | pathlib.Path) -> dict[str, Any]:
+def unpack(
+    archive: str | pathlib.Path, content: IO[bytes], target: str | pathlib.Path
+) -> dict[str, Any]:
     """
     Verify an archive while unpacking its top folder's content into an existing empty folder.
 
@@ -76,7 +284,9 @@ def unpack(archive: str | pathlib.Path, target: str | pathlib.Path) -> dict[str,
     an unspecified part of the files.
 
     archive
-        Path of the ``.tar.gz``.
+        Its path, for what is said of it.
+    content
+        What :py:func:`fetch` returned for it: nothing else is unpacked.
     target
         The folder.
 
@@ -85,7 +295,7 @@ def unpack(archive: str | pathlib.Path, target: str | pathlib.Path) -> dict[str,
     Raises ``ValueError`` naming what is wrong with it, ``OSError`` when it cannot be read or
     written.
     """
-    return _walk(pathlib.Path(archive), pathlib.Path(target))
+    return _walk(pathlib.Path(archive), content, pathlib.Path(target))
 
 
 def wheel_fits(filename: str, python: str) -> bool:
@@ -119,11 +329,16 @@ def installed_size(wheels: str | pathlib.Path, python: str) -> int:
     return total
 
 
-def _walk(archive: pathlib.Path, target: pathlib.Path | None) -> dict[str, Any]:
-    digest = _check_sidecar(archive)
+def _walk(
+    archive: pathlib.Path, content: IO[bytes] | None, target: pathlib.Path | None
+) -> dict[str, Any]:
+    if content is None:
+        with _open(archive) as opened:
+            return _walk(archive, opened, target)
+    content.seek(0)
     files, manifest, top, size = {}, None, None, 0
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with tarfile.open(fileobj=content, mode="r:gz") as tar:
             for member in tar:
                 parts = _safe_parts(archive, member)
                 if top is None:
@@ -142,17 +357,17 @@ def _walk(archive: pathlib.Path, target: pathlib.Path | None) -> dict[str, Any]:
                 if relative in files:
                     raise ValueError(f"{archive}: '{relative}' is in it twice")
                 size += member.size
-                content = tar.extractfile(member)
-                assert content, "what is neither a file nor a folder was refused above"
+                source = tar.extractfile(member)
+                assert source, "what is neither a file nor a folder was refused above"
                 if relative == _MANIFEST:
                     if member.size > _MANIFEST_LIMIT:
                         raise ValueError(f"{archive}: its manifest is unreasonably large")
-                    manifest = content.read()
+                    manifest = source.read()
                     files[relative] = hashlib.sha256(manifest).hexdigest()
                     if target is not None:
                         _write(target, parts[1:], [manifest])
                     continue
-                files[relative] = _copy(content, target, parts[1:])
+                files[relative] = _copy(source, target, parts[1:])
             # The sum of the whole stream stands at its end, behind where the tar's members stop.
             while tar.fileobj.read(1 << 20):
                 pass
@@ -172,30 +387,7 @@ def _walk(archive: pathlib.Path, target: pathlib.Path | None) -> dict[str, Any]:
             f" its folder is '{top}'"
         )
     _compare(archive, checked["files"], files)
-    return {"manifest": checked, "sha256": digest, "size": size}
-
-
-def _check_sidecar(archive: pathlib.Path) -> str:
-    try:
-        with archive.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise OSError(
-            error.errno, f"the release archive cannot be read: {error.strerror}", str(archive)
-        ) from error
-    sidecar = archive.with_name(archive.name + ".sha256")
-    try:
-        words = sidecar.read_text(encoding="utf-8", errors="replace").split()
-    except FileNotFoundError:
-        return digest
-    if not words or not _SHA256.match(words[0].lower()):
-        raise ValueError(f"{sidecar} holds no SHA-256: publish the release again")
-    if words[0].lower() != digest:
-        raise ValueError(
-            f"{archive} is not what {sidecar.name} says: expected {words[0].lower()},"
-            f" it is {digest}; copy or publish the release again"
-        )
-    return digest
+    return {"manifest": checked, "size": size}
 
 
 def _safe_parts(archive: pathlib.Path, member: tarfile.TarInfo) -> list[str]:
@@ -235,11 +427,11 @@ def _write(target: pathlib.Path, parts: list[str], blocks: Iterable[bytes]) -> N
 
 
 def _copy(source: IO[bytes], target: pathlib.Path | None, parts: list[str]) -> str:
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
 
     def blocks() -> Iterator[bytes]:
         while block := source.read(_BLOCK):
-            digest.update(block)
+            hashed.update(block)
             yield block
 
     if target is None:
@@ -247,7 +439,7 @@ def _copy(source: IO[bytes], target: pathlib.Path | None, parts: list[str]) -> s
             pass
     else:
         _write(target, parts, blocks())
-    return digest.hexdigest()
+    return hashed.hexdigest()
 
 
 def _check_manifest(archive: pathlib.Path, raw: bytes) -> dict[str, Any]:

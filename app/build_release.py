@@ -3,10 +3,10 @@
 
     python app/build_release.py --version 1.4.0 --out build/dist
 
-makes ``counterapp-1.4.0.tar.gz`` and its ``.sha256``: all wheels for every Python of the topology,
-checked against the hashes in ``app/backend/requirements.txt``, the built front end, and a manifest.
-The same commit of ``app/`` gives the same bytes. Downloads are kept in ``build/cache/wheels``, so
-only the first build needs the network.
+makes ``counterapp-1.4.0.tar.gz``: all wheels for every Python of the topology, checked against the
+hashes in ``app/backend/requirements.txt``, the built front end, and a manifest that has the SHA-256
+of every other file. The same commit of ``app/`` gives the same bytes. Downloads are kept in
+``build/cache/wheels``, so only the first build needs the network.
 """
 
 import argparse
@@ -298,22 +298,17 @@ def pack(stage: pathlib.Path, stamp: int, archive: pathlib.Path) -> None:
 
 
 def put_in_place(built: pathlib.Path, out: pathlib.Path) -> bool:
-    """Move the archive ``built`` and its checksum into ``out``; False if they were there already.
+    """Move the archive ``built`` into ``out``; False if it was there already.
 
     :raises ReleaseError: ``out`` has other content under the same name; nothing is changed then.
     """
     target = out / built.name
-    digest = sha256(built)
     fresh = not target.exists()
-    if not fresh and sha256(target) != digest:
+    if not fresh and sha256(target) != sha256(built):
         raise ReleaseError(
             f"{target} exists with other content, and a release never changes:"
             " choose another version, or remove that file if it was never rolled out"
         )
-    # The checksum first: an archive that is visible can always be verified.
-    checksum = out / f".{built.name}.sha256.partial"
-    checksum.write_text(f"{digest}  {built.name}\n")
-    checksum.rename(out / f"{built.name}.sha256")
     if fresh:
         partial = out / f".{built.name}.partial"
         shutil.move(built, partial)

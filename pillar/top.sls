@@ -18,10 +18,11 @@ base:
     {%- do needed.extend(secrets_of.get(role, [])) %}
   {%- endfor %}
   '{{ id }}':
-    # A release or secret that was not made yet is reported by the SLS that needs it, with the
+    # A release, note or secret that was not made yet is reported by the SLS that needs it, with the
     # remedy, and not by a general pillar error.
     - ignore_missing: True
     - release
+    - releases
     {%- for secret in needed | unique | sort %}
     - secrets.{{ secret }}
     {%- endfor %}

@@ -1,4 +1,4 @@
-{%- from 'web/map.jinja' import web, os, service, release, current, archive with context %}
+{%- from 'web/map.jinja' import web, os, service, release, current, archive, note with context %}
 
 include:
   - web.install
@@ -9,10 +9,14 @@ The release is installed:
   counterapp.released:
     - name: {{ release | json }}
     - source: {{ archive }}
+    - sha256: {{ note.get('sha256') | json }}
+    - size: {{ note.get('size') | json }}
     - root: {{ web.root }}
     - python: {{ os.python }}
+    - user: {{ web.user }}
     - require:
       - pkg: The interpreter of the releases is installed
+      - user: The account of the application exists
 
 The application starts with the node:
   service.enabled:

@@ -58,7 +58,8 @@ def parse(text):
 
 def commands(docstring):
     """Return the command lines of a docstring's CLI examples."""
-    return [line for block in docstring.blocks.get("bash", []) for line in block.splitlines()]
+    blocks = docstring.blocks.get("bash", [])
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
 def accepts(function, arguments, keywords):
@@ -73,9 +74,9 @@ def accepts(function, arguments, keywords):
 
 
 def call(line):
-    """Parse a command line as ``salt`` or ``salt-run`` would; raises ValueError for another."""
-    program, *words = shlex.split(line)
-    if program not in ("salt", "salt-run"):
+    """Parse a command line as the program of Salt would; raises ValueError for another program."""
+    program, *words = (word for word in shlex.split(line) if word != "--local")
+    if program not in ("salt", "salt-call", "salt-run"):
         raise ValueError(f"this is no salt command: {line}")
     target = words.pop(0) if program == "salt" else ""
     arguments, keywords = salt.utils.args.parse_input(words[1:], condition=False)

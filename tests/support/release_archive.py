@@ -24,18 +24,24 @@ def _wheel_bytes(files: Mapping[str, bytes], record: str) -> bytes:
         for path, content in files.items():
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
             rows.append(f"{path},sha256={digest.decode()},{len(content)}")
-            wheel.writestr(path, content)
+            entry = zipfile.ZipInfo(path)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o100755 if ".data/scripts/" in path else 0o100644) << 16
+            wheel.writestr(entry, content)
         rows.append(f"{record},,")
         wheel.writestr(record, "\n".join(rows) + "\n")
     return buffer.getvalue()
 
 
-def wheel(name: str, version: str, modules: Mapping[str, str]) -> tuple[str, bytes]:
+def wheel(
+    name: str, version: str, modules: Mapping[str, str], requires: tuple[str, ...] = ()
+) -> tuple[str, bytes]:
     """Return file name and content of a pure Python wheel with these modules (path to source)."""
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
     info = f"{name}-{version}.dist-info"
     files = {path: source.encode() for path, source in modules.items()}
     files[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}".encode()
     )
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -82,7 +88,7 @@ def archive(
     extra: list[tuple[tarfile.TarInfo, bytes]] | None = None,
     manifest: Mapping[str, object] | None = None,
 ) -> pathlib.Path:
-    """Write ``counterapp-<version>.tar.gz`` and its checksum into a folder; return its path.
+    """Write ``counterapp-<version>.tar.gz`` into a folder; return its path.
 
     :param files: content of the archive beside the manifest, path to bytes.
     :param extra: members that the manifest does not list.
@@ -100,15 +106,13 @@ def archive(
     top = f"counterapp-{version}"
     members = [regular(f"{top}/manifest.json", json.dumps(content).encode())]
     members += [regular(f"{top}/{path}", data) for path, data in files.items()]
-    path = pack(folder / f"{top}.tar.gz", members + (extra or []))
-    checksum(path)
-    return path
+    return pack(folder / f"{top}.tar.gz", members + (extra or []))
 
 
-def checksum(path: pathlib.Path) -> None:
-    """Write the ``.sha256`` of an archive beside it."""
-    line = f"{sha256(path.read_bytes())}  {path.name}\n"
-    path.with_name(path.name + ".sha256").write_text(line)
+def note(path: pathlib.Path) -> dict[str, Any]:
+    """Return what is noted of an archive when it is published."""
+    content = path.read_bytes()
+    return {"sha256": sha256(content), "size": len(content)}
 
 
 def installable(
@@ -118,6 +122,7 @@ def installable(
     *,
     packages: tuple[str, ...] = (),
     wheel_version: str | None = None,
+    requires: tuple[str, ...] = (),
     files: Mapping[str, bytes] | None = None,
     **options: Any,
 ) -> pathlib.Path:
@@ -126,9 +131,10 @@ def installable(
     :param modules: the wheel's modules, path to source.
     :param packages: packages of the running environment to go with it.
     :param wheel_version: version of the wheel when it is not the release's.
+    :param requires: what the wheel says that it needs.
     """
     own = ("counterapp", wheel_version or version)
-    wheels = {own: wheel(*own, modules)}
+    wheels = {own: wheel(*own, modules, requires)}
     for name in packages:
         wheels[name, importlib.metadata.version(name)] = installed_wheel(name)
     lines = [

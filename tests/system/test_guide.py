@@ -12,6 +12,7 @@ HERE = {
     "How is it?": None,
     "Rolling out": None,
     "A rollout that failed": None,
+    "A release that was changed": None,
     "A rollout that died": None,
     "The rollout's lock": None,
     "A minion does not answer": None,

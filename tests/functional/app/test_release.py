@@ -79,17 +79,6 @@ def install_arguments(release):
     ]
 
 
-def test_the_checksum_file_checks(dist):
-    checked = subprocess.run(
-        ["sha256sum", "--check", f"counterapp-{VERSION}.tar.gz.sha256"],
-        cwd=dist,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stderr
-
-
 def test_the_manifest_is_true(release):
     manifest = json.loads((release / "manifest.json").read_text())
     assert (manifest["name"], manifest["version"]) == ("counterapp", VERSION)

@@ -1,11 +1,13 @@
 """Real releases: small archives with real wheels, installed by pip, served by gunicorn."""
 
+import getpass
 import os
 import pathlib
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import salt._logging
@@ -137,6 +139,8 @@ class Node:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
+        # Root checks what it has made as another user.
+        self.user = "nobody" if os.geteuid() == 0 else getpass.getuser()
         fake = folder / "service_module"
         fake.mkdir()
         (fake / "service.py").write_text(
@@ -154,7 +158,7 @@ class Node:
         self.overrides = {
             "module_dirs": [str(fake), str(ROOT / "_modules")],
             "pillar": {
-                "web": {"root": str(self.root), "port": self.port},
+                "web": {"root": str(self.root), "port": self.port, "user": self.user},
                 "topology": {"nodes": {"test-minion": {"address": "127.0.0.1"}}},
             },
             "counterapp.python": sys.executable,
@@ -162,6 +166,11 @@ class Node:
         self.loaders = minion_loader(folder / "salt", **self.overrides)
         self.dry = minion_loader(folder / "salt", test=True, **self.overrides)
         self.modules = self.loaders.modules
+
+    def install(self, archive: pathlib.Path, **options) -> dict:
+        """Install an archive as the one that was published."""
+        note = release_archive.note(archive)
+        return self.modules["counterapp.install"](str(archive), **note, **options)
 
     def state(self, name: str, *args, **kwargs) -> dict:
         """Run a state for real."""
@@ -178,11 +187,14 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
+def node():
     """A node on which tests of one file install releases one after the other."""
-    made = Node(tmp_path_factory.mktemp("node"))
-    yield made
-    made.modules["service.stop"]("counterapp")
+    # Nobody but root gets into pytest's own folders.
+    with tempfile.TemporaryDirectory(prefix="counterapp-node-") as folder:
+        pathlib.Path(folder).chmod(0o755)
+        made = Node(pathlib.Path(folder))
+        yield made
+        made.modules["service.stop"]("counterapp")
 
 
 @pytest.fixture

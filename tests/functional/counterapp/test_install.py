@@ -2,9 +2,12 @@
 
 import fcntl
 import os
+import pathlib
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -17,7 +20,7 @@ from tests.support.waiting import until
 def good(node):
     """An archive that installs, and is installed."""
     from_source = _build(node, "1.0.0")
-    ret = node.state("released", "1.0.0", source=str(from_source))
+    ret = node.state("released", "1.0.0", **_published(from_source))
     assert ret["result"] is True, ret["comment"]
     assert ret["changes"] == {"release": {"old": None, "new": "1.0.0"}}
     return from_source
@@ -29,6 +32,10 @@ def _build(node, version, **options):
     return release_archive.installable(
         node.archives, version, modules, packages=("gunicorn", "packaging"), **options
     )
+
+
+def _published(archive):
+    return {"source": str(archive), **release_archive.note(archive)}
 
 
 def _leftovers(node):
@@ -92,37 +99,123 @@ def test_second_run_changes_nothing_and_needs_no_archive(node, good):
     ret = node.state("released", "1.0.0", source="/nowhere/at/all.tar.gz")
     assert ret["result"] is True
     assert ret["changes"] == {}
-    again = node.modules["counterapp.install"](str(good))
+    again = node.install(good)
     assert again["installed"] is False
 
 
 def test_a_release_of_other_content_is_refused(node, good, tmp_path):
     other = release_archive.archive(tmp_path, "1.0.0", commit="f" * 40)
     with pytest.raises(CommandExecutionError, match="a release never changes"):
-        node.modules["counterapp.install"](str(other))
+        node.install(other)
 
 
 def test_dry_run_says_what_would_come_and_does_nothing(node, good):
     source = _build(node, "1.0.1")
-    ret = node.dry_state("released", "1.0.1", source=str(source))
+    ret = node.dry_state("released", "1.0.1", **_published(source))
     assert ret["result"] is None
     assert ret["changes"] == {"release": {"old": None, "new": "1.0.1"}}
     assert not (node.root / "releases" / "1.0.1").exists()
 
-    source.write_bytes(source.read_bytes()[:-100])
     ret = node.dry_state("released", "1.0.1", source=str(source))
-    assert ret["result"] is False
-    assert ret["changes"] == {}
-    assert "is not what counterapp-1.0.1.tar.gz.sha256 says" in ret["comment"]
+    assert ret["result"] is None
+    assert "first release 1.0.1 must be published" in ret["comment"]
 
-    ret = node.dry_state("released", "1.0.1", source="/nowhere/counterapp-1.0.1.tar.gz")
+    asked = {**_published(source), "source": "/nowhere/counterapp-1.0.1.tar.gz"}
+    ret = node.dry_state("released", "1.0.1", **asked)
     assert ret["result"] is None
     assert "which is not there yet" in ret["comment"]
 
 
+@pytest.fixture
+def marks():
+    """A folder in which code of a release leaves the user IDs that it has run as."""
+    with tempfile.TemporaryDirectory(prefix="counterapp-marks-") as folder:
+        pathlib.Path(folder).chmod(0o777)
+        yield pathlib.Path(folder)
+
+
+def _evil(folder, version, marks):
+    """Build an archive that is whole and runs code of its own wherever a Python of it starts."""
+    pth = f"import os; open('{marks}/pth-%d' % os.geteuid(), 'w')\n"
+    program = f'#!/bin/sh\n: > {marks}/python-$(id -u)\nexec {sys.executable} "$@"\n'
+    modules = {
+        "counterapp/__init__.py": "",
+        "evil.pth": pth,
+        f"counterapp-{version}.data/scripts/python": program,
+    }
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return release_archive.installable(folder, version, modules, pythons=(minor,))
+
+
+@pytest.mark.parametrize("how", ["changed", "link", "fifo", "endless"])
+def test_what_was_changed_on_the_volume_is_not_installed(node, good, marks, how):
+    version = f"1.0.7+{how}"
+    source = _build(node, version)
+    asked = _published(source)
+    source.unlink()
+    if how == "changed":
+        source = _evil(node.archives, version, marks)
+        # Of the same size, so that its hash alone gives it away.
+        asked["size"] = source.stat().st_size
+        words = "is not what was published, somebody has changed it: it has the SHA-256"
+    elif how == "link":
+        source.symlink_to(good)
+        words = "is a link"
+    elif how == "fifo":
+        os.mkfifo(source)
+        words = "is no regular file"
+    else:
+        with source.open("wb") as stream:
+            stream.truncate(2**40)
+        words = f"it has {2**40} bytes, published were"
+    for run in (node.dry_state, node.state):
+        ret = run("released", version, **asked)
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert words in ret["comment"]
+    assert not (node.root / "releases" / version).exists()
+    assert _leftovers(node) == []
+    assert list(marks.iterdir()) == []
+
+
+def test_a_release_that_nobody_published_is_not_installed(node, good):
+    ret = node.state("released", "1.0.7", source=str(good))
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert "salt-run counterapp.publish 1.0.7" in ret["comment"]
+
+
+def test_no_code_of_a_release_runs_as_root_while_it_is_installed(node, good, marks):
+    if os.geteuid() != 0:
+        pytest.skip("it is root that has to be seen not to run it")
+    ret = node.state("released", "1.0.8", **_published(_evil(node.archives, "1.0.8", marks)))
+    assert ret["result"] is True, ret["comment"]
+    nobody = pwd.getpwnam(node.user).pw_uid
+    # Its program took the interpreter's place, so the check has run it; and its .pth nobody has.
+    assert [path.name for path in marks.iterdir()] == [f"python-{nobody}"]
+    node.state("absent", "1.0.8")
+
+
+def test_a_user_who_is_not_there_is_named(node, good):
+    if os.geteuid() != 0:
+        pytest.skip("nobody but root can check a release as another user")
+    with pytest.raises(CommandExecutionError, match="there is no user somebody to check"):
+        node.install(good, user="somebody")
+
+
+def test_a_package_that_the_lock_lacks_is_missed(node, good):
+    modules = {"counterapp/__init__.py": ""}
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    source = release_archive.installable(
+        node.archives, "1.0.9", modules, pythons=(minor,), requires=("packaging",)
+    )
+    ret = node.state("released", "1.0.9", **_published(source))
+    assert ret["result"] is False
+    assert "installing the wheels of release 1.0.9 failed" in ret["comment"]
+    assert "packaging" in ret["comment"]
+
+
 def test_another_versions_archive_is_refused(node, good):
     for run in (node.state, node.dry_state):
-        ret = run("released", "9.9.9", source=str(good))
+        ret = run("released", "9.9.9", **_published(good))
         assert ret["result"] is False
         assert "is release 1.0.0, not 9.9.9" in ret["comment"]
         assert ret["changes"] == {}
@@ -130,7 +223,7 @@ def test_another_versions_archive_is_refused(node, good):
 
 def test_unsupported_python_is_named_with_those_supported(node, good):
     source = _build(node, "1.0.2", pythons=("3.7", "3.8"))
-    ret = node.state("released", "1.0.2", source=str(source))
+    ret = node.state("released", "1.0.2", **_published(source))
     assert ret["result"] is False
     assert "supports Python 3.7, 3.8, but" in ret["comment"]
     assert "counterapp.python" in ret["comment"]
@@ -140,12 +233,12 @@ def test_unsupported_python_is_named_with_those_supported(node, good):
 def test_missing_interpreter_is_an_error(node, good):
     source = _build(node, "1.0.3")
     with pytest.raises(CommandExecutionError, match="/nowhere/python3"):
-        node.modules["counterapp.install"](str(source), python="/nowhere/python3")
+        node.install(source, python="/nowhere/python3")
 
 
 def test_wheel_of_another_version_leaves_nothing_behind(node, good):
     source = _build(node, "1.0.4", wheel_version="1.0.3")
-    ret = node.state("released", "1.0.4", source=str(source))
+    ret = node.state("released", "1.0.4", **_published(source))
     assert ret["result"] is False
     assert "the counterapp wheel in it is version 1.0.3" in ret["comment"]
     assert not (node.root / "releases" / "1.0.4").exists()
@@ -155,7 +248,7 @@ def test_wheel_of_another_version_leaves_nothing_behind(node, good):
 def test_wheel_that_the_lock_does_not_know_is_not_installed(node, good):
     lock = f"counterapp==1.0.5 --hash=sha256:{'0' * 64}\n".encode()
     source = _build(node, "1.0.5", files={"requirements.txt": lock})
-    ret = node.state("released", "1.0.5", source=str(source))
+    ret = node.state("released", "1.0.5", **_published(source))
     assert ret["result"] is False
     assert "installing the wheels of release 1.0.5 failed" in ret["comment"]
     assert _leftovers(node) == []
@@ -163,10 +256,11 @@ def test_wheel_that_the_lock_does_not_know_is_not_installed(node, good):
 
 def test_archive_from_the_masters_file_server(node, good, tmp_path):
     node.loaders.opts["file_roots"]["base"] = [str(node.archives)]
-    manifest = node.modules["counterapp.verify"]("salt://counterapp-1.0.0.tar.gz")
+    note = release_archive.note(good)
+    manifest = node.modules["counterapp.verify"]("salt://counterapp-1.0.0.tar.gz", **note)
     assert manifest["version"] == "1.0.0"
     with pytest.raises(CommandExecutionError, match="has no salt://counterapp-7"):
-        node.modules["counterapp.verify"]("salt://counterapp-7.tar.gz")
+        node.modules["counterapp.verify"]("salt://counterapp-7.tar.gz", **note)
 
 
 def test_killed_installation_shows_nothing_and_the_next_one_cleans_up(node, good, run_and_kill):
@@ -176,7 +270,8 @@ def test_killed_installation_shows_nothing_and_the_next_one_cleans_up(node, good
         "from tests.support.loading import minion_loader\n"
         f"loaders = minion_loader(pathlib.Path({str(node.folder / 'killed')!r}),"
         f" **{node.overrides!r})\n"
-        f"loaders.modules['counterapp.install']({str(source)!r})\n"
+        f"loaders.modules['counterapp.install']({str(source)!r},"
+        f" **{release_archive.note(source)!r})\n"
     )
 
     def installed():
@@ -199,7 +294,7 @@ def test_killed_installation_shows_nothing_and_the_next_one_cleans_up(node, good
     assert [entry["version"] for entry in node.modules["counterapp.releases"]()] == ["1.0.0"]
     assert _leftovers(node) != []
 
-    ret = node.state("released", "1.1.0", source=str(source))
+    ret = node.state("released", "1.1.0", **_published(source))
     assert ret["result"] is True, ret["comment"]
     assert _leftovers(node) == []
     node.state("absent", "1.1.0")
@@ -219,7 +314,7 @@ def test_lock_is_taken_by_a_process_and_not_by_a_file(node, good):
 def test_root_that_others_can_write_to_is_refused(node, good, tmp_path):
     tmp_path.chmod(0o777)
     with pytest.raises(CommandExecutionError, match="chmod go-w"):
-        node.modules["counterapp.install"](str(good), root=str(tmp_path))
+        node.install(good, root=str(tmp_path))
 
 
 @pytest.fixture
@@ -246,7 +341,7 @@ def small_disk(request, tmp_path):
 )
 def test_full_disk_leaves_nothing_behind(node, good, small_disk, message):
     with pytest.raises(CommandExecutionError, match=message):
-        node.modules["counterapp.install"](str(good), root=str(small_disk))
+        node.install(good, root=str(small_disk))
     assert list((small_disk / "releases").iterdir()) == []
 
 
@@ -260,5 +355,5 @@ def test_archive_needs_no_network(node, good, monkeypatch, tmp_path):
     lock = b"flask==0.0.1 --hash=sha256:" + b"0" * 64 + b"\n"
     source = _build(node, "1.0.6", files={"requirements.txt": lock})
     with pytest.raises(CommandExecutionError, match="No matching distribution found") as caught:
-        node.modules["counterapp.install"](str(source))
+        node.install(source)
     assert "127.0.0.1:9" not in str(caught.value)

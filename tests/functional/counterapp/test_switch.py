@@ -16,7 +16,7 @@ GOOD, BETTER, UNREADY, UNIMPORTABLE = "1.0.0", "1.1.0", "1.2.0", "1.3.0"
 def installed(node, build_release):
     """The node with four releases, two of which never become ready."""
     for version, broken in ((GOOD, ""), (BETTER, ""), (UNREADY, "ready"), (UNIMPORTABLE, "import")):
-        node.modules["counterapp.install"](str(build_release(node, version, broken)))
+        node.install(build_release(node, version, broken))
     return node
 
 

@@ -1,6 +1,5 @@
 """What an archive must be like, and everything that is refused."""
 
-import hashlib
 import json
 import os
 import tarfile
@@ -26,7 +25,7 @@ def _member(name, kind, link=""):
 
 @pytest.fixture
 def archive(tmp_path):
-    """A good archive with its checksum."""
+    """A good archive."""
     return release_archive.archive(tmp_path, "1.4.0", FILES)
 
 
@@ -39,7 +38,6 @@ def test_good_archive_is_described(archive):
         "static/assets/app-1.js",
         "static/index.html",
     ]
-    assert found["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
     manifest = json.dumps(found["manifest"]).encode()
     assert found["size"] == sum(map(len, FILES.values())) + len(manifest)
 
@@ -49,33 +47,102 @@ def test_unpacking_sets_modes_of_its_own(archive, tmp_path):
     target.mkdir()
     old = os.umask(0o077)
     try:
-        found = release.unpack(str(archive), str(target))
+        with _fetched(archive, tmp_path) as copy:
+            # What becomes of the archive after that does not matter.
+            described = release.inspect(archive)
+            archive.write_bytes(b"something else")
+            found = release.unpack(str(archive), copy, str(target))
     finally:
         os.umask(old)
-    assert found == release.inspect(archive)
+    assert found == described
     for path, content in FILES.items():
         assert (target / path).read_bytes() == content
         assert (target / path).stat().st_mode & 0o7777 == 0o644
     assert (target / "static/assets").stat().st_mode & 0o7777 == 0o755
 
 
-def test_checksum_beside_it_is_optional(archive):
-    archive.with_name(archive.name + ".sha256").unlink()
-    assert release.inspect(archive)["manifest"]["version"] == "1.4.0"
+def _fetched(archive, folder):
+    return release.fetch(archive, **release_archive.note(archive), folder=folder)
+
+
+def test_what_is_hashed_is_what_is_noted(archive):
+    assert release.digest(archive) == release_archive.note(archive)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("change", "message"),
     [
-        ("0" * 64 + "  counterapp-1.4.0.tar.gz\n", "is not what .*: expected 000"),
-        ("", "holds no SHA-256"),
-        ("<html>502</html>", "holds no SHA-256"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), "it has the SHA-256"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "it has [0-9]+ bytes"),
+        (lambda path: path.symlink_to(path.rename(path.with_name("moved"))), "is a link"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "is no regular file"),
+        (lambda path: (path.unlink(), path.mkdir()), "is no regular file"),
+    ],
+    ids=["changed", "longer", "link", "fifo", "folder"],
+)
+def test_another_archive_than_the_noted_is_refused(archive, tmp_path, change, message):
+    note = release_archive.note(archive)
+    change(archive)
+    with pytest.raises(ValueError, match=message):
+        release.check(archive, **note)
+    with pytest.raises(ValueError, match=message):
+        release.fetch(archive, **note, folder=tmp_path)
+
+
+def test_a_copy_needs_room(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(release.os, "statvfs", lambda _path: os.statvfs_result((1,) * 10))
+    with pytest.raises(OSError, match="not enough disk space"):
+        _fetched(archive, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sha256", "size", "message"),
+    [
+        ("0" * 63, 1, "is no SHA-256"),
+        ("A" * 64, 1, "is no SHA-256"),
+        (None, 1, "is no SHA-256"),
+        ("0" * 64, 0, "is no size"),
+        ("0" * 64, "1", "is no size"),
+        ("0" * 64, True, "is no size"),
     ],
 )
-def test_checksum_beside_it_is_believed(archive, content, message):
-    archive.with_name(archive.name + ".sha256").write_text(content)
+def test_notes_that_are_none(archive, tmp_path, sha256, size, message):
     with pytest.raises(ValueError, match=message):
-        release.inspect(archive)
+        release.fetch(archive, sha256, size, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        release.note(tmp_path / "notes", "1.4.0", sha256, size)
+    assert release.noted(tmp_path / "notes") == {}
+
+
+def test_a_note_stays_as_it_is(tmp_path):
+    folder = tmp_path / "notes"
+    assert release.noted(folder) == {}
+    assert release.note(folder, "1.10", "0" * 64, 5) is True
+    assert release.note(folder, "1.9", "1" * 64, 6) is True
+    before = release.noted(folder)
+    assert release.note(folder, "1.10", "0" * 64, 5) is False
+    with pytest.raises(ValueError, match="give the new build a version of its own"):
+        release.note(folder, "1.10", "2" * 64, 5)
+    assert release.noted(folder) == before
+    assert {version: (each["sha256"][0], each["size"]) for version, each in before.items()} == {
+        "1.10": ("0", 5),
+        "1.9": ("1", 6),
+    }
+    assert [path.name for path in folder.iterdir()] == ["releases.sls"]
+    assert (folder / "releases.sls").stat().st_mode & 0o7777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "", "[]", "releases: 1", "releases: {1.1: {}}", "releases: {'1': {sha256: x, size: 1}}"],
+)
+def test_damaged_notes_are_named(tmp_path, text):
+    (tmp_path / "releases.sls").write_text(text)
+    with pytest.raises(ValueError, match=r"releases\.sls is damaged"):
+        release.noted(tmp_path)
+    with pytest.raises(ValueError, match=r"releases\.sls is damaged"):
+        release.note(tmp_path, "1.4.0", "0" * 64, 1)
+    assert (tmp_path / "releases.sls").read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -107,14 +174,11 @@ def test_dangerous_and_unlisted_members_are_refused(tmp_path, extra, message):
     path = release_archive.archive(tmp_path, "1.4.0", FILES, extra=[extra])
     target = tmp_path / "target"
     target.mkdir()
-    for run in (lambda: release.inspect(path), lambda: release.unpack(path, target)):
-        with pytest.raises(ValueError, match=message):
-            run()
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
-        "counterapp-1.4.0.tar.gz",
-        "counterapp-1.4.0.tar.gz.sha256",
-        "target",
-    ]
+    with pytest.raises(ValueError, match=message):
+        release.inspect(path)
+    with _fetched(path, tmp_path) as copy, pytest.raises(ValueError, match=message):
+        release.unpack(path, copy, target)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [path.name, "target"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +200,6 @@ def test_dangerous_and_unlisted_members_are_refused(tmp_path, extra, message):
 )
 def test_wrong_manifests_are_refused(tmp_path, manifest, message):
     path = release_archive.archive(tmp_path, "1.4.0", manifest=manifest)
-    # The checksum would be right: it is the content that is wrong.
     with pytest.raises(ValueError, match=message):
         release.inspect(path)
 
@@ -173,7 +236,6 @@ def _with_files(path, files):
             regular("counterapp-1/requirements.txt"),
         ],
     )
-    release_archive.checksum(path)
     return path
 
 
@@ -186,8 +248,6 @@ def test_archive_without_a_manifest(tmp_path):
 def test_archive_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="the release archive cannot be read"):
         release.inspect(tmp_path / "none.tar.gz")
-    with pytest.raises(IsADirectoryError):
-        release.inspect(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00garbage", bytes(2000)])
@@ -203,7 +263,6 @@ def test_no_damage_goes_unnoticed(tmp_path_factory, data):
     """Cut off or with any byte changed, an archive is refused or still exactly what it was."""
     folder = tmp_path_factory.mktemp("damage")
     path = release_archive.archive(folder, "1.4.0", FILES)
-    path.with_name(path.name + ".sha256").unlink()
     expected = release.inspect(path)
     content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))

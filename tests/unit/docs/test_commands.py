@@ -343,6 +343,7 @@ ORDINARY = {
     "pytest",
     "python",
     "rm",
+    "sha256sum",
     "ruff",
 }
 ORDINARY |= {"make-secrets", "tar"}

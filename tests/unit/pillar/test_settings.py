@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tests.support import tree as support
+from tests.support.loading import load
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,12 @@ def test_the_release_of_the_last_rollout_is_published(tree):
         assert compiled(tree, "default")["release"] == "1.10"
     finally:
         path.unlink()
+
+
+def test_what_a_published_release_is_goes_to_the_nodes(tree):
+    load("_utils/release.py").note(tree.master_pillar, "1.10", "0" * 64, 5)
+    try:
+        note = compiled(tree, "default")["releases"]["1.10"]
+        assert (note["sha256"], note["size"]) == ("0" * 64, 5)
+    finally:
+        (tree.master_pillar / "releases.sls").unlink()

@@ -200,17 +200,88 @@ class TestPublish:
             pathlib.Path, "is_mount", lambda path: path == runners.mount or is_mount(path)
         )
 
-    def test_it_arrives_whole_with_its_checksum(self, runners):
+    @pytest.fixture
+    def target(self, runners):
+        """Where release 1.0 lies on the volume, once it is published as it was built."""
+        release_archive.archive(runners.dist, "1.0")
+        assert "failed" not in runners["counterapp.publish"]("1.0")
+        return runners.mount / "releases/counterapp-1.0.tar.gz"
+
+    def test_it_arrives_whole_and_every_node_is_told_what_it_is(self, runners):
         archive = release_archive.archive(runners.dist, "1.0")
+        note = release_archive.note(archive)
         done = runners["counterapp.publish"]("1.0")
         target = runners.mount / "releases/counterapp-1.0.tar.gz"
-        assert done == {"version": "1.0", "path": str(target), "changed": True}
+        assert done == {"version": "1.0", "path": str(target), "changed": True, **note}
         assert target.read_bytes() == archive.read_bytes()
-        assert runners.utils["release.inspect"](target)["manifest"]["version"] == "1.0"
-        assert sorted(path.name for path in target.parent.iterdir()) == [
-            target.name,
-            f"{target.name}.sha256",
-        ]
+        assert stat.S_IMODE(target.stat().st_mode) == 0o644
+        assert list(target.parent.iterdir()) == [target]
+        (told,) = runners["counterapp.settings"]()["releases"].items()
+        assert told == ("1.0", {**note, "published": told[1]["published"]})
+        (listed,) = runners["counterapp.releases"]()
+        assert listed == {"version": "1.0", "path": str(archive), **told[1]}
+
+    def test_what_only_lies_on_the_volume_is_no_release(self, runners, target):
+        (runners.folder / "config/pillar/releases.sls").unlink()
+        (runners.dist / target.name).unlink()
+        assert runners["counterapp.releases"]() == []
+        for call in (runners["counterapp.plan"], runners["counterapp.publish"]):
+            (reason,) = call("1.0")["failed"]
+            assert "release 1.0 is not in" in reason
+            assert "was not published" in reason
+            assert "salt-run counterapp.publish 1.0 source=ARCHIVE" in reason
+        (reason,) = runners["counterapp.publish"]("1.0", source=str(target))["failed"]
+        assert "lies on the volume, where root of any node can write" in reason
+
+    def test_a_new_master_knows_what_the_old_one_has_published(self, runners, target):
+        (runners.dist / target.name).unlink()
+        (listed,) = runners["counterapp.releases"]()
+        assert listed["path"] == str(target)
+        assert runners["counterapp.publish"]("1.0")["changed"] is False
+        target.unlink()
+        assert runners["counterapp.releases"]() == []
+        (reason,) = runners["counterapp.plan"]("1.0")["failed"]
+        assert f"is gone from {target.parent}" in reason
+
+    def test_what_was_changed_on_the_volume_stops_a_rollout_before_it_begins(
+        self, runners, target, monkeypatch
+    ):
+        monkeypatch.setitem(runners.utils, "fleet.everyone", _everyone_answers)
+        good = (runners.dist / target.name).read_bytes()
+        target.write_bytes(good[::-1])
+        (reason,) = runners["counterapp.preflight"]("1.0")["failed"]
+        assert f"{target} is not what was published, somebody has changed it" in reason
+        assert "put it back with `salt-run counterapp.publish 1.0`" in reason
+        assert runners["counterapp.publish"]("1.0")["changed"] is True
+        assert target.read_bytes() == good
+
+    def test_nothing_on_the_volume_leads_the_master_elsewhere(self, runners, target):
+        folder, elsewhere = target.parent, runners.folder / "elsewhere"
+        elsewhere.write_bytes(b"root's own")
+        good = target.read_bytes()
+        target.unlink()
+        target.symlink_to(elsewhere)
+        assert runners["counterapp.publish"]("1.0")["changed"] is True
+        assert target.is_symlink() is False
+        assert target.read_bytes() == good
+        assert elsewhere.read_bytes() == b"root's own"
+
+        target.unlink()
+        folder.rmdir()
+        (runners.folder / "etc").mkdir()
+        folder.symlink_to(runners.folder / "etc")
+        done = runners["counterapp.publish"]("1.0")
+        assert done["retcode"] == 1
+        assert str(folder) in done["failed"][0]
+        assert list((runners.folder / "etc").iterdir()) == []
+
+    def test_a_build_that_differs_stops_a_rollout_before_it_begins(
+        self, runners, target, monkeypatch
+    ):
+        monkeypatch.setitem(runners.utils, "fleet.everyone", _everyone_answers)
+        release_archive.archive(runners.dist, "1.0", {"static/index.html": b"new"})
+        (reason,) = runners["counterapp.preflight"]("1.0")["failed"]
+        assert "give the new build a version of its own" in reason
 
     def test_again_it_changes_nothing(self, runners):
         release_archive.archive(runners.dist, "1.0")
@@ -271,66 +342,6 @@ class TestPreflight:
         assert "has no db node" in done["failed"][0]
 
 
-class TestClocks:
-    """What is made of the deviations that ``fleet.clocks`` has measured."""
-
-    @pytest.fixture
-    def fleet(self, well):
-        """A fleet that answers everything well, but for its clocks: ``wrong`` and ``failed``."""
-
-        def clocks(nodes, tolerance):
-            assert tolerance == 2
-            well.asked = list(nodes)
-            return {"wrong": well.wrong, "failed": well.failed}
-
-        well.wrong, well.failed = {}, {}
-        well.utils["fleet.clocks"] = clocks
-        return well
-
-    def failed(self, fleet, command):
-        done = fleet[f"counterapp.{command}"]()
-        assert fleet.context.pop("retcode", 0) == done.get("retcode", 0)
-        return done.get("failed", [])
-
-    @pytest.mark.parametrize("command", ["preflight", "status"])
-    def test_clocks_that_are_right_are_no_trouble(self, fleet, command):
-        assert self.failed(fleet, command) == []
-        assert fleet.asked == list(NODES)
-
-    @pytest.mark.parametrize("command", ["preflight", "status"])
-    def test_a_wrong_one_is_named_with_the_remedy(self, fleet, command):
-        fleet.wrong = {"one": -3660.04, "data": 2.5}
-        behind, ahead = self.failed(fleet, command)
-        assert behind.startswith("one: its clock is 3660.0 s behind the master's, more than 2 s: ")
-        assert ahead.startswith("data: its clock is 2.5 s ahead of the master's")
-        assert "`salt one state.apply base`" in behind
-        assert "`chronyc makestep`" in behind
-
-    @pytest.mark.parametrize("command", ["preflight", "status"])
-    def test_where_all_others_agree_it_is_the_masters(self, fleet, command):
-        fleet.wrong = {"one": 3600.2, "two": 3600.4, "data": 3600.9}
-        [reason] = self.failed(fleet, command)
-        assert reason.startswith("boss: its clock is 3600.4 s behind all others")
-        fleet.wrong = {"one": 3600.2, "two": 3600.4, "data": -5}
-        assert len(self.failed(fleet, command)) == 3
-
-    def test_a_rollout_does_not_begin_without_knowing(self, fleet):
-        fleet.failed = {"two": "'counterapp.clock' is not available."}
-        assert self.failed(fleet, "preflight") == [
-            "two: its clock is not known: 'counterapp.clock' is not available."
-        ]
-
-    def test_the_state_of_the_node_says_it(self, fleet):
-        fleet.wrong = {"one": -3660.04}
-        fleet.silent = ["two"]
-        done = fleet["counterapp.status"]()
-        assert done["nodes"]["one"]["state"].endswith("clock 3660.0 s behind")
-        # Who is silent is said once.
-        assert fleet.asked == ["boss", "one", "data"]
-        assert [reason[:5] for reason in done["failed"]] == ["two: ", "one: "]
-
-    def test_a_silent_master_can_be_the_wrong_one(self, fleet):
-        fleet.silent = ["boss"]
 @pytest.fixture
 def well(runners):
     """A fleet that answers everything well, but who is in ``silent``.
@@ -405,6 +416,66 @@ class TestZlib:
         assert reason.startswith("mongodb:install:version in pillar/mongodb.sls: '6.0' is no ")
 
 
+class TestClocks:
+    """What is made of the deviations that ``fleet.clocks`` has measured."""
+
+    @pytest.fixture
+    def fleet(self, well):
+        """A fleet that answers everything well, but for its clocks: ``wrong`` and ``failed``."""
+
+        def clocks(nodes, tolerance):
+            assert tolerance == 2
+            well.asked = list(nodes)
+            return {"wrong": well.wrong, "failed": well.failed}
+
+        well.wrong, well.failed = {}, {}
+        well.utils["fleet.clocks"] = clocks
+        return well
+
+    def failed(self, fleet, command):
+        done = fleet[f"counterapp.{command}"]()
+        assert fleet.context.pop("retcode", 0) == done.get("retcode", 0)
+        return done.get("failed", [])
+
+    @pytest.mark.parametrize("command", ["preflight", "status"])
+    def test_clocks_that_are_right_are_no_trouble(self, fleet, command):
+        assert self.failed(fleet, command) == []
+        assert fleet.asked == list(NODES)
+
+    @pytest.mark.parametrize("command", ["preflight", "status"])
+    def test_a_wrong_one_is_named_with_the_remedy(self, fleet, command):
+        fleet.wrong = {"one": -3660.04, "data": 2.5}
+        behind, ahead = self.failed(fleet, command)
+        assert behind.startswith("one: its clock is 3660.0 s behind the master's, more than 2 s: ")
+        assert ahead.startswith("data: its clock is 2.5 s ahead of the master's")
+        assert "`salt one state.apply base`" in behind
+        assert "`chronyc makestep`" in behind
+
+    @pytest.mark.parametrize("command", ["preflight", "status"])
+    def test_where_all_others_agree_it_is_the_masters(self, fleet, command):
+        fleet.wrong = {"one": 3600.2, "two": 3600.4, "data": 3600.9}
+        [reason] = self.failed(fleet, command)
+        assert reason.startswith("boss: its clock is 3600.4 s behind all others")
+        fleet.wrong = {"one": 3600.2, "two": 3600.4, "data": -5}
+        assert len(self.failed(fleet, command)) == 3
+
+    def test_a_rollout_does_not_begin_without_knowing(self, fleet):
+        fleet.failed = {"two": "'counterapp.clock' is not available."}
+        assert self.failed(fleet, "preflight") == [
+            "two: its clock is not known: 'counterapp.clock' is not available."
+        ]
+
+    def test_the_state_of_the_node_says_it(self, fleet):
+        fleet.wrong = {"one": -3660.04}
+        fleet.silent = ["two"]
+        done = fleet["counterapp.status"]()
+        assert done["nodes"]["one"]["state"].endswith("clock 3660.0 s behind")
+        # Who is silent is said once.
+        assert fleet.asked == ["boss", "one", "data"]
+        assert [reason[:5] for reason in done["failed"]] == ["two: ", "one: "]
+
+    def test_a_silent_master_can_be_the_wrong_one(self, fleet):
+        fleet.silent = ["boss"]
         fleet.wrong = {"one": 60, "two": 60, "data": 60}
         done = fleet["counterapp.status"]()
         assert done["nodes"]["boss"]["state"] == "clock 60.0 s behind"

@@ -612,6 +612,16 @@ class TestWeb:
         chunks, _ = node("web-1").chunks(["web"])
         assert chunk(chunks, "The release is active")["name"] == "1.10"
 
+    def test_a_release_is_what_the_master_noted_and_not_what_the_volume_holds(self, node):
+        note = {"sha256": "0" * 64, "size": 5, "published": "2026-01-01T00:00:00+00:00"}
+        chunks, _ = node("web-1", pillar={"releases": {"1.10": note, "1.1": {}}}).chunks(["web"])
+        state = chunk(chunks, "The release is installed")
+        assert (state["sha256"], state["size"], state["user"]) == ("0" * 64, 5, "counterapp")
+        # Before a first rollout there is no note; the state says what to do.
+        chunks, errors = node("web-1").chunks(["web"])
+        assert not errors
+        assert chunk(chunks, "The release is installed")["sha256"] is None
+
     def test_no_release_is_said_with_the_remedy(self, node):
         _, errors = node("web-1", pillar={"release": None}).chunks(["web"])
         assert any("No release is known for 'web-1'" in error for error in errors)
