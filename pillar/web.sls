@@ -6,6 +6,9 @@ web:
   user: counterapp
   root: /opt/counterapp
   workers: 1
+  # MiB that the workers and their parent may have together. They have about 110 at rest, 15 KiB more
+  # for each client, and for the 200 imports that one client may send at a time some 600.
+  memory_max: 1024
   # Clients of a worker at a time, streams included; more wait until one of them goes.
   connections: 2000
   # Hits of a worker that wait for their write at a time; more are told to come back later (429).

@@ -571,6 +571,14 @@ class TestWeb:
         _, errors = node("web-1", pillar={"web:port": bad}).chunks(["web"])
         assert any(f"'web:port' is {json.dumps(bad)} on 'web-1'" in error for error in errors)
 
+    @pytest.mark.parametrize("memory_max", [None, 2048])
+    def test_the_service_is_bounded_and_never_given_up(self, node, memory_max):
+        compiler = node("web-1", pillar={"web:memory_max": memory_max})
+        chunks, _ = compiler.chunks(["web.config"])
+        unit = compiler.file(chunks, "/etc/systemd/system/counterapp.service").splitlines()
+        assert f"MemoryMax={memory_max or 1024}M" in unit
+        assert {"Restart=always", "StartLimitIntervalSec=0", "OOMPolicy=continue"} <= set(unit)
+
     def test_one_port_for_clients_and_operators_is_refused(self, node):
         _, errors = node("web-1", pillar={"web:metrics_port": 8000}).chunks(["web"])
         assert any("'web:metrics_port' are both 8000 on 'web-1'" in error for error in errors)
