@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import re
+import subprocess
 from typing import ClassVar
 
 import pytest
@@ -384,6 +385,16 @@ class TestMongodb:
         unit = compiler.file(chunks, "/etc/systemd/system/mongod.service").splitlines()
         assert f"MemoryMax={most}" in unit
         assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(unit)
+
+    def test_its_sandbox_leaves_it_little(self, node, tmp_path):
+        compiler = node("db-1")
+        unit = tmp_path / "mongod.service"
+        unit.write_text(
+            compiler.file(compiler.chunks(["mongodb"])[0], f"/etc/systemd/system/{unit.name}")
+        )
+        judged = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
+        done = subprocess.run(judged, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def test_compressors_can_be_none_and_nothing_unknown(self, node):
         compiler = node("db-1", pillar={"mongodb:compressors": []})
