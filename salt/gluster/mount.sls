@@ -15,6 +15,8 @@ The shared volume is mounted:
 {%- for id in by_role.storage %}
       - {{ nodes[id].address }}
 {%- endfor %}
+    # Root of any node can make a program there that is root's, or a device.
+    - options: [log-level=WARNING, nosuid, nodev, noexec]
     - require:
       - pkg: Gluster's client is installed
 {%- if 'storage' in nodes[grains.id].roles %}

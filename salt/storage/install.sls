@@ -13,10 +13,11 @@ Gluster's server is installed:
       - pkg: Gluster's client is installed
 
 # Only the parent: Gluster makes the brick itself, and must not find one where a disk is missing.
+# Root's alone: what root of any node makes on the volume lies here without the mount's nosuid.
 The brick has a place:
   file.directory:
     - name: {{ salt['file.dirname'](gluster.brick) }}
     - user: root
     - group: root
-    - mode: '0755'
+    - mode: '0700'
     - makedirs: True

@@ -335,6 +335,13 @@ class TestGluster:
         (tmp_path / bound / "something").unlink()
         assert node("db-1", pillar=pillar).chunks(["storage"])[1] == []
 
+    def test_root_of_another_node_cannot_leave_a_program_of_roots_on_the_volume(self, node):
+        chunks, _ = node("db-1").chunks(["gluster", "storage"])
+        options = chunk(chunks, "The shared volume is mounted")["options"]
+        assert {"nosuid", "nodev", "noexec"} <= set(options)
+        # And on the brick, where no such option is in the way, nobody but root gets at it.
+        assert chunk(chunks, "The brick has a place")["mode"] == "0700"
+
     def test_a_mounted_volume_is_in_the_mode_of_its_pool(self, node, tmp_path):
         pillar = {"gluster:home": str(tmp_path), "gluster:mount": "/proc"}
         chunks, errors = node("web-1", pillar=pillar).chunks(["gluster"])
