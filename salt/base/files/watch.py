@@ -391,7 +391,7 @@ def run(*command: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=5,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:

@@ -138,7 +138,7 @@ def dry(machine):
 def test_a_dry_run_without_a_master_reports_no_failure(dry):
     results, _changed = dry
     assert [result for result in results if result["result"] is False] == []
-    would_be = [result["name"] for result in results if result["result"] is None]
+    would_be = [str(result["name"]) for result in results if result["result"] is None]
     assert {"/etc/hosts", "counterapp", "/etc/counterapp/counterapp.env", "0.1.0"} <= set(would_be)
 
 
@@ -178,3 +178,23 @@ def test_a_machine_alone_counts_and_then_stays_as_it_is(machine, dry):
     results = [result for line in again for result in machine.results(line)]
     assert [result for result in results if not result["result"] or result["changes"]] == []
     assert json.loads(machine.type(lines[-1]))["value"] == 2
+
+
+@pytest.mark.parametrize("service", ["counterapp", "counterapp-watch"])
+def test_a_daemon_that_is_stopped_is_begun_anew(machine, dry, service):
+    # As the test before has left it.
+    below, _lines = alone()
+
+    def main():
+        return machine.run("systemctl", "show", "--property=MainPID", "--value", service).strip()
+
+    before = main()
+    machine.run("systemctl", "kill", "--kill-who=all", "--signal=SIGSTOP", service)
+    until(main, 60, f"{service} is begun anew", wanted=lambda now: now not in ("0", before))
+    until(
+        lambda: json.loads(machine.type(below[-1])),
+        60,
+        "it counts",
+        wanted=lambda answer: answer["value"] > 2,
+        ignoring=(engine.LabError, json.JSONDecodeError, KeyError),
+    )
