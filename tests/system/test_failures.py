@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench import failover
 from tests.support.waiting import until
 
 # Longest time until hits are answered again, in seconds. HAProxy checks every second and takes a
@@ -62,6 +63,11 @@ def test_the_service_survives_the_loss_of_a_node(cluster, role):
     cluster.start(victim)
     cluster.until_whole()
     assert cluster.count(counter) == count
+
+
+def test_the_address_has_another_holder_when_its_holders_daemon_is_killed(cluster):
+    killed = [node for node, _seconds in failover.Failover(cluster.lab).times(2)]
+    assert sorted(killed) == cluster.with_role("lb")
 
 
 def test_a_server_whose_drainer_died_comes_back_when_its_lease_ends(cluster):
