@@ -1,18 +1,12 @@
 """
 Who may join: the key of a node is accepted when it is the one read where the node was made.
 
-For each node of the topology that was provisioned a file named like it, in
-``<counterapp_config>/enrolled`` (default ``/etc/salt/counterapp/enrolled``), holds the SHA-256
-fingerprint of its key. A key is accepted only with such a record, only for an ID of the topology,
-and only when it is exactly that key. It makes no difference whether the record or the minion comes
-first: the reactor for ``salt/auth`` asks here each time that a minion knocks.
+The fingerprint of each node's key is noted here. The master's key store (``_cache/localfs_key.py``)
+lets in a key of an ID of the topology that has the noted fingerprint, at the moment that the minion
+offers it, and no other. A minion that is not let in asks again every few seconds, so it makes no
+difference whether the note or the minion comes first.
 """
 
-import contextlib
-import hashlib
-import logging
-import os
-import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -23,13 +17,13 @@ from salt.exceptions import CommandExecutionError
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
+__utils__: dict[str, Callable[..., Any]]
 
-log = logging.getLogger(__name__)
 _FINGERPRINT = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){31}\Z")
 
 
-def _folder() -> pathlib.Path:
-    return pathlib.Path(__opts__.get("counterapp_config", "/etc/salt/counterapp")) / "enrolled"
+def _enrolled(function: str, *args: Any) -> Any:
+    return __utils__[f"enrolled.{function}"](*args)
 
 
 def _fail(reason: str, **facts: Any) -> dict[str, Any]:
@@ -39,7 +33,7 @@ def _fail(reason: str, **facts: Any) -> dict[str, Any]:
 
 def expect(id: str, fingerprint: str) -> dict[str, Any]:  # pylint: disable=redefined-builtin
     """
-    Note the fingerprint that a node's key must have, and accept the key if it waits already.
+    Note the fingerprint that a node's key must have: it is accepted when it is offered next.
 
     id
         The minion ID; one of the topology.
@@ -69,11 +63,11 @@ def expect(id: str, fingerprint: str) -> dict[str, Any]:  # pylint: disable=rede
         return _fail(str(error), id=id)
     if id not in nodes:
         return _fail(
-            f"'{id}' is not in the topology (it has {', '.join(nodes)}): add it to "
+            f"{id!r} is not in the topology (it has {', '.join(nodes)}): add it to "
             "pillar/topology.sls first",
             id=id,
         )
-    _record(id, fingerprint)
+    _enrolled("expect", id, fingerprint)
     return authenticate(id)
 
 
@@ -92,18 +86,17 @@ def forget(id: str) -> dict[str, Any]:  # pylint: disable=redefined-builtin
 
         salt-run enroll.forget web-1
     """
-    expected = _expected(id)
-    with contextlib.suppress(FileNotFoundError):
-        (_folder() / _plain(id)).unlink()
-    return {"id": id, "forgotten": expected}
+    return {"id": id, "forgotten": _enrolled("forget", id)}
 
 
 def authenticate(id: str) -> dict[str, Any]:  # pylint: disable=redefined-builtin
     """
-    Look at the key that waits under an ID, and accept it if it is the expected one.
+    Tell how a node's key stands, and if it was refused, why.
 
-    Returns ``id``, ``state`` (``accepted``, ``pending``, ``absent``) and ``reason``. A key that is
-    not the expected one stays where it is, unaccepted, and is a failure, as is a stranger's.
+    Returns ``id``, ``state`` and ``reason``. ``state`` is ``accepted``, ``absent`` (it is expected
+    and was not offered since) or ``refused``. It is a failure when another key than the expected
+    one was accepted, when another one was offered for a node that has none yet, when none is
+    expected, and when the topology has no such node.
 
     id
         The node's minion ID.
@@ -116,45 +109,32 @@ def authenticate(id: str) -> dict[str, Any]:  # pylint: disable=redefined-builti
     """
     try:
         nodes = __salt__["counterapp.topology"]()["nodes"]
-        known = id in nodes and _expected(id)
+        accepted = _accepted(id)
+        against = _enrolled("reason_against", id, accepted or "", nodes)
+        wanted = _enrolled("expected", id) if id in nodes else None
     except CommandExecutionError as error:
         return _fail(str(error), id=id)
-    if not known:
-        reason = (
-            f"the key of '{id}' is left out: no fingerprint was noted for it; "
-            "`salt-run enroll.expect` does that"
-            if id in nodes
-            else f"the key of '{id}' is left out: the topology has no such node"
+    if against is None:
+        return {"id": id, "state": "accepted", "reason": "it has the expected fingerprint"}
+    if wanted is None:
+        return _fail(against, id=id, state="refused")
+    if accepted:
+        return _fail(
+            f"another key of {id!r} is accepted, with {_enrolled('fingerprint', accepted)}: if the "
+            f"node was made anew, remove the old one with `salt-key -d {id}`",
+            id=id,
+            state="accepted",
         )
-        log.warning(reason)
-        return _fail(reason, id=id, state="pending")
-    with salt.key.get_key(__opts__) as keys:
-        before = _fingerprint(keys, "minions", id)
-        if before == known:
-            return {"id": id, "state": "accepted", "reason": "it was accepted already"}
-        if before:
-            return _fail(
-                f"another key of '{id}' is accepted, with {before}: if the node was made anew, "
-                f"remove the old one with `salt-key -d {id}`",
-                id=id,
-                state="accepted",
-            )
-        offered = _fingerprint(keys, "minions_pre", id)
-        if offered is None:
-            return {"id": id, "state": "absent", "reason": "it is expected and has not knocked yet"}
-        if offered != known:
-            reason = (
-                f"the key of '{id}' is left out: its fingerprint is {offered}, expected is {known}"
-                "; if the node was made anew, note its new one with `salt-run enroll.expect`"
-            )
-            log.warning(reason)
-            return _fail(reason, id=id, state="pending")
-        keys.accept(match_dict={"minions_pre": [id]})
-        # Accepting can be reported without having happened (salt#63477).
-        if _fingerprint(keys, "minions", id) != known:
-            return _fail(f"the key of '{id}' was not accepted: accept it by hand", id=id)
-    log.info("The key of %s was accepted: it has the expected fingerprint", id)
-    return {"id": id, "state": "accepted", "reason": "it has the expected fingerprint"}
+    refused = _enrolled("refused").get(id)
+    if refused:
+        return _fail(
+            f"the key of {id!r} is left out: its fingerprint is {refused['fingerprint']}, expected "
+            f"is {wanted}; if the node was made anew, note its new one with "
+            "`salt-run enroll.expect`",
+            id=id,
+            state="refused",
+        )
+    return {"id": id, "state": "absent", "reason": "it is accepted when it is offered next"}
 
 
 def expected() -> dict[str, str | None]:
@@ -167,49 +147,31 @@ def expected() -> dict[str, str | None]:
 
         salt-run enroll.expected
     """
-    folder = _folder()
-    if not folder.is_dir():
-        return {}
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return {name: _expected(name) for name in names}
+    found: dict[str, str | None] = _enrolled("all_expected")
+    return found
 
 
-def _plain(id: str) -> str:  # pylint: disable=redefined-builtin
-    """Return an ID that is safe as a file's name; minions choose theirs."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", str(id)):
-        raise CommandExecutionError(f"{id!r} cannot be the ID of a node")
-    return str(id)
-
-
-def _expected(id: str) -> str | None:  # pylint: disable=redefined-builtin
-    try:
-        return (_folder() / _plain(id)).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return None
-
-
-def _record(id: str, fingerprint: str) -> None:  # pylint: disable=redefined-builtin
-    folder = _folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = folder / f".{_plain(id)}.{os.getpid()}"
-    partial.write_text(f"{fingerprint}\n", encoding="ascii")
-    partial.replace(folder / _plain(id))
-
-
-def _fingerprint(
-    keys: salt.key.Key,
-    state: str,
-    id: str,  # pylint: disable=redefined-builtin
-) -> str | None:
+def refused() -> dict[str, dict[str, str]]:
     """
-    Return the fingerprint of the key that an ID has in a state, or None.
+    Return the last key that was refused for each node: its ``fingerprint``, and ``since`` when.
 
-    It is the one that a minion prints of itself: of what is between the key's first and last line.
-    `salt-key --finger` of 3008 hashes these two along and so shows another one for the same key.
+    Keys that strangers offered under other names are only counted in the master's log. What was
+    refused before a node's own key came, or its fingerprint was noted, is forgotten.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run enroll.refused
     """
-    text = keys.key_str(_plain(id)).get(state, {}).get(id)
-    if text is None:
+    found: dict[str, dict[str, str]] = _enrolled("refused")
+    return found
+
+
+def _accepted(id: str) -> str | None:  # pylint: disable=redefined-builtin
+    """Return the key that is accepted for an ID, or None."""
+    if not _enrolled("plausible", id):
         return None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    digest = hashlib.sha256("".join(f"{line}\n" for line in lines[1:-1]).encode()).hexdigest()
-    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+    with salt.key.get_key(__opts__) as keys:
+        text: str | None = keys.key_str(id).get("minions", {}).get(id)
+    return text

@@ -26,9 +26,9 @@ PROGRESS_TAG = "counterapp/rollout/progress"
 _CONSEQUENCE = "One or more requisite failed"
 
 
-def topology_document() -> Any:
+def topology_path() -> pathlib.Path:
     """
-    Return the parsed ``topology.sls`` of the first pillar root that has one.
+    Return the path of ``topology.sls`` in the first pillar root that has one.
 
     Raises CommandExecutionError when none has.
     """
@@ -36,11 +36,24 @@ def topology_document() -> Any:
     for root in roots:
         path = pathlib.Path(root) / "topology.sls"
         if path.is_file():
-            return salt.utils.yaml.safe_load(path.read_text(encoding="utf-8"))
+            return path
     raise CommandExecutionError(
         f"no topology.sls in the pillar roots ({', '.join(map(str, roots))}): point pillar_roots "
         "of the master at the pillar folder of the repository"
     )
+
+
+def topology_document() -> Any:
+    """
+    Return the parsed ``topology.sls`` of the first pillar root that has one.
+
+    Raises CommandExecutionError when none has, and when it is no YAML.
+    """
+    path = topology_path()
+    try:
+        return salt.utils.yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (salt.utils.yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandExecutionError(f"{path} is no YAML: {error}") from None
 
 
 def topology_name() -> str:

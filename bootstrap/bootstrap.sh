@@ -176,7 +176,7 @@ make_key() { # make_key minion|master: the daemon would make it later, we name i
     # leaves a lone private key of an interrupted run as it is.
     rm -rf "$directory.new"
     install -d -m 700 "$directory.new"
-    "$PREFIX/bin/python" -c 'import sys, salt.crypt; salt.crypt.write_keys(*sys.argv[1:3], 2048)' \
+    "$PREFIX/bin/python" -c 'import sys, salt.crypt; salt.crypt.write_keys(*sys.argv[1:3], 4096)' \
         "$directory.new" "$1"
     mv -f "$directory.new/$1.pem" "$directory/$1.pem"
     mv -f "$directory.new/$1.pub" "$directory/$1.pub"
@@ -259,6 +259,10 @@ master)
     "$PREFIX/bin/python" "$HERE/make-secrets" "$ETC/counterapp/pillar/secrets"
     set_up_unit salt-master
     make_key master
+    # The key store keeps none that wait or were denied: these are of a master before it had ours.
+    for folder in "$ETC/pki/master/minions_pre" "$ETC/pki/master/minions_denied"; do
+        [ ! -d "$folder" ] || find "$folder" -mindepth 1 -delete
+    done
     bring_up salt-master "$master_changed"
     set_up_minion "$ID" master "$ADDRESS" "$TOPOLOGY"
     "$HERE/expect-key" "$ID" "$(fingerprint minion)"

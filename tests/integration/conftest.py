@@ -2,7 +2,8 @@
 
 The roles' own states would change this machine, so in the copy of the tree that the master serves
 each of their SLS is one state that does nothing, does something or fails as the test says. All the
-rest is the real thing: top file, guards, pillar, runners, orchestration, reactor, keys.
+rest is the real thing: top file, guards, pillar, runners, orchestration, key store, keys,
+and the strict settings that bootstrap gives to master and minions.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
 
 import pytest
 import salt.utils.crypt
@@ -17,6 +19,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from lab import wheels
 from tests.support import release_archive
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -51,6 +54,17 @@ def _node(address, roles):
         "memory": 256,
         "cpus": 1,
     }
+
+
+def settings(daemon):
+    """Return what bootstrap sets on every ``master`` or ``minion``."""
+    text = (ROOT / f"bootstrap/files/{daemon}.conf").read_text()
+    found = yaml.safe_load(text.replace("@TOPOLOGY@", "pair").replace("@MASTER@", "127.0.0.1"))
+    # Paths are those of a node, the log is what these tests read, and waiting is their own matter.
+    for name in list(found):
+        if name.endswith(("_roots", "_dirs")) or name.startswith(("log_", "counterapp_")):
+            del found[name]
+    return found
 
 
 class Fleet:
@@ -123,6 +137,26 @@ def salt_factories_config():
 
 
 @pytest.fixture(scope="session")
+def patched_factories(salt_factories, event_listener, stats_processes):
+    """Makes daemons and commands of the Salt that nodes get, with our patch."""
+    # Short, because the paths of the daemons' sockets lie below it.
+    with tempfile.TemporaryDirectory(prefix="ca-", dir="/tmp") as folder:
+        code = pathlib.Path(folder, "code")
+        with zipfile.ZipFile(wheels.salt_wheel(print)) as wheel:
+            wheel.extractall(code)
+        yield type(salt_factories)(
+            root_dir=pathlib.Path(folder, "root"),
+            code_dir=code,
+            start_timeout=salt_factories.start_timeout,
+            event_listener=event_listener,
+            stats_processes=stats_processes,
+            log_server_host=salt_factories.log_server_host,
+            log_server_port=salt_factories.log_server_port,
+            log_server_level=salt_factories.log_server_level,
+        )
+
+
+@pytest.fixture(scope="session")
 def fleet(tmp_path_factory):
     return Fleet(tmp_path_factory.mktemp("fleet"))
 
@@ -130,9 +164,8 @@ def fleet(tmp_path_factory):
 @pytest.fixture(scope="session")
 def master(salt_factories, fleet):
     overrides = {
+        **settings("master"),
         "user": "root",
-        "open_mode": False,
-        "auto_accept": False,
         "counterapp_topology": "pair",
         "counterapp_config": str(fleet.config),
         "counterapp_state": str(fleet.state),
@@ -144,7 +177,7 @@ def master(salt_factories, fleet):
         "runner_dirs": [str(ROOT / "_runners")],
         "utils_dirs": [str(ROOT / "_utils")],
         "module_dirs": [str(ROOT / "_modules")],
-        "reactor": [{"salt/auth": [str(fleet.tree / "reactor/enroll.sls")]}],
+        "cache_dirs": [str(ROOT / "_cache")],
         "timeout": 5,
         "gather_job_timeout": 5,
         "log_level_logfile": "warning",
@@ -159,19 +192,22 @@ def master(salt_factories, fleet):
         yield daemon
 
 
-def make_minion(master, fleet, name, roles):
+def make_minion(master, fleet, name, roles, **overrides):
     """Return a minion that is configured but not started, and its key's fingerprint."""
+    own = settings("minion")
+    del own["master"]
     daemon = master.salt_minion_daemon(
         name,
         overrides={
+            **own,
             "user": "root",
             "grains": {},
             "acceptance_wait_time": 1,
             "acceptance_wait_time_max": 1,
             "auth_timeout": 5,
             "auth_tries": 1,
-            "enable_fqdns_grains": False,
             "log_level_logfile": "warning",
+            **overrides,
         },
     )
     conf = pathlib.Path(daemon.config["conf_file"]).parent
@@ -182,7 +218,7 @@ def make_minion(master, fleet, name, roles):
 def make_key(pki):
     """Make a minion's key pair where it looks for one, and return its fingerprint."""
     pki.mkdir(parents=True, exist_ok=True)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=settings("minion")["keysize"])
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,

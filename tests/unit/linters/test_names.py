@@ -11,7 +11,7 @@ from tests.support.loading import ROOT
 RUFF = pathlib.Path(sys.executable).with_name("ruff")
 
 
-@pytest.mark.parametrize("folder", ["_modules", "_states", "_utils", "_runners"])
+@pytest.mark.parametrize("folder", ["_cache", "_modules", "_states", "_utils", "_runners"])
 def test_a_misspelt_name_of_the_loader_is_reported_and_no_other(folder):
     source = '__salt__["test.ping"]()\n__slat__["test.ping"]()\n'
     done = subprocess.run(
