@@ -1,6 +1,7 @@
 """The wheelhouse: Salt and what it needs as wheels, for every Python of the topology.
 
-Nodes install from it offline, so they need neither an index nor a compiler.
+Nodes install from it offline, so they need neither an index nor a compiler. Salt is built from its
+locked source with our own patch (``requirements/patches``), whose head says what it mends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from pathlib import Path
 from lab.config import BUILD, ROOT, Lab, LabError
 
 LOCK = ROOT / "requirements" / "salt.txt"
+# salt-VERSION.patch, for the one version of Salt that it was made for.
+PATCHES = ROOT / "requirements" / "patches"
+# What a patched Salt's version ends with: the patch itself has Salt say so.
+MARK = "+counterapp."
 WHEELS = BUILD / "wheels"
 ARTIFACTS = BUILD / "artifacts" / "artifacts"
 
@@ -51,6 +56,40 @@ def build(versions: Iterable[str], say: Say) -> None:
             _build(version, say)
 
 
+def salt_wheel(say: Say) -> Path:
+    """Return Salt's wheel, built from its locked and patched source unless it is there.
+
+    It is the same for every Python.
+
+    :raises LabError: no patch is made for the locked version, or it does not apply exactly.
+    """
+    name = f"salt-{_inputs_digest()[:12]}"
+    directory = BUILD / "cache" / name
+    found = list(directory.glob("salt-*.whl"))
+    if not found:
+        entry, _ = _split_lock()
+        patch = _find_patch(entry)
+        say("building Salt's wheel")
+        work = BUILD / "cache" / f".{name}.new"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        source = _unpack_source(entry, work / "source")
+        if patch:
+            _apply(patch, source)
+        # With what .venv's lock has, not with what an index has today.
+        _pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={work}", str(source))
+        shutil.rmtree(work / "source")
+        found = list(work.glob("salt-*.whl"))
+        if patch and MARK not in found[0].name:
+            raise LabError(
+                f"{patch} does not mark Salt's version: have it append {MARK}1 in salt/version.py."
+            )
+        shutil.rmtree(directory, ignore_errors=True)
+        work.rename(directory)
+        found = list(directory.glob("salt-*.whl"))
+    return found[0]
+
+
 def digest(version: str) -> str:
     """Return the SHA-256 of the wheelhouse for ``version``: it changes with any wheel."""
     return hashlib.sha256((WHEELS / version / "requirements.txt").read_bytes()).hexdigest()
@@ -74,12 +113,15 @@ def fetch_mongod(say: Say) -> Path:
 
 
 def _is_current(version: str) -> bool:
-    stamp = WHEELS / version / "lock.sha256"
-    return stamp.exists() and stamp.read_text() == _lock_digest()
+    stamp = WHEELS / version / "inputs.sha256"
+    return stamp.exists() and stamp.read_text() == _inputs_digest()
 
 
-def _lock_digest() -> str:
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+def _inputs_digest() -> str:
+    digest = hashlib.sha256(LOCK.read_bytes())
+    for patch in sorted(PATCHES.glob("*.patch")):
+        digest.update(patch.name.encode() + patch.read_bytes())
+    return digest.hexdigest()
 
 
 def _build(version: str, say: Say) -> None:
@@ -87,9 +129,9 @@ def _build(version: str, say: Say) -> None:
     work = WHEELS / f".{version}.new"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    salt, others = _split_lock()
+    _, others = _split_lock()
     say(f"wheels for Python {version}")
-    shutil.copy(_salt_wheel(salt, say), work)
+    shutil.copy(salt_wheel(say), work)
     lock = work / "others.txt"
     lock.write_text(others)
     machine = platform.machine()
@@ -107,7 +149,7 @@ def _build(version: str, say: Say) -> None:
     )
     lock.unlink()
     (work / "requirements.txt").write_text(_requirements(work))
-    (work / "lock.sha256").write_text(_lock_digest())
+    (work / "inputs.sha256").write_text(_inputs_digest())
     shutil.rmtree(target, ignore_errors=True)
     work.rename(target)
 
@@ -133,31 +175,61 @@ def _split_lock() -> tuple[str, str]:
     return salt, "".join(others)
 
 
-def _salt_wheel(entry: str, say: Say) -> Path:
-    """Build salt's wheel from its locked source: it is the same for every Python."""
-    name = f"salt-{_lock_digest()[:12]}"
-    directory = BUILD / "cache" / name
-    found = list(directory.glob("salt-*.whl"))
-    if not found:
-        say("building Salt's wheel")
-        work = BUILD / "cache" / f".{name}.new"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        lock = work / "salt.txt"
-        lock.write_text(entry)
-        _pip(
-            "wheel",
-            "--no-deps",
-            "--require-hashes",
-            "--no-binary=salt",
-            f"--wheel-dir={work}",
-            f"--requirement={lock}",
+def _find_patch(entry: str) -> Path | None:
+    """Return the patch for the version that the lock's entry of salt pins.
+
+    :returns: None when no patch is carried any more, which is to say that none is needed.
+    """
+    version = entry.split()[0].removeprefix("salt==")
+    patches = sorted(PATCHES.glob("salt-*.patch"))
+    for patch in patches:
+        if patch.name == f"salt-{version}.patch":
+            return patch
+    if patches:
+        raise LabError(
+            f"no patch in {PATCHES.relative_to(ROOT)} is made for Salt {version}"
+            f" ({', '.join(patch.name for patch in patches)}): make one, or remove what is there"
+            ' when that version needs none. CONTRIBUTING.md says how, under "Dependencies".'
         )
-        lock.unlink()
-        shutil.rmtree(directory, ignore_errors=True)
-        work.rename(directory)
-        found = list(directory.glob("salt-*.whl"))
-    return found[0]
+    return None
+
+
+def _unpack_source(entry: str, into: Path) -> Path:
+    """Download Salt's locked source, and return the folder that it unpacks to."""
+    into.mkdir()
+    lock = into / "salt.txt"
+    lock.write_text(entry)
+    _pip(
+        "download",
+        "--no-deps",
+        "--no-build-isolation",
+        "--require-hashes",
+        "--no-binary=salt",
+        f"--dest={into}",
+        f"--requirement={lock}",
+    )
+    archive = next(into.glob("salt-*.tar.gz"))
+    shutil.unpack_archive(archive, into)
+    return into / archive.name.removesuffix(".tar.gz")
+
+
+def _apply(patch: Path, source: Path) -> None:
+    """Apply a patch to a folder: all of it, every line where it says."""
+    done = subprocess.run(
+        ["patch", "--strip=1", "--fuzz=0", "--forward", "--batch", f"--input={patch}"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    # It tells of a place only when it is another one than the patch has.
+    moved = [line for line in done.stdout.splitlines() if line.startswith("Hunk #")]
+    if done.returncode != 0 or moved:
+        said = "\n".join(moved) or (done.stdout + done.stderr).strip()
+        raise LabError(
+            f"{patch} does not apply exactly to {source.name}: make it anew from that source."
+            f" patch says:\n{said[-2000:]}"
+        )
 
 
 def _requirements(directory: Path) -> str:
