@@ -15,6 +15,7 @@ HERE = {
     "A release that was changed": None,
     "A rollout that died": None,
     "The rollout's lock": None,
+    "A daemon that died": None,
     "A minion does not answer": None,
     "A key that is left out": None,
     "A wrong clock": None,

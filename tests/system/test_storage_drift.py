@@ -2,6 +2,8 @@
 master, mends it, and a second one finds nothing left to do. Each kind of harm by itself is
 tests/functional/gluster's."""
 
+import pytest
+
 from tests.support.waiting import until
 
 KEEPER, OTHER = "db-1", "db-2"
@@ -21,7 +23,15 @@ def asked(cluster, function):
     return cluster.salt(KEEPER, f"gluster.{function}", "shared")[KEEPER]
 
 
-def test_what_was_changed_by_hand_is_mended_from_any_node_of_the_pool(cluster):
+@pytest.fixture
+def alone(cluster):
+    """Leave the brick to the states: the watch over daemons would have it back within seconds."""
+    cluster.on(OTHER, "systemctl", "stop", "counterapp-watch")
+    yield
+    cluster.on(OTHER, "systemctl", "start", "counterapp-watch")
+
+
+def test_what_was_changed_by_hand_is_mended_from_any_node_of_the_pool(cluster, alone):
     before = asked(cluster, "info")["options"]
     assert before["network.ping-timeout"] == "10"
     bricks = asked(cluster, "status")["bricks"]
