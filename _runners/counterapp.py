@@ -411,7 +411,12 @@ def _put(archive: pathlib.Path, target: pathlib.Path, found: dict[str, Any]) -> 
     with contextlib.suppress(FileExistsError):
         target.parent.mkdir(mode=0o755)
     # By the folder's handle: a link in its place would have root write anywhere on the master.
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError as error:
+        raise CommandExecutionError(
+            f"{target.parent} is a link or a file, and no folder; somebody has made it: remove it"
+        ) from error
     partial = f".{target.name}.{os.urandom(8).hex()}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -272,7 +272,7 @@ class TestPublish:
         folder.symlink_to(runners.folder / "etc")
         done = runners["counterapp.publish"]("1.0")
         assert done["retcode"] == 1
-        assert str(folder) in done["failed"][0]
+        assert f"{folder} is a link or a file" in done["failed"][0]
         assert list((runners.folder / "etc").iterdir()) == []
 
     def test_a_build_that_differs_stops_a_rollout_before_it_begins(
