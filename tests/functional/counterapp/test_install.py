@@ -134,15 +134,14 @@ def marks():
         yield pathlib.Path(folder)
 
 
-def _evil(folder, version, marks):
-    """Build an archive that is whole and runs code of its own wherever a Python of it starts."""
-    pth = f"import os; open('{marks}/pth-%d' % os.geteuid(), 'w')\n"
+def _evil(folder, version, marks, how=".pth"):
+    """Build a whole archive whose code runs wherever its Python starts: beside it, or as it."""
     program = f'#!/bin/sh\n: > {marks}/python-$(id -u)\nexec {sys.executable} "$@"\n'
-    modules = {
-        "counterapp/__init__.py": "",
-        "evil.pth": pth,
-        f"counterapp-{version}.data/scripts/python": program,
+    files = {
+        ".pth": {"evil.pth": f"import os; open('{marks}/pth-%d' % os.geteuid(), 'w')\n"},
+        "python": {f"counterapp-{version}.data/scripts/python": program},
     }
+    modules = {"counterapp/__init__.py": "", **files[how]}
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     return release_archive.installable(folder, version, modules, pythons=(minor,))
 
@@ -183,15 +182,16 @@ def test_a_release_that_nobody_published_is_not_installed(node, good):
     assert "salt-run counterapp.publish 1.0.7" in ret["comment"]
 
 
-def test_no_code_of_a_release_runs_as_root_while_it_is_installed(node, good, marks):
+@pytest.mark.parametrize(("how", "as_whom"), [(".pth", []), ("python", ["python-nobody"])])
+def test_no_code_of_a_release_runs_as_root_while_it_is_installed(node, good, marks, how, as_whom):
     if os.geteuid() != 0:
         pytest.skip("it is root that has to be seen not to run it")
-    ret = node.state("released", "1.0.8", **_published(_evil(node.archives, "1.0.8", marks)))
+    source = _evil(node.archives, "1.0.8", marks, how)
+    ret = node.state("released", "1.0.8", **_published(source))
+    node.state("absent", "1.0.8")
     assert ret["result"] is True, ret["comment"]
     nobody = pwd.getpwnam(node.user).pw_uid
-    # Its program took the interpreter's place, so the check has run it; and its .pth nobody has.
-    assert [path.name for path in marks.iterdir()] == [f"python-{nobody}"]
-    node.state("absent", "1.0.8")
+    assert [path.name.replace(str(nobody), "nobody") for path in marks.iterdir()] == as_whom
 
 
 def test_a_user_who_is_not_there_is_named(node, good):
