@@ -9,6 +9,7 @@ FILES=$HERE/files
 PREFIX=/opt/salt
 WHEELS=${COUNTERAPP_WHEELS:-/srv/counterapp-wheels}
 ETC=/etc/salt
+TREE=/srv/counterapp
 PROGRAMS=(salt salt-call salt-key salt-run salt-cp salt-master salt-minion)
 
 usage() {
@@ -120,9 +121,11 @@ fill() {
     printf '%s\n' "$text"
 }
 
-set_up_unit() { # set_up_unit NAME: installs and enables the systemd unit
+set_up_unit() { # set_up_unit NAME: installs and enables the systemd unit, and sets UNIT_CHANGED
+    UNIT_CHANGED=no
     if put "/etc/systemd/system/$1.service" <"$FILES/$1.service"; then
         systemctl daemon-reload
+        UNIT_CHANGED=yes
     fi
     systemctl is-enabled --quiet "$1" 2>/dev/null || systemctl enable --quiet "$1"
 }
@@ -147,6 +150,7 @@ set_up_minion() { # set_up_minion ID ROLES MASTER TOPOLOGY
     getent hosts "$1" >/dev/null || printf '127.0.1.1 %s\n' "$1" >>/etc/hosts
     make_key minion
     set_up_unit salt-minion
+    [ "$UNIT_CHANGED" = no ] || MINION_CHANGED=yes
 }
 
 trust_master() { # trust_master FINGERPRINT
@@ -253,11 +257,14 @@ minion)
     ;;
 master)
     need --id "$ID"; need --address "$ADDRESS"
+    [ -r "$TREE/_cache/localfs_key.py" ] ||
+        die "$TREE has no _cache/localfs_key.py, the master's key store: put the repository's folders _cache, _modules, _runners, _states, _utils, pillar and salt there."
     install_salt
     master_changed=$SALT_CHANGED
     fill master.conf "TOPOLOGY=$TOPOLOGY" | put "$ETC/master.d/counterapp.conf" && master_changed=yes
     "$PREFIX/bin/python" "$HERE/make-secrets" "$ETC/counterapp/pillar/secrets"
     set_up_unit salt-master
+    [ "$UNIT_CHANGED" = no ] || master_changed=yes
     make_key master
     # The key store keeps none that wait or were denied: these are of a master before it had ours.
     for folder in "$ETC/pki/master/minions_pre" "$ETC/pki/master/minions_denied"; do
