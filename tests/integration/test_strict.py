@@ -72,7 +72,7 @@ def stage(patched_factories):
     del own["master"]
     minion = master.salt_minion_daemon("delta", overrides={**own, **common, "grains": {}})
     pki = pathlib.Path(minion.config["pki_dir"])
-    make_key(pki)
+    make_key(pki, bits=own["keysize"])
     accepted = pathlib.Path(master.config["pki_dir"]) / "minions/delta"
     accepted.parent.mkdir(parents=True, exist_ok=True)
     accepted.write_bytes((pki / "minion.pub").read_bytes())
