@@ -3,12 +3,16 @@
 The stranger is a machine on the cluster's network that is in no topology, with an image of ours.
 """
 
+import base64
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from lab import engine, images, machines
+from lab import engine, images, machines, up
+from tests.support import release_archive
 from tests.support.waiting import until
 from tests.system.test_failures import holder
 
@@ -112,3 +116,73 @@ def test_no_minion_has_the_master_publish_a_job(cluster):
     for victim in victims:
         assert cluster.on(victim, "find", "/root", "-name", "owned*") == ""
     assert f"'{MINE}'" in masters_log(cluster)
+
+
+FORGED = "0.1.0.post3"
+VOLUME = "/srv/shared/releases"
+
+
+@pytest.fixture
+def published(cluster, tmp_path):
+    """A release that is published and rolled out nowhere, and its path on the volume."""
+    modules = {"counterapp/__init__.py": ""}
+    built = up.DIST / release_archive.installable(tmp_path, FORGED, modules).name
+    shutil.copy(tmp_path / built.name, built)
+    assert cluster.runner("counterapp.publish", FORGED)["changed"]
+    yield f"{VOLUME}/{built.name}"
+    cluster.on(MINE, "rm", "--force", f"{VOLUME}/{built.name}")
+    built.unlink()
+
+
+def test_a_release_that_root_of_a_node_has_changed_runs_nowhere(cluster, published, tmp_path):
+    evil = {"counterapp/__init__.py": "", "evil.pth": "import os; open('/root/owned', 'w')\n"}
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    forged = release_archive.installable(folder, FORGED, evil).read_bytes()
+    encoded = base64.b64encode(forged).decode()
+    cluster.on(MINE, "sh", "-c", f"base64 --decode >{published}", stdin=encoded)
+
+    pillar = json.dumps({"release": FORGED})
+    answer = cluster.salt(OTHER, "state.apply", "web", f"pillar={pillar}")[OTHER]
+    [installed] = [r for r in answer.values() if r["__id__"] == "The release is installed"]
+    assert not installed["result"]
+    assert "is not what was published" in installed["comment"]
+    assert cluster.on(OTHER, "find", "/root", "-name", "owned*") == ""
+    assert FORGED not in cluster.salt(OTHER, "counterapp.releases")[OTHER]
+
+    code, said = cluster.rollout(FORGED)
+    assert code != 0
+    assert "is not what was published" in said
+    assert f"salt-run counterapp.publish {FORGED}" in said
+
+    # What opens for ever, and what leads elsewhere.
+    cluster.on(MINE, "rm", published)
+    cluster.on(MINE, "mkfifo", published)
+    assert "is no regular file" in cluster.rollout(FORGED)[1]
+    shadow = cluster.master("sha256sum", "/etc/shadow")
+    cluster.on(MINE, "ln", "--symbolic", "--force", "--no-dereference", "/etc/shadow", published)
+    assert cluster.runner("counterapp.publish", FORGED)["changed"]
+    assert cluster.master("sha256sum", "/etc/shadow") == shadow
+    whole = hashlib.sha256((up.DIST / published.rpartition("/")[2]).read_bytes()).hexdigest()
+    assert cluster.on(MINE, "sha256sum", published).split()[0] == whole
+
+
+def test_no_release_is_known_because_it_lies_on_the_volume(cluster):
+    stray = f"{VOLUME}/counterapp-6.6.6.tar.gz"
+    cluster.on(MINE, "touch", stray)
+    assert "6.6.6" not in json.dumps(cluster.runner("counterapp.releases"))
+    code, said = cluster.rollout("6.6.6")
+    cluster.on(MINE, "rm", stray)
+    assert code != 0
+    assert "release 6.6.6 is not in /srv/counterapp-dist" in said
+
+
+def test_no_program_on_the_volume_makes_anybody_root(cluster):
+    cluster.on(MINE, "install", "--mode=4755", "/usr/bin/id", "/srv/shared/id")
+    paths = {OTHER: "/srv/shared/id"} | dict.fromkeys(
+        cluster.with_role("storage"), "/srv/gluster/shared/brick/id"
+    )
+    for node, path in paths.items():
+        said = cluster.on(node, "runuser", "-u", "nobody", "--", "sh", "-c", path, check=False)
+        assert said == "", node
+    cluster.on(MINE, "rm", "/srv/shared/id")
