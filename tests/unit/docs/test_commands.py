@@ -208,6 +208,13 @@ def check_systemctl(words):
     yield from strange_units(names)
 
 
+def check_systemd_analyze(words):
+    verb, *names = words
+    if verb != "security":
+        yield f"systemd-analyze {verb} is not known here"
+    yield from strange_units(names)
+
+
 def check_journalctl(words):
     yield from strange_units([b for a, b in zip(words, words[1:], strict=False) if a == "-u"])
 
@@ -320,6 +327,7 @@ STANDS_FOR = {"salt": "salt", "run": "salt-run", "key": "salt-key", "bench": "be
 CHECKERS = {
     "make": check_make,
     "systemctl": check_systemctl,
+    "systemd-analyze": check_systemd_analyze,
     "journalctl": check_journalctl,
     "vagrant": check_vagrant,
     "curl": check_curl,
@@ -510,6 +518,7 @@ def test_links_lead_somewhere(page):
         ("salt-call --remote test.ping", "salt-call has no option --remote"),
         ("salt-key -d web-3", "no node is named web-3"),
         ("systemctl bounce haproxy", "systemctl bounce"),
+        ("systemd-analyze security haproxi", "no unit is named haproxi"),
         ("systemctl list-timers haproxy-leases-*", "no unit is named haproxy-leases-*"),
         ("journalctl -u mongodb", "no unit is named mongodb"),
         ("vagrant launch", "vagrant launch"),
