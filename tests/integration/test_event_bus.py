@@ -6,14 +6,11 @@ The minions are real, and so are the masters; what a hostile minion says is said
 import json
 import pathlib
 import shutil
-import tempfile
-import zipfile
 
 import pytest
 import salt.utils.event
 import salt.utils.jid
 
-from lab import wheels
 from tests.integration.conftest import make_key
 from tests.support.waiting import until
 from tests.system.attacks import event_bus
@@ -53,26 +50,6 @@ def stock(master, minions, salt_cli):
     """The master that the other tests have: Salt as it is published."""
     folder = pathlib.Path(minions["alpha"].config["conf_file"]).parent
     return Stage(master, event_bus.options(folder), "beta", salt_cli)
-
-
-@pytest.fixture(scope="module")
-def patched_factories(salt_factories, event_listener, stats_processes):
-    """Makes daemons and commands of the wheel that nodes get."""
-    # Short, because the paths of the daemons' sockets lie below it.
-    with tempfile.TemporaryDirectory(prefix="ca-", dir="/tmp") as folder:
-        code = pathlib.Path(folder, "code")
-        with zipfile.ZipFile(wheels.salt_wheel(print)) as wheel:
-            wheel.extractall(code)
-        yield type(salt_factories)(
-            root_dir=pathlib.Path(folder, "root"),
-            code_dir=code,
-            start_timeout=salt_factories.start_timeout,
-            event_listener=event_listener,
-            stats_processes=stats_processes,
-            log_server_host=salt_factories.log_server_host,
-            log_server_port=salt_factories.log_server_port,
-            log_server_level=salt_factories.log_server_level,
-        )
 
 
 @pytest.fixture(scope="module")
