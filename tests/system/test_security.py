@@ -105,6 +105,24 @@ def test_a_node_sees_nothing_that_opens_another_one(cluster):
         assert found == "", node.id
 
 
+# Tenths of what `systemd-analyze security` gives a unit that may do everything: about 9.8.
+EXPOSED = {
+    "master": {"salt-master": 27},
+    "web": {"counterapp": 20},
+    "db": {"mongod": 30},
+    "storage": {"glusterd": 80},
+    "lb": {"haproxy": 50, "keepalived": 70},
+}
+
+
+@pytest.mark.parametrize("role", EXPOSED)
+def test_a_daemon_may_do_little_beside_its_work(cluster, role):
+    node = cluster.with_role(role)[0]
+    for unit, threshold in EXPOSED[role].items():
+        # It fails where the unit may do more.
+        cluster.on(node, "systemd-analyze", "security", f"--threshold={threshold}", unit)
+
+
 def test_no_minion_has_the_master_publish_a_job(cluster):
     attack = (ATTACKS / "event_bus.py").read_text()
     victims = (OTHER, cluster.lab.master.id)
