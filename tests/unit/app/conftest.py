@@ -49,7 +49,10 @@ def store():
 
 @pytest.fixture
 def app(settings, store):
-    return create_app(settings, store)
+    app = create_app(settings, store)
+    yield app
+    # Its thread would go on to say of a broken store that it is broken, in all later tests.
+    app.extensions["counterapp.watch"].close()
 
 
 @pytest.fixture
