@@ -303,13 +303,13 @@ class Cluster:
 
     def until_whole(self) -> None:
         """Wait until every minion answers and every part says that it is well."""
+        until(self.wrong, 120, "every node is up and well", wanted=[], ignoring=self.AWAY)
 
-        def wrong() -> list[str]:
-            nodes = up.status(self.lab)["nodes"]
-            silent = [f"{name} does not answer" for name, node in nodes.items() if not node["up"]]
-            return silent or self.unhealthy()
-
-        until(wrong, 120, "every node is up and well", wanted=[], ignoring=self.AWAY)
+    def wrong(self) -> list[str]:
+        """Return who does not answer; when all do, what a part of the system complains of."""
+        answered = self.salt("*", "test.ping")
+        silent = [node.id for node in self.lab.nodes if answered.get(node.id) is not True]
+        return [f"{node} does not answer" for node in silent] or self.unhealthy()
 
     def unhealthy(self) -> list[str]:
         """Return what a part of the system complains of."""

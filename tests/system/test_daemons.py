@@ -83,15 +83,12 @@ def send(cluster, daemon, signal):
 
 def wrong(cluster):
     """Return what is not as it shall be, as sentences."""
-    answered = cluster.salt("*", "test.ping")
-    silent = [node.id for node in cluster.lab.nodes if answered.get(node.id) is not True]
-    if silent:
-        return [f"{node} does not answer" for node in silent]
-    found = cluster.unhealthy()
-    for node, status in cluster.salt("*", "gluster.mount_status", "/srv/shared").items():
-        if not (status["mounted"] and status["alive"]):
-            found.append(f"{node} has no volume")
-    return found
+    mounts = cluster.salt("*", "gluster.mount_status", "/srv/shared")
+    return cluster.wrong() or [
+        f"{node} has no volume"
+        for node, status in mounts.items()
+        if not (status["mounted"] and status["alive"])
+    ]
 
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM", "STOP"])
