@@ -1078,12 +1078,16 @@ def role_remove(name, database="admin", confirm=None):
 
         salt db-1 mongodb.role_remove looker confirm=looker
     """
+    return _drop("dropRole", "role", name, database, confirm)
+
+
+def _drop(command, kind, name, database, confirm):
     if confirm != name:
         raise CommandExecutionError(
-            f"this removes role {name} of {database}; to do it say confirm={name}"
+            f"this removes {kind} {name} of {database}; to do it say confirm={name}"
         )
-    with _primary(f"remove role {name}") as client:
-        client[database].command("dropRole", name, writeConcern=MAJORITY)
+    with _primary(f"remove {kind} {name}") as client:
+        client[database].command(command, name, writeConcern=MAJORITY)
     return True
 
 
@@ -1297,10 +1301,4 @@ def user_remove(name, database="admin", confirm=None):
 
         salt db-1 mongodb.user_remove counterapp counterapp confirm=counterapp
     """
-    if confirm != name:
-        raise CommandExecutionError(
-            f"this removes user {name} of {database}; to do it say confirm={name}"
-        )
-    with _primary(f"remove user {name}") as client:
-        client[database].command("dropUser", name, writeConcern=MAJORITY)
-    return True
+    return _drop("dropUser", "user", name, database, confirm)

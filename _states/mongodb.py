@@ -234,27 +234,41 @@ def role_present(name, privileges, database="admin", roles=(), timeout=60):
                 "result": result,
                 "comment": f"cannot look at role {name}: {access['reason']}",
             }
+        what = f"role {name} of {database}"
         current = __salt__["mongodb.role_info"](name, database)
         changes = _role_changes(current, name, wanted)
-        if not changes:
-            return {**ret, "comment": f"role {name} of {database} is as declared"}
-        done = "changed" if current else "created"
-        if __opts__["test"]:
-            comment = f"role {name} of {database} would be {done}"
-            return {**ret, "result": None, "changes": changes, "comment": comment}
+        if not changes or __opts__["test"]:
+            return _found(ret, what, current, changes)
 
         write = __salt__[f"mongodb.role_{'update' if current else 'create'}"]
         write(name, privileges, database, list(roles))
         ret["changes"] = changes
         left = _role_changes(__salt__["mongodb.role_info"](name, database), name, wanted)
-        if left:
-            comment = f"role {name} of {database} still differs in {', '.join(sorted(left))}"
-            return {**ret, "result": False, "comment": comment}
-        ret["comment"] = f"role {name} of {database} was {done}"
+        return _verified(ret, what, current, left)
     except (CommandExecutionError, SaltInvocationError) as err:
         ret["result"] = False
         ret["comment"] = str(err)
     return ret
+
+
+def _found(ret, what, current, changes):
+    """Return what a state says of a role or user that it does not touch."""
+    if not changes:
+        return {**ret, "comment": f"{what} is as declared"}
+    comment = f"{what} would be {_done(current)}"
+    return {**ret, "result": None, "changes": changes, "comment": comment}
+
+
+def _verified(ret, what, current, left):
+    """Return what a state says of a role or user that it has written, by what differs still."""
+    if left:
+        comment = f"{what} still differs in {', '.join(sorted(left))}"
+        return {**ret, "result": False, "comment": comment}
+    return {**ret, "comment": f"{what} was {_done(current)}"}
+
+
+def _done(current):
+    return "changed" if current else "created"
 
 
 def _wanted_role(privileges, roles, database):
@@ -328,12 +342,9 @@ def user_present(
 
         current = _user(access, name, database)
         changes = _user_changes(current, name, password_pillar, database, wanted)
-        if not changes:
-            return {**ret, "comment": f"user {name} of {database} is as declared"}
-        if __opts__["test"]:
-            done = "changed" if current else "created"
-            comment = f"user {name} of {database} would be {done}"
-            return {**ret, "result": None, "changes": changes, "comment": comment}
+        what = f"user {name} of {database}"
+        if not changes or __opts__["test"]:
+            return _found(ret, what, current, changes)
 
         if current is None:
             __salt__["mongodb.user_create"](
@@ -355,10 +366,7 @@ def user_present(
 
         after = __salt__["mongodb.user_info"](name, database)
         left = _user_changes(after, name, password_pillar, database, wanted)
-        if left:
-            comment = f"user {name} of {database} still differs in {', '.join(sorted(left))}"
-            return {**ret, "result": False, "comment": comment}
-        ret["comment"] = f"user {name} of {database} was {'changed' if current else 'created'}"
+        return _verified(ret, what, current, left)
     except (CommandExecutionError, SaltInvocationError) as err:
         ret["result"] = False
         ret["comment"] = str(err)

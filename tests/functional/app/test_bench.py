@@ -11,7 +11,7 @@ def test_a_short_run_on_loopback_counts_exactly(tmp_path):
     ran = subprocess.run(
         [
             *(ROOT / "bench" / "hits", "--local", "--seconds", "1"),
-            *("--connections", "32", "--counters", "500", "--rounds", "1", "--soak", "1"),
+            *("--connections", "32", "--counters", "500", "--soak", "1"),
             *("--json", numbers),
         ],
         capture_output=True,
