@@ -181,9 +181,9 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
     (``ready``, ``drain`` or ``maint``: what an operator asked for); ``status`` (HAProxy's own
     word, e.g. ``UP``, ``DOWN 1/2``, ``no check``); ``up`` (the checks call it alive, whatever the
     operator asked for; always False in maint, where there are no checks); ``checked`` (the last
-    check passed, or there are none to pass); ``in_service`` (gets new sessions); ``sessions`` and
-    ``queued`` (now); ``weight``; ``check`` (result of the last check, in words); ``since``
-    (seconds since it last went up or down).
+    check passed and the next has not begun, or there are none to pass); ``in_service`` (gets new
+    sessions); ``sessions`` and ``queued`` (now); ``weight``; ``check`` (result of the last check,
+    in words); ``since`` (seconds since it last went up or down).
 
     Raises ``LookupError`` for an unknown backend, ``OSError`` when HAProxy cannot be asked.
     """

@@ -30,6 +30,8 @@ TIMES = ROOT / "build" / "test-times"
 HEARTBEAT_SECONDS = 60.0
 # Longer than any lane ever took; CI itself ends everything after 90 minutes.
 LIMIT_SECONDS = 75 * 60.0
+# By how much the others slow a test that waits, at the worst; see tests/support/waiting.py.
+PATIENCE = "4"
 # For the fixtures of a lane that was told to stop: they remove nodes.
 GOODBYE_SECONDS = 60.0
 SLOWEST = 40
@@ -152,6 +154,8 @@ class Run:
         self.lane.report.unlink(missing_ok=True)
         self.begun = time.monotonic()
         environment = {**os.environ, "JUNIT_FILE": str(self.lane.report), "NO_COLOR": "1"}
+        if not aloud:
+            environment["TEST_PATIENCE"] = PATIENCE
         try:
             with (
                 self.lane.log.open("w") as log,

@@ -1,5 +1,6 @@
 """How tests wait: they look again and again, and say what they saw when the time is over."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,6 +10,9 @@ T = TypeVar("T")
 SHOWN = 3000
 # Seconds; what comes meanwhile is seen this late.
 LONGEST_PAUSE = 2.0
+# How many times longer everything may take because other lanes want the processors too; set by
+# tests.lanes, which knows. Waiting costs nothing where it ends with what is waited for.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 
 
 def until(
@@ -24,7 +28,8 @@ def until(
 
     The last look begins after the time is over: a slow machine gets it in any case.
 
-    :param timeout: seconds.
+    :param timeout: seconds, on a machine that does nothing else; beside other lanes it is
+        ``PATIENCE`` times as long. What must be so within a time is not to be tested with this.
     :param what: what is waited for, as a sentence: "db-3 is disconnected".
     :param wanted: the result that ``look`` shall have, or a function that tells whether one is
         good; any true one is, when it is left out.
@@ -34,6 +39,7 @@ def until(
     :param ignoring: exceptions of ``look`` and ``wanted`` that count as a no.
     :raises AssertionError: the time is over; it says what was waited for and what was seen last.
     """
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         begun = time.monotonic()

@@ -48,7 +48,13 @@ def test_info_and_stat_are_typed(balancer):
 
 
 def test_servers_are_described(balancer):
-    found = balancer.call("servers", "web")
+    # Each second there is a moment in which the next check is under way.
+    found = until(
+        lambda: balancer.call("servers", "web"),
+        10,
+        "web-1 is checked",
+        wanted=lambda servers: servers[0]["checked"],
+    )
     assert [entry["name"] for entry in found] == ["web-1", "web-2"]
     entry = found[0]
     assert 0 <= entry.pop("since") < 600

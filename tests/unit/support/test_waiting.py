@@ -30,7 +30,15 @@ def clock(monkeypatch):
     # The whole machine's clock goes on for threads that other tests left behind.
     clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
     monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(waiting, "PATIENCE", 1.0)
     return slept
+
+
+def test_beside_other_lanes_everything_may_take_longer(clock, monkeypatch):
+    monkeypatch.setattr(waiting, "PATIENCE", 4.0)
+    with pytest.raises(AssertionError, match="not within 12 s: it is gone"):
+        until(Looks("here"), 3, "it is gone", wanted="gone", interval=1)
+    assert sum(clock) == 12
 
 
 def test_the_first_true_result_is_returned(clock):
