@@ -11,3 +11,7 @@ topology:
 {%- for id, node in topology.nodes.items() %}
     {{ id }}: {{ node | json }}
 {%- endfor %}
+
+# The change that moves this node to another revision, or null.
+{%- import_yaml 'moving.yaml' as moving %}
+moving: {{ moving.get(opts.id) | json }}

@@ -5,7 +5,10 @@
   'web': ['mongodb_app', 'counterapp_operator'],
 } %}
 
-base:
+{#- Where no environment is asked for, a node has the pillar of the revision that it is moved to. -#}
+{%- import_yaml 'moving.yaml' as moving %}
+{%- if saltenv == (opts.pillarenv or ('candidate' if opts.id in moving else 'base')) %}
+{{ saltenv }}:
   '*':
     - cluster
     - gluster
@@ -29,3 +32,4 @@ base:
     # Its own key and nobody else's: all nodes mount the volume, and prove who they are.
     - secrets.gluster_tls.{{ id }}
 {%- endfor %}
+{%- endif %}

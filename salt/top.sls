@@ -1,6 +1,17 @@
 # What a node is decides what it gets. lib/cluster.jinja, which every role imports, fails the
 # whole highstate when a node claims a role that the topology does not give it.
-base:
+#
+# A node that asks for no environment goes by `base`, the revision that the fleet is on. While a change
+# moves it to the candidate it would be put back on its own, or moved out of turn: so it refuses.
+{%- set moving = pillar.get('moving') %}
+{%- if moving and not opts.saltenv %}
+{%-   if saltenv == 'candidate' %}
+candidate:
+  '*':
+    - moving
+{%-   endif %}
+{%- elif saltenv == (opts.saltenv or 'base') %}
+{{ saltenv }}:
   '*':
     - base
     - gluster
@@ -16,3 +27,4 @@ base:
   'G@roles:lb':
     - match: compound
     - lb
+{%- endif %}

@@ -1,0 +1,299 @@
+"""
+Revisions: what is rolled out, as it was when a change began, and never altered.
+
+A revision is a folder ``revisions/<id>`` in the master's state folder, with the state tree
+(``salt``), what minions load (``_modules``, ``_states``, ``_utils``) and the pillar with topology
+and release, and without secrets. Its ID is the beginning of a digest of all of it. Two symbolic
+links beside it are the environments of Salt's file server and pillar: ``base`` is the revision that
+the fleet is on, ``candidate`` the one that a change takes it to. Which nodes a change is moving
+stands in ``moving.yaml`` among the master's pillar notes, and the top files go by it: a node that
+converges by itself stays on ``base``, or, while it is moved, refuses to.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fleet import files, pillar
+from fleet.errors import FleetError
+from fleet.lock import now
+from fleet.master import Master
+
+BASE, CANDIDATE = "base", "candidate"
+#: What of the checkout is part of a revision, beside the pillar.
+FOLDERS = ("salt", "_modules", "_states", "_utils")
+#: What belongs to the master's own work, or is made by Python as it runs.
+_LEFT_OUT = {"orch", "_runners", "__pycache__", ".pytest_cache"}
+_ID = re.compile(r"[0-9a-f]{12}\Z")
+_NOTE = "revision.json"
+_MOVING = "moving.yaml"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """
+    A revision of this master.
+
+    id
+        Twelve hexadecimal digits.
+    folder
+        Where it lies.
+    """
+
+    master: Master
+    id: str
+    folder: Path
+
+    @cached_property
+    def note(self) -> dict[str, Any]:
+        """``id``, ``sha256``, ``release``, ``created`` and ``commit`` (of the checkout, or None)."""
+        found: dict[str, Any] = json.loads((self.folder / _NOTE).read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def release(self) -> str:
+        return str(self.note["release"])
+
+    @property
+    def pillars(self) -> list[Path]:
+        return [self.folder / "pillar"]
+
+    @cached_property
+    def topology(self) -> dict[str, Any]:
+        """``name``, ``network``, ``vip``, ``nodes`` by ID; raises FleetError when it is wrong."""
+        return pillar.select(self.master, self.pillars)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The pillar of the master's own minion, without secrets."""
+        return pillar.settings(self.master, self.pillars)
+
+    def with_role(self, role: str) -> list[str]:
+        """Return the IDs of the nodes with a role, in the topology's order."""
+        nodes = self.topology["nodes"]
+        return [node for node, entry in nodes.items() if role in entry["roles"]]
+
+    def check(self) -> None:
+        """Raise FleetError unless it still is what it was when it was made."""
+        found = digest(self.folder)
+        if found != self.note["sha256"]:
+            raise FleetError(
+                f"revision {self.id} was altered ({self.folder}): a revision never changes; roll "
+                "out another one, or remove the folder and roll out what is in the checkout"
+            )
+
+
+def _home(master: Master) -> Path:
+    return master.state / "revisions"
+
+
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of the names, kinds and contents below a folder, its note left out."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*"), key=lambda each: str(each.relative_to(folder))):
+        name = str(path.relative_to(folder))
+        if name == _NOTE or path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink():
+            kind, content = "link", os.readlink(path).encode()
+        else:
+            kind, content = ("program" if path.stat().st_mode & 0o100 else "file"), path.read_bytes()
+        whole.update(f"{kind} {len(name.encode())} {name} {len(content)}\n".encode() + content)
+    return whole.hexdigest()
+
+
+def capture(master: Master, release: str) -> Revision:
+    """
+    Make a revision of what is in the checkout now, and of a release; it may be there already.
+
+    Raises FleetError when the checkout has no such folders.
+    """
+    missing = [str(master.tree / name) for name in FOLDERS if not (master.tree / name).is_dir()]
+    if missing:
+        raise FleetError(f"{', '.join(missing)}: no such folder; put the repository's there")
+    _home(master).mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".new.", dir=_home(master)))
+    try:
+        for name in FOLDERS:
+            shutil.copytree(master.tree / name, made / name, symlinks=True, ignore=_ignored)
+        # The first folder that has a file wins.
+        for folder in reversed(master.pillars):
+            if folder.is_dir():
+                shutil.copytree(
+                    folder, made / "pillar", symlinks=True, ignore=_ignored, dirs_exist_ok=True
+                )
+        # Who is moved is not told by a revision, but by the master's notes.
+        (made / "pillar" / _MOVING).unlink(missing_ok=True)
+        (made / "pillar/release.sls").write_text(
+            f"# What the web servers of this revision serve.\nrelease: {json.dumps(release)}\n",
+            encoding="utf-8",
+        )
+        found = digest(made)
+        note = {
+            "id": found[:12],
+            "sha256": found,
+            "release": release,
+            "created": now(),
+            "commit": _commit(master.tree),
+        }
+        files.write_json(made / _NOTE, note, 0o644)
+        _settle(made)
+        revision = Revision(master, found[:12], _home(master) / found[:12])
+        if revision.folder.exists():
+            revision.check()
+        else:
+            made.chmod(0o700)
+            made.rename(revision.folder)
+            files.sync_folder(_home(master))
+        return revision
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _ignored(_folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if name in _LEFT_OUT or name.endswith(".pyc")}
+
+
+def _settle(folder: Path) -> None:
+    """
+    Give every file a time that follows from its content.
+
+    Salt's file server goes by a file's time to tell whether it has changed, and an environment that
+    comes to name another revision has other files under the same names.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink() or path.is_dir():
+            continue
+        value = int(hashlib.sha256(path.read_bytes()).hexdigest()[:12], 16)
+        # Seconds within 16 years after 2001, and milliseconds.
+        seconds, rest = 978307200 + (value >> 19), value & 0x1FF
+        os.utime(path, ns=(seconds * 10**9, seconds * 10**9 + rest * 10**6))
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
+
+
+def _commit(tree: Path) -> str | None:
+    """Return the commit of a checkout, or None where only its folders were copied."""
+    try:
+        head = (tree / ".git/HEAD").read_text(encoding="ascii").strip()
+        if head.startswith("ref: "):
+            head = (tree / ".git" / head.removeprefix("ref: ")).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return head
+
+
+# Which there are, and which is what
+
+
+def find(master: Master, id_: str) -> Revision:
+    """
+    Return a revision by its ID.
+
+    Raises FleetError when there is none, with those that there are.
+    """
+    if _ID.match(str(id_)) and (_home(master) / id_ / _NOTE).is_file():
+        return Revision(master, id_, _home(master) / id_)
+    known = ", ".join(f"{each.id} ({each.release})" for each in kept(master)) or "none"
+    raise FleetError(f"there is no revision {id_!r} on this master; there are: {known}")
+
+
+def kept(master: Master) -> list[Revision]:
+    """Return the revisions on this master, those used last at the end."""
+    folders = [path for path in _home(master).glob("*") if _ID.match(path.name)]
+    there = [path for path in folders if (path / _NOTE).is_file()]
+    return [
+        Revision(master, path.name, path)
+        for path in sorted(there, key=lambda path: ((path / _NOTE).stat().st_mtime, path.name))
+    ]
+
+
+def _linked(master: Master, name: str) -> Revision | None:
+    link = master.state / name
+    if not link.is_symlink():
+        return None
+    return find(master, Path(os.readlink(link)).name)
+
+
+def base(master: Master) -> Revision | None:
+    """Return the revision that the fleet is on; None before the first rollout."""
+    return _linked(master, BASE)
+
+
+def candidate(master: Master) -> Revision | None:
+    """Return the revision that a change takes the fleet to, or None."""
+    return _linked(master, CANDIDATE)
+
+
+def offer(revision: Revision) -> None:
+    """Have a revision served as the environment ``candidate``."""
+    files.point(revision.master.state / CANDIDATE, f"revisions/{revision.id}")
+    # The order of use, for what is kept.
+    os.utime(revision.folder / _NOTE)
+
+
+def settle(revision: Revision) -> None:
+    """Have a revision be the one that the fleet is on: every node goes by ``base`` again."""
+    master = revision.master
+    files.point(master.state / BASE, f"revisions/{revision.id}")
+    os.utime(revision.folder / _NOTE)
+    for node in moving(master):
+        arrived(master, node)
+    withdraw(master)
+
+
+def withdraw(master: Master) -> None:
+    """Serve no candidate any more, unless nodes are still on their way to it."""
+    if not moving(master):
+        (master.state / CANDIDATE).unlink(missing_ok=True)
+
+
+def moving(master: Master) -> dict[str, str]:
+    """Return the nodes that a change is moving, and the ID of the change that each one belongs to."""
+    path = master.notes / _MOVING
+    if not path.exists():
+        return {}
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def move(master: Master, nodes: Iterable[str], change: str) -> None:
+    """
+    Note that a change moves nodes to the candidate.
+
+    Until they have arrived, their pillar is the candidate's, and they refuse to converge by
+    themselves.
+    """
+    _note_moving(master, {**moving(master), **dict.fromkeys(nodes, change)})
+
+
+def arrived(master: Master, node: str) -> None:
+    """Note that a node goes by ``base``: it was put back, or ``base`` is what it was moved to."""
+    _note_moving(master, {name: id_ for name, id_ in moving(master).items() if name != node})
+
+
+def _note_moving(master: Master, nodes: dict[str, str]) -> None:
+    if nodes != moving(master) or not (master.notes / _MOVING).exists():
+        # JSON is YAML, which the top files read.
+        files.write_json(master.notes / _MOVING, nodes)
+
+
+def prune(master: Master, keep: int) -> list[str]:
+    """
+    Delete all but the last ``keep`` revisions, and never one that is in use.
+
+    Returns the IDs of those that were deleted.
+    """
+    used = {each.id for each in (base(master), candidate(master)) if each}
+    gone = [each for each in kept(master)[:-keep] if each.id not in used]
+    for revision in gone:
+        shutil.rmtree(revision.folder)
+    return [each.id for each in gone]
