@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from salt.exceptions import CommandExecutionError
 
 
-class FleetError(CommandExecutionError):  # type: ignore[misc]
+class FleetError(CommandExecutionError):
     """Something cannot be done; ``problems`` has a sentence for each reason."""
 
     def __init__(self, *problems: str) -> None:

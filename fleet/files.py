@@ -69,7 +69,7 @@ def lines_of_json(path: Path) -> list[dict[str, Any]]:
 def point(link: Path, target: str) -> None:
     """Have a symbolic link name a target, in one step."""
     link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if link.is_symlink() and os.readlink(link) == target:
+    if link.is_symlink() and str(link.readlink()) == target:
         return
     partial = link.with_name(f".{link.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What a change writes down as it goes, and the history of those that have ended."""
 
+import json
 import re
 import secrets
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ class Journal:
 
     def write(self, event: str, **facts: Any) -> None:
         """Add a line."""
-        files.append(self.path, files.json.dumps({"time": now(), "event": event, **facts}))
+        files.append(self.path, json.dumps({"time": now(), "event": event, **facts}))
 
     def lines(self) -> list[dict[str, Any]]:
         """Return all lines, in their order."""
@@ -90,7 +91,7 @@ def prune(folder: Path) -> None:
 
 def record(folder: Path, entry: dict[str, Any]) -> None:
     """Add a change that has ended to the history."""
-    files.append(folder / "history.jsonl", files.json.dumps(entry))
+    files.append(folder / "history.jsonl", json.dumps(entry))
 
 
 def history(folder: Path, limit: int = 20) -> list[dict[str, Any]]:

@@ -200,7 +200,10 @@ class SaltMinions:
         with salt.client.get_local_client(mopts=dict(self._opts)) as client:
 
             def run(
-                targets: list[str], name: str | Sequence[str], given: list[Any], named: dict[str, Any]
+                targets: list[str],
+                name: str | Sequence[str],
+                given: list[Any],
+                named: dict[str, Any],
             ) -> dict[str, Any]:
                 answered: dict[str, Any] = client.cmd(
                     targets,

@@ -104,9 +104,12 @@ def digest(folder: Path) -> str:
         if name == _NOTE or path.is_dir() and not path.is_symlink():
             continue
         if path.is_symlink():
-            kind, content = "link", os.readlink(path).encode()
+            kind, content = "link", str(path.readlink()).encode()
         else:
-            kind, content = ("program" if path.stat().st_mode & 0o100 else "file"), path.read_bytes()
+            kind, content = (
+                ("program" if path.stat().st_mode & 0o100 else "file"),
+                path.read_bytes(),
+            )
         whole.update(f"{kind} {len(name.encode())} {name} {len(content)}\n".encode() + content)
     return whole.hexdigest()
 
@@ -220,7 +223,7 @@ def _linked(master: Master, name: str) -> Revision | None:
     link = master.state / name
     if not link.is_symlink():
         return None
-    return find(master, Path(os.readlink(link)).name)
+    return find(master, link.readlink().name)
 
 
 def base(master: Master) -> Revision | None:
@@ -257,7 +260,7 @@ def withdraw(master: Master) -> None:
 
 
 def moving(master: Master) -> dict[str, str]:
-    """Return the nodes that a change is moving, and the ID of the change that each one belongs to."""
+    """Return the nodes that a change is moving, and the ID of the change, by node."""
     path = master.notes / _MOVING
     if not path.exists():
         return {}

@@ -15,6 +15,7 @@
     - mongodb
     - web
     - lb
+    - rollout
 {%- for id, node in topology.nodes.items() %}
   {%- set needed = [] %}
   {%- for role in node.roles %}

@@ -29,8 +29,6 @@ web:
   most_keys: 10000000
   # For how long an Idempotency-Key is remembered.
   keep_keys: 86400
-  min_in_service: 1
-  min_healthy_time: 3
   drain_timeout: 30
   # A server that a rollout drained is put back after this, should the rollout die.
   drain_lease: 300
