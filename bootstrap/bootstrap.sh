@@ -96,6 +96,10 @@ install_salt() {
     done
 }
 
+site_packages() {
+    "$PREFIX/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+}
+
 # --- Configuration -----------------------------------------------------------------------------
 
 # put PATH: replaces PATH by what stands on standard input, only where it differs. Returns 0
@@ -108,6 +112,14 @@ put() {
     printf '%s\n' "$content" >"$path.new"
     mv "$path.new" "$path"
     say "wrote $path"
+}
+
+# link PATH TARGET: makes PATH a symbolic link to TARGET. Returns as put does.
+link() {
+    [ "$(readlink "$1")" = "$2" ] && return 1
+    mkdir -p "$(dirname "$1")"
+    ln -sfn "$2" "$1"
+    say "linked $1"
 }
 
 # fill TEMPLATE NAME=VALUE…: prints TEMPLATE with every @NAME@ replaced.
@@ -257,12 +269,21 @@ minion)
     ;;
 master)
     need --id "$ID"; need --address "$ADDRESS"
-    [ -r "$TREE/_cache/localfs_key.py" ] ||
-        die "$TREE has no _cache/localfs_key.py, the master's key store: put the repository's folders _cache, _modules, _runners, _states, _utils, pillar and salt there."
+    for file in _cache/localfs_key.py fleet/__init__.py; do
+        [ -r "$TREE/$file" ] ||
+            die "$TREE has no $file, without which no master runs: put the repository's folders _cache, _modules, _runners, _states, _utils, fleet, pillar and salt there."
+    done
     install_salt
     master_changed=$SALT_CHANGED
     fill master.conf "TOPOLOGY=$TOPOLOGY" | put "$ETC/master.d/counterapp.conf" && master_changed=yes
+    # Both are read in place, so that nothing has to be done after a `git pull`: the package of what
+    # only the master does, and its orchestrations. No revision has these.
+    link "$(site_packages)/fleet" "$TREE/fleet" && master_changed=yes
+    link /srv/counterapp-orchestrations/orch "$TREE/salt/orch" || true
     "$PREFIX/bin/python" "$HERE/make-secrets" "$ETC/counterapp/pillar/secrets"
+    # The pillar wants it, which is compiled before any change has moved a node.
+    [ -e "$ETC/counterapp/pillar/moving.yaml" ] ||
+        (umask 077 && put "$ETC/counterapp/pillar/moving.yaml" <<<'{}')
     set_up_unit salt-master
     [ "$UNIT_CHANGED" = no ] || master_changed=yes
     make_key master

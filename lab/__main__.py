@@ -7,8 +7,9 @@ import os
 import shlex
 import sys
 
+from fleet import topology
 from lab import machines, summary, up, wheels
-from lab.config import Lab, LabError, load, read_document, topology
+from lab.config import Lab, LabError, load, read_document
 from lab.progress import Progress, fail
 
 

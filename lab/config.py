@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
+
+from fleet import topology
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -21,21 +21,6 @@ DEFAULT_NAME = "counterapp"
 
 class LabError(Exception):
     """Something an operator can mend; the message says what and how."""
-
-
-def _topology_module() -> ModuleType:
-    # Salt loads this file from the tree as well; it is no package, so it is found by its path.
-    spec = importlib.util.spec_from_file_location(
-        "counterapp_topology", ROOT / "_utils" / "topology.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-topology = _topology_module()
 
 
 @dataclass(frozen=True)

@@ -142,9 +142,29 @@ def test_other_secrets_are_never_made_anew(made, tmp_path):
     assert yaml.safe_load((made.home / "mongodb_app.sls").read_text())["secrets"]["mongodb_app"]
 
 
+def test_a_masters_topology_is_that_of_its_checkout(made, tmp_path):
+    # Its pillar roots are what was rolled out, which has no node that is to come.
+    write_topology(tmp_path, {**NODES, "data-2": "10.9.0.13"})
+    settings = {
+        "counterapp_topology": "own",
+        "counterapp_tree": str(tmp_path),
+        "counterapp_pillar": [str(tmp_path / "lab")],
+        "pillar_roots": {"base": [str(tmp_path / "base/pillar")]},
+    }
+    (tmp_path / "master.conf").write_text(yaml.safe_dump(settings))
+    made.make(made.home, (str(tmp_path / "master.conf"),))
+    assert held(made, "data-2")
+    # A lab has a topology of its own.
+    (tmp_path / "lab").mkdir()
+    document = {"topologies": {"own": {"nodes": {"data-3": {"address": "10.9.0.14"}}}}}
+    (tmp_path / "lab/topology.sls").write_text(yaml.safe_dump(document))
+    made.make(made.home, (str(tmp_path / "master.conf"),))
+    assert held(made, "data-3")
+
+
 def test_without_a_topology_it_says_what_is_missing(made, tmp_path):
     with pytest.raises(made.Problem, match=r"run bootstrap\.sh first"):
         made.make(made.home, (str(tmp_path / "nothing"),))
     (tmp_path / "pillar/topology.sls").unlink()
-    with pytest.raises(made.Problem, match=r"no topology\.sls in the pillar_roots"):
+    with pytest.raises(made.Problem, match=r"no topology\.sls in the pillar folders"):
         made.run()

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from lab.config import LabError, load, read_document, topology
+from fleet import topology
+from lab.config import LabError, load, read_document
 
 
 @pytest.fixture

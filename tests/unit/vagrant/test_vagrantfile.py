@@ -31,7 +31,7 @@ def checkout(tmp_path_factory):
     for relative in ("lab/bin/docker", "pillar/topology.sls"):
         (folder / relative).parent.mkdir(parents=True)
         shutil.copy(ROOT / relative, folder / relative)
-    for tree in ("bootstrap", "salt", *LOADED, "__pycache__"):
+    for tree in ("bootstrap", "fleet", "salt", *LOADED, "__pycache__"):
         (folder / tree).mkdir()
     (folder / "build" / "ssh").mkdir(parents=True)
     (folder / "build" / "ssh" / "id_ed25519").touch()
@@ -187,7 +187,8 @@ def test_a_node_sees_what_it_is_made_from_and_only_the_master_what_it_hands_out(
         "/srv/counterapp-wheels": "build/wheels",
     }
     if "master" in node["roles"]:
-        wanted |= {f"/srv/counterapp/{tree}": tree for tree in ("salt", "pillar", *LOADED)} | {
+        trees = ("fleet", "salt", "pillar", *LOADED)
+        wanted |= {f"/srv/counterapp/{tree}": tree for tree in trees} | {
             "/srv/counterapp-lab/pillar": "build/labs/counterapp/pillar",
             "/srv/counterapp-dist": "build/dist",
             "/srv/counterapp-artifacts": "build/artifacts",
