@@ -20,7 +20,7 @@ candidate:
     - storage
   'G@roles:db':
     - match: compound
-    - mongodb
+    - db
   'G@roles:web':
     - match: compound
     - web

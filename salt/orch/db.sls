@@ -12,14 +12,14 @@ Every member runs:
     - name: rollout.apply
     - stage: db
     - nodes: {{ plan.members | json }}
-    - sls: mongodb.service
+    - sls: db.service
 
 {{ plan.members[0] }} makes the replica set:
   salt.runner:
     - name: rollout.apply
     - stage: db
     - nodes: {{ plan.members[0] }}
-    - sls: mongodb.replication
+    - sls: db.replication
     - require:
       - salt: Every member runs
 {%-   set previous.step = plan.members[0] ~ ' makes the replica set' %}

@@ -9,7 +9,7 @@ include:
   - storage.service
 {%- endif %}
 {%- if grains.id in salt['pillar.get']('fresh', []) %}
-{%-   for role, sls in {'db': 'mongodb', 'web': 'web', 'lb': 'lb'}.items() if role in me.roles %}
-  - {{ sls }}.install
+{%-   for role in ['db', 'web', 'lb'] if role in me.roles %}
+  - {{ role }}.install
 {%-   endfor %}
 {%- endif %}

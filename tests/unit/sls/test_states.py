@@ -16,7 +16,7 @@ from tests.support import tree as support
 from tests.support.loading import ROOT, load
 
 CASES = [(system, *case) for system in support.SYSTEMS for case in support.NODES]
-ROLE_SLS = {"storage": "storage", "db": "mongodb", "web": "web", "lb": "lb"}
+ROLE_SLS = ("storage", "db", "web", "lb")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_highstate_compiles(node, system, topology, name):
     compiler = node(name, topology, system)
     roles = support.facts(topology, name)["roles"]
     top = compiler.top()
-    assert top == ["base", "gluster", *(sls for role, sls in ROLE_SLS.items() if role in roles)]
+    assert top == ["base", "gluster", *(role for role in ROLE_SLS if role in roles)]
     chunks, errors = compiler.chunks(top)
     assert not errors
     assert not compiler.problems(chunks)
@@ -98,7 +98,7 @@ def test_each_sls_is_compiled_by_some_node(node):
             seen |= {chunk["__sls__"] for chunk in compiler.chunks(compiler.top())[0]}
     there = {
         ".".join(path.relative_to(ROOT / "salt").with_suffix("").parts)
-        for role in ("base", "gluster", "storage", "mongodb", "web", "lb")
+        for role in ("base", "gluster", "storage", "db", "web", "lb")
         for path in (ROOT / "salt" / role).glob("*.sls")
         if path.name != "init.sls"
     }
@@ -372,7 +372,7 @@ class TestGluster:
 class TestMongodb:
     def test_configuration(self, node):
         compiler = node("db-2")
-        chunks, _ = compiler.chunks(["mongodb"])
+        chunks, _ = compiler.chunks(["db"])
         config = yaml.safe_load(compiler.file(chunks, "/etc/mongod.conf"))
         assert config["net"]["bindIp"] == "192.168.33.15,127.0.0.1"
         assert config["replication"]["replSetName"] == "rs0"
@@ -388,7 +388,7 @@ class TestMongodb:
     @pytest.mark.parametrize(("cache", "most"), [(0.25, "1536M"), (8, "17408M")])
     def test_its_memory_goes_by_its_cache(self, node, cache, most):
         compiler = node("db-1", pillar={"mongodb:cache_gb": cache})
-        chunks, _ = compiler.chunks(["mongodb"])
+        chunks, _ = compiler.chunks(["db"])
         unit = compiler.file(chunks, "/etc/systemd/system/mongod.service").splitlines()
         assert f"MemoryMax={most}" in unit
         assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(unit)
@@ -397,7 +397,7 @@ class TestMongodb:
         compiler = node("db-1")
         unit = tmp_path / "mongod.service"
         unit.write_text(
-            compiler.file(compiler.chunks(["mongodb"])[0], f"/etc/systemd/system/{unit.name}")
+            compiler.file(compiler.chunks(["db"])[0], f"/etc/systemd/system/{unit.name}")
         )
         judged = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
         done = subprocess.run(judged, capture_output=True, text=True)
@@ -405,14 +405,14 @@ class TestMongodb:
 
     def test_compressors_can_be_none_and_nothing_unknown(self, node):
         compiler = node("db-1", pillar={"mongodb:compressors": []})
-        config = yaml.safe_load(compiler.file(compiler.chunks(["mongodb"])[0], "/etc/mongod.conf"))
+        config = yaml.safe_load(compiler.file(compiler.chunks(["db"])[0], "/etc/mongod.conf"))
         assert config["net"]["compression"]["compressors"] == "disabled"
         for wrong in (["snappy", "lz4"], "snappy,zstd"):
-            _, errors = node("db-1", pillar={"mongodb:compressors": wrong}).chunks(["mongodb"])
+            _, errors = node("db-1", pillar={"mongodb:compressors": wrong}).chunks(["db"])
             assert any("set it to a list of snappy, zstd and zlib" in error for error in errors)
 
     def test_nobody_but_the_administrator_may_change_the_set(self, node):
-        chunks, _ = node("db-1").chunks(["mongodb"])
+        chunks, _ = node("db-1").chunks(["db"])
         users = {each["password_pillar"]: each for each in chunks if each["fun"] == "user_present"}
         assert users["secrets:mongodb_admin"]["roles"] == ["root"]
         assert users["secrets:mongodb_health"]["roles"] == ["clusterMonitor", "oplogReader"]
@@ -420,27 +420,27 @@ class TestMongodb:
         assert {tuple(each["mechanisms"]) for each in users.values()} == {("SCRAM-SHA-256",)}
 
     def test_the_first_of_the_topology_initiates(self, node):
-        chunks, _ = node("db-3").chunks(["mongodb"])
+        chunks, _ = node("db-3").chunks(["db"])
         present = chunk(chunks, "The replica set exists")
         assert present["initiator"] == "192.168.33.14:27017"
         assert present["members"] == [f"192.168.33.{last}:27017" for last in (14, 15, 16)]
 
     def test_the_keyfile_is_shown_to_nobody(self, node):
-        chunks, _ = node("db-1").chunks(["mongodb"])
+        chunks, _ = node("db-1").chunks(["db"])
         keyfile = chunk(chunks, "The members of the replica set trust each other by a key")
         assert (keyfile["mode"], keyfile["show_changes"]) == ("0400", False)
         assert keyfile["contents_pillar"] == "secrets:mongodb_keyfile"
 
     def test_the_kernel_is_left_alone_in_a_container(self, node):
-        states = {each["state"] for each in node("db-1").chunks(["mongodb"])[0]}
+        states = {each["state"] for each in node("db-1").chunks(["db"])[0]}
         assert "sysctl" not in states
-        states = {each["state"] for each in node("db-1", system="rocky9").chunks(["mongodb"])[0]}
+        states = {each["state"] for each in node("db-1", system="rocky9").chunks(["db"])[0]}
         assert "sysctl" in states
 
     @pytest.mark.parametrize("system", support.SYSTEMS)
     def test_from_mongodbs_own_repository(self, node, system):
         compiler = node("db-1", system=system, pillar={"mongodb:install:source": "repo"})
-        chunks, errors = compiler.chunks(["mongodb"])
+        chunks, errors = compiler.chunks(["db"])
         assert not errors
         assert not compiler.problems(chunks)
         repo = chunk(chunks, "MongoDB's package repository is known")
@@ -453,7 +453,7 @@ class TestMongodb:
         assert "/usr/bin/mongod" in compiler.file(chunks, "/etc/systemd/system/mongod.service")
 
     def test_an_unknown_source_is_named(self, node):
-        _, errors = node("db-1", pillar={"mongodb:install:source": "tarball"}).chunks(["mongodb"])
+        _, errors = node("db-1", pillar={"mongodb:install:source": "tarball"}).chunks(["db"])
         assert any("mongodb:install:source is 'tarball'" in error for error in errors)
 
 
@@ -826,7 +826,7 @@ def test_hosts_name_every_node_by_its_address(node):
     assert not [line for line in lines if line.startswith("127.0.1.1")]
 
 
-@pytest.mark.parametrize("role", ["base", "gluster", "storage", "mongodb", "web", "lb"])
+@pytest.mark.parametrize("role", ["base", "gluster", "storage", "db", "web", "lb"])
 def test_packages_are_plain_yaml(role):
     # The image builder reads the lists without Salt.
     packages = yaml.safe_load((ROOT / f"salt/{role}/packages.yaml").read_text())

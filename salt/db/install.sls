@@ -1,7 +1,7 @@
-{%- from 'mongodb/map.jinja' import packages, install with context %}
+{%- from 'db/map.jinja' import packages, install with context %}
 
 include:
-  - mongodb.{{ install.source }}
+  - db.{{ install.source }}
 
 What mongod needs is installed:
   pkg.installed:

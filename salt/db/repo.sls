@@ -1,5 +1,5 @@
 {%- from 'lib/require.jinja' import require with context %}
-{%- from 'mongodb/map.jinja' import os, install with context %}
+{%- from 'db/map.jinja' import os, install with context %}
 {{- require(['mongodb:install:repo_series', 'mongodb:install:repo_least'],
             'set it in pillar/mongodb.sls, as `install: source: repo` wants it') }}
 {%- set series = install.repo_series %}

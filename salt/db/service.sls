@@ -1,12 +1,12 @@
-{%- from 'mongodb/map.jinja' import mongodb, os, config, mongod, install with context %}
+{%- from 'db/map.jinja' import mongodb, os, config, mongod, install with context %}
 
 include:
-  - mongodb.config
+  - db.config
 
 The unit of mongod is known:
   file.managed:
     - name: /etc/systemd/system/mongod.service
-    - source: salt://mongodb/files/mongod.service.jinja
+    - source: salt://db/files/mongod.service.jinja
     - template: jinja
     - context:
         user: {{ os.user }}

@@ -1,10 +1,10 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
 {%- from 'lib/cluster.jinja' import me, container with context %}
-{%- from 'mongodb/map.jinja' import mongodb, os, config, keyfile with context %}
+{%- from 'db/map.jinja' import mongodb, os, config, keyfile with context %}
 {{- require_secrets(['mongodb_keyfile']) }}
 
 include:
-  - mongodb.install
+  - db.install
 
 The data folder of mongod is its own:
   file.directory:
@@ -39,7 +39,7 @@ The members of the replica set trust each other by a key:
 mongod is configured:
   file.managed:
     - name: {{ config }}
-    - source: salt://mongodb/files/mongod.conf.jinja
+    - source: salt://db/files/mongod.conf.jinja
     - template: jinja
     - context:
         address: {{ me.address }}

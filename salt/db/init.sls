@@ -1,0 +1,5 @@
+include:
+  - db.install
+  - db.config
+  - db.service
+  - db.replication

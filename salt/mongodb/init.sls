@@ -1,5 +1,0 @@
-include:
-  - mongodb.install
-  - mongodb.config
-  - mongodb.service
-  - mongodb.replication
