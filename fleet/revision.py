@@ -34,7 +34,8 @@ FOLDERS = ("salt", "_modules", "_states", "_utils")
 #: What belongs to the master's own work, or is made by Python as it runs.
 _LEFT_OUT = {"orch", "_runners", "__pycache__", ".pytest_cache"}
 _ID = re.compile(r"[0-9a-f]{12}\Z")
-_NOTE = "revision.json"
+#: What a revision holds beside what it is a revision of.
+NOTE = "revision.json"
 _MOVING = "moving.yaml"
 
 
@@ -55,8 +56,8 @@ class Revision:
 
     @cached_property
     def note(self) -> dict[str, Any]:
-        """``id``, ``sha256``, ``release``, ``created`` and ``commit`` (of the checkout, or None)."""
-        found: dict[str, Any] = json.loads((self.folder / _NOTE).read_text(encoding="utf-8"))
+        """``id``, ``sha256``, ``release``, ``created``, ``commit`` (of the checkout, or None)."""
+        found: dict[str, Any] = json.loads((self.folder / NOTE).read_text(encoding="utf-8"))
         return found
 
     @property
@@ -82,6 +83,14 @@ class Revision:
         nodes = self.topology["nodes"]
         return [node for node, entry in nodes.items() if role in entry["roles"]]
 
+    def same_modules(self, other: "Revision") -> bool:
+        """Return whether minions load the same modules from another revision."""
+        return all(
+            digest(self.folder / name) == digest(other.folder / name)
+            for name in FOLDERS
+            if name != "salt"
+        )
+
     def check(self) -> None:
         """Raise FleetError unless it still is what it was when it was made."""
         found = digest(self.folder)
@@ -92,16 +101,12 @@ class Revision:
             )
 
 
-def _home(master: Master) -> Path:
-    return master.state / "revisions"
-
-
 def digest(folder: Path) -> str:
     """Return the SHA-256 of the names, kinds and contents below a folder, its note left out."""
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*"), key=lambda each: str(each.relative_to(folder))):
         name = str(path.relative_to(folder))
-        if name == _NOTE or path.is_dir() and not path.is_symlink():
+        if name == NOTE or path.is_dir() and not path.is_symlink():
             continue
         if path.is_symlink():
             kind, content = "link", str(path.readlink()).encode()
@@ -123,8 +128,8 @@ def capture(master: Master, release: str) -> Revision:
     missing = [str(master.tree / name) for name in FOLDERS if not (master.tree / name).is_dir()]
     if missing:
         raise FleetError(f"{', '.join(missing)}: no such folder; put the repository's there")
-    _home(master).mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".new.", dir=_home(master)))
+    home(master).mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".new.", dir=home(master)))
     try:
         for name in FOLDERS:
             shutil.copytree(master.tree / name, made / name, symlinks=True, ignore=_ignored)
@@ -148,18 +153,35 @@ def capture(master: Master, release: str) -> Revision:
             "created": now(),
             "commit": _commit(master.tree),
         }
-        files.write_json(made / _NOTE, note, 0o644)
-        _settle(made)
-        revision = Revision(master, found[:12], _home(master) / found[:12])
-        if revision.folder.exists():
-            revision.check()
-        else:
-            made.chmod(0o700)
-            made.rename(revision.folder)
-            files.sync_folder(_home(master))
-        return revision
+        return adopt(master, made, note)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def adopt(master: Master, made: Path, note: dict[str, Any]) -> Revision:
+    """
+    Have a folder be a revision, unless that is there already.
+
+    made
+        The folder, beside the revisions; it is moved.
+    note
+        What :attr:`Revision.note` has.
+    """
+    files.write_json(made / NOTE, note, 0o644)
+    _settle(made)
+    revision = Revision(master, note["id"], home(master) / note["id"])
+    if revision.folder.exists():
+        revision.check()
+    else:
+        made.chmod(0o700)
+        made.rename(revision.folder)
+        files.sync_folder(home(master))
+    return revision
+
+
+def home(master: Master) -> Path:
+    """Return the folder of the revisions, which may not be there yet."""
+    return master.state / "revisions"
 
 
 def _ignored(_folder: str, names: list[str]) -> set[str]:
@@ -203,19 +225,19 @@ def find(master: Master, id_: str) -> Revision:
 
     Raises FleetError when there is none, with those that there are.
     """
-    if _ID.match(str(id_)) and (_home(master) / id_ / _NOTE).is_file():
-        return Revision(master, id_, _home(master) / id_)
+    if _ID.match(str(id_)) and (home(master) / id_ / NOTE).is_file():
+        return Revision(master, id_, home(master) / id_)
     known = ", ".join(f"{each.id} ({each.release})" for each in kept(master)) or "none"
     raise FleetError(f"there is no revision {id_!r} on this master; there are: {known}")
 
 
 def kept(master: Master) -> list[Revision]:
     """Return the revisions on this master, those used last at the end."""
-    folders = [path for path in _home(master).glob("*") if _ID.match(path.name)]
-    there = [path for path in folders if (path / _NOTE).is_file()]
+    folders = [path for path in home(master).glob("*") if _ID.match(path.name)]
+    there = [path for path in folders if (path / NOTE).is_file()]
     return [
         Revision(master, path.name, path)
-        for path in sorted(there, key=lambda path: ((path / _NOTE).stat().st_mtime, path.name))
+        for path in sorted(there, key=lambda path: ((path / NOTE).stat().st_mtime, path.name))
     ]
 
 
@@ -240,14 +262,14 @@ def offer(revision: Revision) -> None:
     """Have a revision served as the environment ``candidate``."""
     files.point(revision.master.state / CANDIDATE, f"revisions/{revision.id}")
     # The order of use, for what is kept.
-    os.utime(revision.folder / _NOTE)
+    os.utime(revision.folder / NOTE)
 
 
 def settle(revision: Revision) -> None:
     """Have a revision be the one that the fleet is on: every node goes by ``base`` again."""
     master = revision.master
     files.point(master.state / BASE, f"revisions/{revision.id}")
-    os.utime(revision.folder / _NOTE)
+    os.utime(revision.folder / NOTE)
     for node in moving(master):
         arrived(master, node)
     withdraw(master)

@@ -75,8 +75,8 @@ def names(mount: Path, folder: str) -> list[str]:
     """Return what lies in a folder of the volume; nothing when there is no such folder."""
     if not os.path.lexists(mount / folder):
         return []
-    with opened(mount, folder) as handle:
-        return sorted(os.listdir(handle))
+    with opened(mount, folder) as handle, os.scandir(handle) as found:
+        return sorted(each.name for each in found)
 
 
 def remove(mount: Path, folder: str, name: str) -> None:
