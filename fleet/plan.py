@@ -1,6 +1,6 @@
 """What a revision would change on each node, found out without touching anything."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,16 +56,24 @@ class Plan:
         return sum(len(states) for node in self.nodes.values() for states in node.pending.values())
 
 
-def make(minions: Minions, revision: Revision, environment: str) -> Plan:
+def make(
+    minions: Minions,
+    revision: Revision,
+    environment: str,
+    reached: Collection[str] | None = None,
+) -> Plan:
     """
     Find out what a revision would change, by applying it with ``test`` on every node.
 
     environment
         The environment that the revision is served as.
+    reached
+        The nodes that are known to answer; by default all are asked.
 
     Raises FleetError with a sentence for each node on which it cannot be rendered.
     """
-    nodes = revision.topology["nodes"]
+    every = revision.topology["nodes"]
+    nodes = {node: every[node] for node in every if reached is None or node in reached}
     reports = apply(minions, nodes, environment, test=True, timeout=20)
     refuse(f"{node}: {report.error}" for node, report in reports.items() if report.error)
     return Plan({node: _of_node(nodes[node]["roles"], reports[node]) for node in nodes})

@@ -2,62 +2,44 @@
 #
 #   salt-run state.orchestrate orch.rollout pillar='{"release": "1.4.0"}'
 #
-# Without a release it converges what is there. The stages are orchestrations of their own because
-# each is rendered when it begins, and goes by how the fleet is then: which member is the primary,
-# which balancer has the VIP. Nothing is applied where the preflight found nothing to change.
-{%- set stages = {
-  'prepare': 'Nodes have names and packages',
-  'storage': 'The volume is there and holds the release',
-  'db': 'The replica set serves',
-  'web': 'The web nodes serve the release',
-  'lb': 'The balancers serve the web nodes',
-} %}
-
-Nobody else rolls out:
-  salt.runner:
-    - name: counterapp.lock
-
-Everything that the rollout needs is there:
-  salt.runner:
-    - name: counterapp.preflight
-    - release: {{ salt['pillar.get']('release', none) | json }}
-    - require:
-      - salt: Nobody else rolls out
-
-{%- set previous = namespace(step='Everything that the rollout needs is there') %}
-{%- for stage, step in stages.items() %}
+# Without a release it keeps the one that the fleet is on, and brings nodes to what is in the checkout.
+# What each step does is in fleet/rollout.py and fleet/stages/.
+{%- set steps = [
+  ('Nobody else changes the fleet', 'begin'),
+  ('Everything that the rollout needs is there', 'preflight'),
+  ('Nodes have names and packages', 'prepare'),
+  ('The volume is there and holds the release', 'storage'),
+  ('The replica set serves', 'db'),
+  ('The web servers serve the release', 'web'),
+  ('The balancers serve the web servers', 'lb'),
+  ('Hits through the VIP are counted', 'verify'),
+  ('It is noted as the revision of the fleet', 'finish'),
+] %}
+{%- set before = namespace(step=none) %}
+{%- for step, name in steps %}
 
 {{ step }}:
   salt.runner:
-    - name: state.orchestrate
-    - mods: orch.{{ stage }}
+{%-   if name in ('prepare', 'storage', 'db', 'web', 'lb') %}
+    - name: rollout.stage
+    - stage: {{ name }}
+{%-   else %}
+    - name: rollout.{{ name }}
+{%-   endif %}
+{%-   if name == 'begin' %}
+    - pillar: {{ pillar | json }}
+{%-   else %}
     - require:
-      - salt: {{ previous.step }}
-{%-   set previous.step = step %}
+      - salt: {{ before.step }}
+{%-   endif %}
+{%-   set before.step = step %}
 {%- endfor %}
 
-Hits through the VIP are counted:
+# The last word of a rollout that failed. It fails as well, so that the exit code tells.
+What was touched is put back:
   salt.runner:
-    - name: state.orchestrate
-    - mods: orch.verify
-    - require:
-      - salt: {{ previous.step }}
-
-The rollout is noted:
-  salt.runner:
-    - name: rollout.finish
-    - require:
-      - salt: Hits through the VIP are counted
-
-# The last word of a rollout that failed: node, step, reason. It fails, so the exit code tells too.
-The rollout has failed:
-  salt.runner:
-    - name: rollout.abandon
+    - name: rollout.undo
     - onfail:
-      - salt: Nobody else rolls out
-      - salt: Everything that the rollout needs is there
-{%- for step in stages.values() %}
+{%- for step, name in steps if name != 'begin' %}
       - salt: {{ step }}
 {%- endfor %}
-      - salt: Hits through the VIP are counted
-      - salt: The rollout is noted

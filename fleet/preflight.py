@@ -1,0 +1,193 @@
+"""Everything that must be so before a rollout touches anything; all that is not is told at once."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from salt.exceptions import SaltException
+
+from fleet import clocks, releases
+from fleet.change import Step
+from fleet.errors import FleetError
+from fleet.stages.db import replica_set
+from fleet.stages.web import batch, balancers_views
+from fleet.utils import mongodb_version
+from fleet.waiting import until
+from fleet.work import Work
+
+#: What a node missed while it was down is healed in the background within seconds.
+_HEALS = 30.0
+_AGREE = 15.0
+
+
+def unreachable(work: Work) -> tuple[list[str], list[str]]:
+    """
+    Ask every node by name, and return who answers, and a sentence about each that does not.
+
+    A node that claims other roles than the topology gives it is as bad as one that is silent.
+    """
+    # The pillar that a minion has in memory, which plain functions go by, is as old as the minion;
+    # while the states render it is brought up to date.
+    functions = ["grains.item", "saltutil.refresh_pillar"]
+    found = work.minions.everyone(list(work.nodes), functions, [["roles"], []], None, 10, 5)
+    problems = [
+        f"{node}: {reason}; look at `salt-key -L` on the master and at `systemctl status "
+        "salt-minion` on the node"
+        for node, reason in found.failed.items()
+    ]
+    for node, answer in found.answers.items():
+        claimed = sorted(answer["grains.item"].get("roles") or [])
+        given = sorted(work.nodes[node]["roles"])
+        if claimed != given:
+            problems.append(
+                f"{node}: its roles grain is {claimed}, but the topology gives it {given}; correct "
+                "/etc/salt/grains on the node or pillar/topology.sls"
+            )
+    return list(found.answers), problems
+
+
+def problems(work: Work, reached: list[str], step: Step) -> list[str]:
+    """
+    Return a sentence for each thing that is not as a rollout needs it, of all checks.
+
+    reached
+        The nodes that answer; the checks of parts go by these.
+    """
+    checks: tuple[Callable[[Work, list[str], Step], Iterable[str]], ...] = (
+        _limits,
+        _release,
+        _clocks,
+        _database,
+        _zlib,
+        _volume,
+        _balancers,
+    )
+    found: list[str] = []
+    for check in checks:
+        try:
+            found += check(work, reached, step)
+        except FleetError as error:
+            found += error.problems
+        except SaltException as error:
+            found.append(str(error))
+    # What several checks stumble over is told once.
+    return list(dict.fromkeys(found))
+
+
+def _having(work: Work, reached: list[str], role: str) -> list[str]:
+    return [node for node in work.with_role(role) if node in reached]
+
+
+def _limits(work: Work, _reached: list[str], _step: Step) -> list[str]:
+    batch(work.limits, len(work.with_role("web")))
+    found = []
+    for key in ("min_healthy_time", "deadline", "total_deadline"):
+        value = work.limits.get(key)
+        if key == "total_deadline" and value is None:
+            continue
+        if type(value) not in (int, float) or not value >= 0:
+            found.append(f"{key} must be a number of seconds, not {value!r}")
+    return found
+
+
+def _release(work: Work, _reached: list[str], _step: Step) -> list[str]:
+    releases.require_whole(work.change.master, work.target.release)
+    return []
+
+
+def _clocks(work: Work, reached: list[str], _step: Step) -> list[str]:
+    return clocks.problems(work.minions, work.nodes, reached)[1]
+
+
+def _database(work: Work, reached: list[str], _step: Step) -> list[str]:
+    members = _having(work, reached, "db")
+    if not members:
+        return []
+    found = replica_set(work.minions, members)
+    if not found["begun"]:
+        return []
+    # One whose daemon is down cannot tell; the rollout brings it up, as long as the rest serve.
+    witness = next(
+        (node for node, state in found["states"].items() if state["initialized"]), members[0]
+    )
+    healthy = work.ask([witness], "mongodb.healthy")[witness]
+    return [f"{witness}: the replica set is not healthy: {why}" for why in healthy["reasons"]]
+
+
+def _zlib(work: Work, _reached: list[str], _step: Step) -> list[str]:
+    """
+    Return for which nodes the settings that are rolled out want zlib of a vulnerable mongod.
+
+    They decide, and not what runs: it may be what this very rollout ends.
+    """
+    wanted = work.settings["mongodb"]
+    install = wanted["install"]
+    key = "version" if install["source"] == "wheel" else "repo_least"
+    version = str(install[key])
+    try:
+        repaired = mongodb_version.repaired_in(version)
+    except ValueError as error:
+        return [f"mongodb:install:{key} in pillar/mongodb.sls: {error}"]
+    if not repaired or "zlib" not in wanted["compressors"]:
+        return []
+    return [
+        f"{node}: its mongod would be {version} and offer zlib, over which a stranger reads its "
+        "memory (CVE-2025-14847): take zlib out of mongodb:compressors in pillar/mongodb.sls, or "
+        f"have {repaired} or newer installed"
+        for node in work.with_role("db")
+    ]
+
+
+def warnings(work: Work, reached: list[str]) -> list[str]:
+    """Return which nodes run a mongod with CVE-2025-14847, and whether a stranger can use it."""
+    found = []
+    # One that does not run yet cannot tell.
+    told = work.everyone(_having(work, reached, "db"), "mongodb.server_info").answers
+    for node, info in told.items():
+        if not isinstance(info, dict):
+            continue
+        if repaired := mongodb_version.repaired_in(info["version"]):
+            state = (
+                "strangers read its memory over zlib until its configuration is rolled out"
+                if "zlib" in info["compressors"]
+                else "it is out of reach, since zlib is off"
+            )
+            found.append(
+                f"{node}: its mongod {info['version']} has CVE-2025-14847, repaired in {repaired}: "
+                f"{state}"
+            )
+    return found
+
+
+def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
+    volume = work.settings["gluster"]["volume"]
+    answers = work.everyone(_having(work, reached, "storage"), "gluster.volumes").answers
+    holders = [
+        node for node, found in answers.items() if isinstance(found, list) and volume in found
+    ]
+    if not holders:
+        return []
+    seen: dict[str, Any] = {}
+
+    def look() -> tuple[bool, str]:
+        seen.update(work.ask(holders[:1], "gluster.healthy", volume)[holders[0]])
+        return bool(seen["healthy"]), "; ".join(seen["reasons"])
+
+    try:
+        until(look, _HEALS, f"volume {volume} is healthy", step.waits)
+    except FleetError:
+        return [f"{holders[0]}: volume {volume}: {why}" for why in seen["reasons"]]
+    return []
+
+
+def _balancers(work: Work, _reached: list[str], step: Step) -> list[str]:
+    def look() -> tuple[bool, str]:
+        # One that does not run or has no such backend yet is brought up by the rollout.
+        views = {
+            node: sorted(each["name"] for each in servers if each["up"])
+            for node, servers in balancers_views(work).items()
+        }
+        words = "; ".join(f"{node} sees {', '.join(up) or 'none'}" for node, up in views.items())
+        return len({tuple(up) for up in views.values()}) <= 1, words
+
+    until(look, _AGREE, "the balancers agree on which web servers are up", step.waits)
+    return []

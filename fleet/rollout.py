@@ -1,0 +1,333 @@
+"""
+A rollout: the fleet goes from the revision that it is on to another one, or back.
+
+``salt/orch/rollout.sls`` is its table of contents, and calls in one process what is here:
+:func:`begin`, then :meth:`Rollout.preflight`, :meth:`Rollout.stage` for each stage,
+:meth:`Rollout.verify` and :meth:`Rollout.finish`, or, when one of them fails, :meth:`Rollout.undo`.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fleet import archive, hooks, plan, preflight, releases
+from fleet import pillar as pillars
+from fleet import revision as revisions
+from fleet.bus import Bus
+from fleet.change import Change, Listener, current
+from fleet.command import known
+from fleet.errors import FleetError, refuse
+from fleet.journal import Journal, history
+from fleet.master import Master
+from fleet.minions import Minions, SaltMinions
+from fleet.plan import Plan
+from fleet.revision import BASE, CANDIDATE, Revision
+from fleet.screen import Screen
+from fleet.stages import STAGES
+from fleet.verify import verify
+from fleet.work import Work
+
+#: What can be said to one rollout, beside the settings of ``rollout`` in the pillar.
+ARGUMENTS = ("release", "revision", "wait", "leaving")
+#: Settings of ``rollout`` that can be said to one rollout.
+LIMITS = ("batch", "min_in_service", "min_healthy_time", "deadline", "total_deadline", "canary")
+
+_running: list["Rollout"] = []
+
+
+class Rollout:
+    """
+    One rollout, from its lock to its line in the history.
+
+    change
+        The change that it is, which is open.
+    target
+        The revision that it takes the fleet to, served as ``candidate``.
+    before
+        The revision that the fleet is on; None on the first rollout.
+    limits
+        The settings of ``rollout``, with what was said to this one on top.
+    """
+
+    def __init__(
+        self,
+        change: Change,
+        minions: Minions,
+        target: Revision,
+        before: Revision | None,
+        limits: Mapping[str, Any],
+    ) -> None:
+        self.change = change
+        self.master = change.master
+        self.minions = minions
+        self.target = target
+        self.before = before
+        self.limits = dict(limits)
+        whole = limits.get("total_deadline")
+        end = time.monotonic() + whole if isinstance(whole, int | float) else None
+        self.work = Work(change, minions, target, CANDIDATE, None, self.limits, end)
+
+    def preflight(self) -> dict[str, Any]:
+        """
+        Check everything, and find out what would change; touch nothing.
+
+        Raises StepFailed with a sentence for each problem, of all checks together.
+        """
+        with self.change.step("preflight", "checking what a rollout needs") as step:
+            step.waits(f"asking {len(self.work.nodes)} nodes by name")
+            reached, found = preflight.unreachable(self.work)
+            made: Plan | None = None
+            step.waits("looking at what every state would change, on every node")
+            try:
+                made = plan.make(self.minions, self.target, CANDIDATE, reached)
+            except FleetError as error:
+                found += error.problems
+            step.waits("asking what runs already for its health")
+            found += preflight.problems(self.work, reached, step)
+            refuse(found)
+            assert made is not None
+            for warning in preflight.warnings(self.work, reached):
+                step.waits(warning)
+            self.work.plan = made
+            self.change.note(nodes=[node for node, each in made.nodes.items() if each.pending])
+            step.did = {
+                node: {
+                    sls: [each["id"] for each in states] for sls, states in entry.pending.items()
+                }
+                for node, entry in made.nodes.items()
+            }
+            done: dict[str, Any] = step.did
+        return {"release": self.target.release, "revision": self.target.id, "pending": done}
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """Do all that the plan has for a stage."""
+        if self.work.plan is None:
+            raise FleetError("the rollout has not passed its preflight")
+        for stage in STAGES:
+            if stage.name == name:
+                stage.run(self.work)
+                return {
+                    "stage": name,
+                    "touched": self.change.facts.get("touched", {}).get(name, []),
+                }
+        raise FleetError(f"there is no stage {name!r}: {', '.join(each.name for each in STAGES)}")
+
+    def verify(self) -> dict[str, Any]:
+        """Count hits through the VIP, and see that every web server has the release."""
+        with self.change.step("verify", "counting hits through the VIP") as step:
+            step.did = verify(self.minions, self.target, release=self.target.release)
+            done: dict[str, Any] = step.did
+        return done
+
+    def finish(self) -> dict[str, Any]:
+        """Have the target be the fleet's revision, and end the change."""
+        with self.change.step("finish", "noting it as the fleet's revision"):
+            revisions.settle(self.target)
+            keep = self.limits["revisions_kept"]
+            archive.keep(self.target, self.target.settings["gluster"]["mount"], keep)
+            revisions.prune(self.master, keep)
+            # Older versions kept the fleet's release here.
+            (self.master.notes / "release.sls").unlink(missing_ok=True)
+        return self._close()
+
+    def undo(self) -> list[str]:
+        """
+        Put back the nodes that failed and those that were touched, and end the change.
+
+        Returns what is to be told: what failed, and what could not be put back.
+        """
+        touched: dict[str, list[str]] = self.change.facts.get("touched", {})
+        problems: list[str] = []
+        if touched and self.before:
+            back = Work(self.change, self.minions, self.before, BASE, None, self.limits)
+            for stage in reversed(STAGES):
+                nodes = [node for node in touched.get(stage.name, []) if node in back.nodes]
+                if nodes:
+                    problems += stage.back(back, nodes)
+            if not problems:
+                for node in revisions.moving(self.master):
+                    revisions.arrived(self.master, node)
+            self.change.undone = not problems
+        elif touched:
+            problems.append("there is no revision before this one to go back to")
+        if not touched:
+            self._forget_modules()
+        revisions.withdraw(self.master)
+        failure = self.change.failure or {}
+        where = " ".join(filter(None, (failure.get("stage"), failure.get("node"))))
+        why = failure.get("reason") or ["a step could not be run: see the steps above"]
+        first = ": ".join(filter(None, ("the rollout failed", where, failure.get("step"))))
+        said = [f"{first}: {'; '.join(why)}"]
+        if self.change.undone and self.before:
+            said.append(f"every node is back on revision {self.before.id} ({self.before.release})")
+        said += [f"not put back: {problem}" for problem in problems]
+        self.change.failure = self.change.failure or {
+            "stage": None,
+            "node": None,
+            "step": None,
+            "reason": why,
+        }
+        self.change.note(problems=problems)
+        self._close()
+        return said
+
+    def _forget_modules(self) -> None:
+        """Give nodes that have loaded the candidate's modules for a look those of ``base`` again."""
+        if self.before and not self.before.same_modules(self.target):
+            nodes = list(self.before.topology["nodes"])
+            self.minions.everyone(nodes, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
+
+    def _close(self) -> dict[str, Any]:
+        if self in _running:
+            _running.remove(self)
+        return self.change.close()
+
+
+def begin(
+    master: Master,
+    given: Mapping[str, Any],
+    minions: Minions | None = None,
+    listeners: Sequence[Listener] | None = None,
+) -> Rollout:
+    """
+    Take the lock, make the revision that is to be rolled out, and serve it as the candidate.
+
+    given
+        What was said to this rollout: some of ``ARGUMENTS`` and ``LIMITS``.
+    minions, listeners
+        How to reach nodes and whom to tell; the defaults are the master's.
+
+    Raises FleetError for what nobody knows, for an unknown release or revision, and when somebody
+    else has the lock; then nothing is open.
+    """
+    known(given, {*ARGUMENTS, *LIMITS}, "the pillar of orch.rollout")
+    if "release" in given and "revision" in given:
+        raise FleetError("say a release or a revision, not both: a revision has its release")
+    wait = given.get("wait", 0)
+    if type(wait) not in (int, float) or wait < 0:
+        raise FleetError(f"wait must be a number of seconds, not {wait!r}")
+    if listeners is None:
+        listeners = (Bus(master), Screen(sys.stderr))
+    minions = minions or SaltMinions(master)
+    kind = "rollback" if "revision" in given else "rollout"
+    change = Change(master, kind, wait, tuple(listeners)).open()
+    try:
+        before = revisions.base(master)
+        target = _target(master, given)
+        limits = _limits(target, given)
+        change.hook = hooks.hook(limits, change)
+        revisions.offer(target)
+        change.note(
+            **{"from": before.id if before else None, "to": target.id},
+            release=target.release,
+            previous=before.release if before else releases.current(master),
+            touched=_left_touched(master),
+        )
+        change.hook("before", change.entry("begun"))
+        rollout = Rollout(change, minions, target, before, limits)
+    except Exception as error:
+        reason = getattr(error, "problems", None) or [str(error)]
+        change.failure = {"stage": "begin", "node": None, "step": "begin", "reason": reason}
+        revisions.withdraw(master)
+        change.close()
+        raise
+    _running.append(rollout)
+    return rollout
+
+
+def said(master: Master, pillar: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of the pillar of an orchestration what the fleet's own pillar does not have."""
+    own = pillars.of_node(master, [master.state / BASE / "pillar"], f"{master.id}_master")
+    return {key: value for key, value in pillar.items() if own.get(key) != value}
+
+
+def running() -> Rollout:
+    """Return the rollout of this process. Raises FleetError when there is none."""
+    if not _running:
+        current()
+        raise FleetError("this process changes the fleet, and not by a rollout")
+    return _running[-1]
+
+
+def _target(master: Master, given: Mapping[str, Any]) -> Revision:
+    if "revision" in given:
+        found = revisions.find(master, str(given["revision"]))
+        found.check()
+        return found
+    return revisions.capture(master, releases.find(master, given.get("release")))
+
+
+def _limits(target: Revision, given: Mapping[str, Any]) -> dict[str, Any]:
+    # A revision of an older version of this tree may have none of them.
+    defaults = {**_DEFAULTS, **target.settings.get("rollout", {})}
+    said = {key: given[key] for key in LIMITS if key in given}
+    if isinstance(said.get("canary"), Mapping):
+        said["canary"] = {**defaults.get("canary", {}), **said["canary"]}
+    return {**defaults, **said, "leaving": given.get("leaving", [])}
+
+
+_DEFAULTS: dict[str, Any] = {
+    "batch": 1,
+    "min_in_service": 1,
+    "min_healthy_time": 3,
+    "deadline": 600,
+    "total_deadline": None,
+    "revisions_kept": 5,
+}
+
+
+def _left_touched(master: Master) -> dict[str, list[str]]:
+    """Return what changes that died have touched and not put back, by stage."""
+    left: dict[str, list[str]] = {}
+    moving = revisions.moving(master)
+    for id_ in dict.fromkeys(moving.values()):
+        for stage, nodes in Journal(master.state, id_).facts().get("touched", {}).items():
+            there = left.setdefault(stage, [])
+            there += [node for node in nodes if node in moving and node not in there]
+    return left
+
+
+def back_to(master: Master, revision: str | None) -> str:
+    """
+    Return the ID of the revision that a rollback goes to.
+
+    revision
+        Its ID; without one, where a rollout has died, the revision that it began from, else the one
+        that the fleet was on before this one.
+
+    Raises FleetError when there is none.
+    """
+    if revision is not None:
+        return revisions.find(master, str(revision)).id
+    base = revisions.base(master)
+    if base is None:
+        raise FleetError("the fleet is on no revision yet: there is nothing to go back to")
+    if revisions.moving(master):
+        return base.id
+    there = {each.id for each in revisions.kept(master)}
+    for entry in _arrivals(master):
+        if entry["to"] == base.id and entry["from"] not in (None, base.id):
+            if entry["from"] in there:
+                return str(entry["from"])
+            raise FleetError(
+                f"revision {entry['from']} before this one is not kept any more: name one of "
+                f"{', '.join(sorted(there - {base.id})) or 'none'}"
+            )
+    raise FleetError("the fleet was on no other revision before: there is nothing to go back to")
+
+
+def _arrivals(master: Master) -> list[dict[str, Any]]:
+    return [
+        entry
+        for entry in history(master.state, 1000)
+        if entry["outcome"] == "succeeded" and "to" in entry and "from" in entry
+    ]
+
+
+def settings(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return topology and settings of the fleet: of its revision, or of the checkout before that."""
+    base = revisions.base(master)
+    if base:
+        return base.topology, base.settings
+    return pillars.select(master, master.pillars), pillars.settings(master, master.pillars)

@@ -1,0 +1,68 @@
+"""The balancers: one at a time, the holder of the VIP last and after it has handed that over."""
+
+from collections.abc import Sequence
+
+from fleet import handover
+from fleet.errors import FleetError
+from fleet.stages import turns
+from fleet.stages.web import balancers_views
+from fleet.work import Work
+
+_UP = 40.0
+_HELD = 20.0
+
+
+def run(work: Work) -> None:
+    """Bring every balancer that has something to do to the target."""
+    assert work.plan is not None
+    holders = handover.holders(work)
+    todo = sorted(work.plan.todo(["lb"], "lb"), key=lambda node: node in holders)
+    if todo and not balancers_views(work):
+        # None sends anything yet, so nobody is hurt.
+        work.apply("lb", todo, ["lb"])
+    else:
+        for node in todo:
+            replace(work, node)
+    held(work)
+
+
+def back(work: Work, nodes: Sequence[str]) -> list[str]:
+    """Put balancers back one by one, the one that failed first."""
+    problems = turns.each(reversed(nodes), lambda node: replace(work, node))
+    return problems + turns.each([""], lambda _: held(work))
+
+
+def replace(work: Work, node: str) -> None:
+    """Bring one balancer to the target while another one has the VIP."""
+    with work.within(work.limits["deadline"]):
+        with work.step("lb", "handing over the VIP", node) as step:
+            work.touch("lb", [node])
+            step.did = handover.hand_over(work, node, step)
+        work.apply("lb", [node], ["lb"])
+        ready(work, node)
+
+
+def ready(work: Work, node: str) -> None:
+    """Wait until a balancer calls every web server up."""
+    with work.step("lb", "waiting until it sees the web servers", node) as step:
+        backend = work.settings["lb"]["backend"]
+        for web in work.with_role("web"):
+            patience = work.left(_UP)
+            found = work.minions.everyone(
+                [node], "haproxy.wait_up", [backend, web], {"timeout": patience}, patience
+            )
+            if found.failed:
+                raise FleetError(*found.problems())
+        step.did = f"{', '.join(work.with_role('web'))} up"
+
+
+def held(work: Work) -> None:
+    """Wait until exactly one balancer holds the VIP."""
+    vip = work.target.topology["vip"]
+    with work.step("lb", "waiting for the VIP") as step:
+
+        def look() -> tuple[bool, str]:
+            holders = handover.holders(work)
+            return len(holders) == 1, f"held by {' and '.join(holders) or 'nobody'}"
+
+        step.did = work.until(look, _HELD, f"one balancer holds {vip}", step)

@@ -1,0 +1,167 @@
+"""The web servers: out of rotation, changed, ready for a while, back; a few at a time."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fleet import canary
+from fleet.change import StepFailed
+from fleet.errors import FleetError
+from fleet.stages import turns
+from fleet.work import Work
+
+#: Seconds in which a balancer's checks must call a server up.
+_UP = 40.0
+
+
+def run(work: Work) -> None:
+    """Bring every web server that has something to do to the target, by batches."""
+    assert work.plan is not None
+    views = balancers_views(work)
+    servers = [server for view in views.values() for server in view]
+    # What serves nobody comes first, so that it can stand in for the others.
+    useful = {server["name"] for server in servers if server["in_service"]}
+    todo = sorted(work.plan.todo(["web"], "web"), key=lambda node: node in useful)
+    # In maint is what an operator took out on purpose; it stays there.
+    drained = {server["name"] for server in servers if server["admin"] == "drain"}
+    strayed = [node for node in work.with_role("web") if node in drained and node not in todo]
+    if todo and not views:
+        # No balancer sends anything yet, so all can be made at once.
+        work.apply("web", todo, ["web"])
+        ready(work, todo)
+        return
+    for node in strayed:
+        # Nothing to do on it, and yet drained: so a rollout that died has left it.
+        rejoin(work, node)
+    if todo and canary.wanted(work, todo):
+        first, *todo = todo
+        replace(work, [first], judged=True)
+    size = batch(work.limits, len(work.with_role("web")))
+    for at in range(0, len(todo), size):
+        replace(work, todo[at : at + size])
+
+
+def back(work: Work, nodes: Sequence[str]) -> list[str]:
+    """
+    Put web servers back one by one, the one that failed first.
+
+    Each gets its place in the balancers again, whose checks decide on it, also when it could not be
+    put back.
+    """
+
+    def one(node: str) -> None:
+        try:
+            replace(work, [node])
+        except StepFailed:
+            backend = work.settings["lb"]["backend"]
+            work.everyone(list(balancers_views(work)), "haproxy.ready", backend, node)
+            raise
+
+    return turns.each(reversed(nodes), one)
+
+
+def batch(limits: dict[str, Any], servers: int) -> int:
+    """
+    Return how many web servers are replaced at once; 1 where there is no more than that.
+
+    Raises FleetError when the settings leave none that may be replaced, or are no such numbers.
+    """
+    wanted, least = limits["batch"], limits["min_in_service"]
+    if type(least) is not int or least < 0:
+        raise FleetError(f"min_in_service must be a whole number from 0 on, not {least!r}")
+    if isinstance(wanted, str) and wanted.endswith("%") and wanted[:-1].isdigit():
+        size = math.floor(servers * int(wanted[:-1]) / 100)
+    elif type(wanted) is int:
+        size = wanted
+    else:
+        size = 0
+    if size < 1 and not (isinstance(wanted, str) and wanted.endswith("%") and wanted != "0%"):
+        raise FleetError(
+            f"batch must be a number from 1 on, or a part such as '25%', not {wanted!r}"
+        )
+    if servers > 1 and servers <= least:
+        raise FleetError(
+            f"min_in_service is {least} and there are {servers} web servers: none may be taken out "
+            "of rotation, so none can be replaced"
+        )
+    return max(1, min(size, servers - least))
+
+
+def replace(work: Work, nodes: Sequence[str], judged: bool = False) -> None:
+    """
+    Bring web servers to the target while the others serve.
+
+    judged
+        Whether they are watched as a canary before they get all their requests.
+    """
+    with work.within(work.limits["deadline"]):
+        for node in nodes:
+            drain(work, node)
+        work.apply("web", nodes, ["web"])
+        ready(work, nodes)
+        if judged:
+            for node in nodes:
+                canary.judge(work, node)
+        for node in nodes:
+            rejoin(work, node)
+
+
+def balancers_views(work: Work) -> dict[str, list[dict[str, Any]]]:
+    """Return the servers as each balancer sees them that has the backend and so sends traffic."""
+    backend = work.settings["lb"]["backend"]
+    found = work.everyone(work.with_role("lb"), "haproxy.servers", backend).answers
+    return {node: servers for node, servers in found.items() if isinstance(servers, list)}
+
+
+def drain(work: Work, node: str) -> None:
+    """
+    Take a web server out of rotation in every balancer and wait until its last session has ended.
+
+    Refused, and undone, when fewer than ``min_in_service`` would stay in a balancer.
+    """
+    with work.step("web", "draining it in every balancer", node) as step:
+        web, backend = work.settings["web"], work.settings["lb"]["backend"]
+        balancers = list(balancers_views(work))
+        kwarg = {
+            "timeout": work.left(web["drain_timeout"]),
+            "lease": web["drain_lease"],
+            "min_in_service": work.limits["min_in_service"],
+        }
+        work.touch("web", [node])
+        found = work.minions.everyone(
+            balancers, "haproxy.drain", [backend, node], kwarg, kwarg["timeout"]
+        )
+        if found.failed:
+            done = [each for each in balancers if each not in found.failed]
+            work.everyone(done, "haproxy.ready", backend, node)
+            raise FleetError(*found.problems())
+        step.did = f"drained in {', '.join(balancers) or 'no balancer, as none runs'}"
+
+
+def ready(work: Work, nodes: Sequence[str]) -> None:
+    """Wait until web servers are ready with the target's release, and stay so for a while."""
+    release = work.target.release
+    with work.step("web", f"waiting until ready with release {release}", ", ".join(nodes)) as step:
+        web, hold = work.settings["web"], work.limits["min_healthy_time"]
+        kwarg = {"timeout": work.left(web["ready_timeout"]), "release": release, "hold": hold}
+        patience = kwarg["timeout"] + hold
+        found = work.minions.everyone(nodes, "counterapp.wait_ready", (), kwarg, patience)
+        if found.failed:
+            raise FleetError(*found.problems())
+        step.did = {node: f"ready after {seen['waited']} s" for node, seen in found.answers.items()}
+
+
+def rejoin(work: Work, node: str) -> None:
+    """Put a web server back into rotation in every balancer, and wait until each calls it up."""
+    with work.step("web", "putting it back into rotation", node) as step:
+        backend = work.settings["lb"]["backend"]
+        balancers = list(balancers_views(work))
+        work.ask(balancers, "haproxy.ready", backend, node)
+        canary.restore(work, node)
+        patience = work.left(_UP)
+        found = work.minions.everyone(
+            balancers, "haproxy.wait_up", [backend, node], {"timeout": patience}, patience
+        )
+        if found.failed:
+            raise FleetError(*found.problems())
+        step.did = f"in rotation in {', '.join(balancers) or 'no balancer, as none runs'}"
