@@ -263,4 +263,4 @@ def undo() -> Any:
 
         salt-run state.orchestrate orch.rollout
     """
-    return {"retcode": 1, "failed": rollout.running().undo()}
+    return {"retcode": 1, "failed": rollout.undo()}

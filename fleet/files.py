@@ -52,7 +52,7 @@ def append(path: Path, line: str) -> None:
 
 
 def lines_of_json(path: Path) -> list[dict[str, Any]]:
-    """Return the dictionaries of a file with one a line; a line that a crash has cut is left out."""
+    """Return the dictionaries of a file, one a line; a line that a crash has cut is left out."""
     if not path.exists():
         return []
     found = []

@@ -37,7 +37,8 @@ class Report:
 
     ``error`` says why nothing could be run, or is None; ``changed`` and ``failed`` have a
     dictionary for each such state: ``id``, ``sls``, ``state`` (``file.managed``), ``name``,
-    ``comment``, ``changes`` and ``seconds``. With ``test`` the changes are those that would be made.
+    ``comment``, ``changes`` and ``seconds``. With ``test`` the changes are those that would be
+    made.
     """
 
     error: str | None = None
@@ -190,7 +191,7 @@ class SaltMinions:
         timeout: float = 15,
         patience: float = 10,
     ) -> Answers:
-        """See :class:`Minions`. One that has not loaded a module yet is told to, and asked again."""
+        """See :class:`Minions`; one that has not loaded a module yet is told to, and asked again."""
         nodes = list(nodes)
         found = Answers()
         if not nodes:

@@ -9,7 +9,7 @@ from fleet import clocks, releases
 from fleet.change import Step
 from fleet.errors import FleetError
 from fleet.stages.db import replica_set
-from fleet.stages.web import batch, balancers_views
+from fleet.stages.web import balancers_views, batch
 from fleet.utils import mongodb_version
 from fleet.waiting import until
 from fleet.work import Work

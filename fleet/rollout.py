@@ -173,7 +173,7 @@ class Rollout:
         return said
 
     def _forget_modules(self) -> None:
-        """Give nodes that have loaded the candidate's modules for a look those of ``base`` again."""
+        """Give nodes that have loaded the candidate's modules those of ``base`` again."""
         if self.before and not self.before.same_modules(self.target):
             nodes = list(self.before.topology["nodes"])
             self.minions.everyone(nodes, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
@@ -234,6 +234,11 @@ def begin(
         raise
     _running.append(rollout)
     return rollout
+
+
+def undo() -> list[str]:
+    """Undo the rollout of this process, and return what is to be told; see :meth:`Rollout.undo`."""
+    return _running[-1].undo() if _running else ["nothing was begun: see the first step"]
 
 
 def said(master: Master, pillar: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,7 +331,7 @@ def _arrivals(master: Master) -> list[dict[str, Any]]:
 
 
 def settings(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return topology and settings of the fleet: of its revision, or of the checkout before that."""
+    """Return topology and settings of the fleet's revision, or of the checkout before there is one."""
     base = revisions.base(master)
     if base:
         return base.topology, base.settings
