@@ -10,10 +10,12 @@ revision that the fleet is on) and ``revisions``, oldest use first, each with ``
 
 import gzip
 import json
+import os
 import re
 import shutil
 import tarfile
 import tempfile
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -136,9 +138,13 @@ def recover(master: Master, mount: Path) -> Recovered:
     if missing:
         volume.require(mount)
         revision.home(master).mkdir(mode=0o700, parents=True, exist_ok=True)
-    for entry in missing:
+    for age, entry in zip(range(len(missing), 0, -1), missing, strict=True):
         try:
-            done.revisions.append(_bring(master, mount, entry))
+            brought = _bring(master, mount, entry)
+            # The order of use, for what is kept: a second apart.
+            used = time.time() - age
+            os.utime(brought.folder / revision.NOTE, (used, used))
+            done.revisions.append(brought)
         except (ValueError, OSError, FleetError) as error:
             done.problems.append(
                 f"revision {entry['id']} (release {entry['release']}) is not brought back from the "
@@ -216,6 +222,43 @@ def _clean(mount: Path, wanted: set[str]) -> None:
             volume.remove(mount, FOLDER, name)
 
 
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """
+    Unpack files, folders and links that stay within a folder, and nothing else.
+
+    By hand, since ``tarfile.data_filter`` came with Python 3.11.4 and Debian 12 has 3.11.2.
+
+    Raises ValueError naming what is refused.
+    """
+    links = []
+    for member in tar:
+        parts = member.name.split("/")
+        if any(part in ("", ".", "..") for part in parts):
+            raise ValueError(f"the path {member.name!r} in it leads out of the revision")
+        path = folder.joinpath(*parts)
+        # Whatever the archive says, what is written to was made here, and is no link.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.isdir():
+            path.mkdir(exist_ok=True)
+        elif member.isreg():
+            content = tar.extractfile(member)
+            assert content, "a regular file has a content"
+            with path.open("xb") as stream:
+                shutil.copyfileobj(content, stream)
+            path.chmod(0o755 if member.mode & 0o100 else 0o644)
+        elif member.issym():
+            links.append((path, member.linkname))
+        else:
+            raise ValueError(f"{member.name!r} in it is neither a file, nor a folder, nor a link")
+    for path, target in links:
+        path.symlink_to(target)
+    for path, target in links:
+        if not _inside(path, folder):
+            raise ValueError(
+                f"{path.relative_to(folder)} in it is a link to {target}, outside of it"
+            )
+
+
 def _bring(master: Master, mount: Path, entry: dict[str, Any]) -> Revision:
     """Unpack a copy that nobody else can write to, and take it for what it is."""
     home = revision.home(master)
@@ -226,7 +269,7 @@ def _bring(master: Master, mount: Path, entry: dict[str, Any]) -> Revision:
             copy.seek(0)
             try:
                 with tarfile.open(fileobj=copy, mode="r:gz") as tar:
-                    tar.extractall(made, filter="data")
+                    _unpack(tar, made)
             except (tarfile.TarError, zlib.error, EOFError) as error:
                 raise ValueError(f"{path} cannot be unpacked: {error}") from error
         found = revision.digest(made)
