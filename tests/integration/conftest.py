@@ -1,9 +1,10 @@
 """A real master with two minions on loopback, over our tree with harmless states in the roles.
 
-The roles' own states would change this machine, so in the copy of the tree that the master serves
-each of their SLS is one state that does nothing, does something or fails as the test says. All the
-rest is the real thing: top file, guards, pillar, runners, orchestration, key store, keys,
-and the strict settings that bootstrap gives to master and minions.
+The roles' own states would change this machine, so in the copy of the tree that the master makes
+revisions of each of their SLS is one state that does nothing, does something or fails as the test
+says. All the rest is the real thing: revisions and environments, top files, guards, pillar,
+runners, orchestration, key store, keys, and the strict settings that bootstrap gives to master and
+minions.
 """
 
 import json
@@ -19,6 +20,9 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from fleet import files
+from fleet import revision as revisions
+from fleet.master import Master
 from lab import wheels
 from tests.support import release_archive
 
@@ -32,7 +36,9 @@ SECRETS = (
     "counterapp_operator",
 )
 KEPT_SLS = ("init.sls",)
-ROLES = ("base", "gluster", "storage", "mongodb", "web", "lb")
+ROLES = ("base", "gluster", "storage", "db", "web", "lb")
+#: What the web servers are said to serve.
+RELEASE = "0.1.0"
 
 HARMLESS = """\
 {{%- from 'lib/cluster.jinja' import me with context %}}
@@ -68,28 +74,65 @@ def settings(daemon):
 
 
 class Fleet:
-    """What the tests steer the fleet with, and what they look at."""
+    """
+    What the tests steer the fleet with, and what they look at.
+
+    ``checkout`` is what revisions are made from; what is edited there, in ``tree`` (its states) and
+    in ``pillar`` (before its pillar), is as it was after the test. ``notes`` is the pillar folder
+    of what is no part of a revision.
+    """
 
     def __init__(self, folder):
         self.folder = folder
-        self.tree = folder / "salt"
+        self.checkout = folder / "checkout"
+        self.tree = self.checkout / "salt"
         self.switches = folder / "switches"
         self.pillar = folder / "pillar"
         self.config = folder / "config"
+        self.notes = self.config / "pillar"
         self.state = folder / "state"
         self.dist = folder / "dist"
-        for each in (self.switches, self.pillar, self.config / "pillar/secrets", self.dist):
+        for each in (self.switches, self.pillar, self.notes / "secrets", self.dist):
             each.mkdir(parents=True)
         self.nodes = {
             "alpha": _node("192.168.77.11", ["master", "web", "lb"]),
             "beta": _node("192.168.77.12", ["db", "storage"]),
         }
-        self.write_topology(self.nodes)
         for name in SECRETS:
-            path = self.config / f"pillar/secrets/{name}.sls"
+            path = self.notes / f"secrets/{name}.sls"
             path.write_text(f"secrets: {{{name}: only-for-those-who-need-{name}}}\n")
-        self._copy_tree()
-        release_archive.archive(self.dist, "0.1.0")
+        # As bootstrap has it, on a master and in its Python.
+        (folder / "orchestrations").mkdir()
+        (folder / "orchestrations/orch").symlink_to(self.tree / "orch")
+        (folder / "python").mkdir()
+        (folder / "python/fleet").symlink_to(ROOT / "fleet")
+        release_archive.archive(self.dist, RELEASE)
+        self.bare()
+
+    @property
+    def opts(self):
+        """What of the master's configuration says where this fleet has what."""
+        state, notes = self.state, str(self.notes)
+        return {
+            "counterapp_topology": "pair",
+            "counterapp_tree": str(self.checkout),
+            "counterapp_pillar": [str(self.pillar)],
+            "counterapp_config": str(self.config),
+            "counterapp_state": str(state),
+            "counterapp_dist": str(self.dist),
+            "file_roots": {
+                "base": [str(state / "base/salt"), str(self.folder / "orchestrations")],
+                "candidate": [str(state / "candidate/salt")],
+            },
+            "pillar_roots": {
+                "base": [str(state / "base/pillar"), notes],
+                "candidate": [str(state / "candidate/pillar"), notes],
+            },
+        }
+
+    @property
+    def master(self):
+        return Master({"id": "integration-master", **self.opts})
 
     def write_topology(self, nodes):
         document = {
@@ -104,18 +147,43 @@ class Fleet:
         """Have the SLS ``change`` something or ``fail`` on a node from now on."""
         (self.switches / f"{kind}.{sls}.{node}").touch()
 
+    def capture(self):
+        """Return the revision of what is in the checkout now."""
+        return revisions.capture(self.master, RELEASE)
+
+    def settle(self):
+        """Have what is in the checkout be what the fleet is on, as after a rollout; return it."""
+        revision = self.capture()
+        revisions.settle(revision)
+        return revision
+
     def history(self):
         path = self.state / "history.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def reset(self):
+    def bare(self):
+        """Be as bootstrap leaves a fleet: nothing was rolled out yet, and nothing is pending."""
         for path in self.switches.iterdir():
             path.unlink()
         shutil.rmtree(self.state, ignore_errors=True)
+        files.write_json(self.notes / "moving.yaml", {})
         self.write_topology(self.nodes)
+        self._copy_tree()
+
+    def reset(self):
+        """Be on what is in the repository, with nothing pending, no lock and no history."""
+        self.bare()
+        self.settle()
 
     def _copy_tree(self):
-        shutil.copytree(ROOT / "salt", self.tree, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.rmtree(self.checkout, ignore_errors=True)
+        for name in ("salt", "pillar", "_modules", "_states", "_utils"):
+            shutil.copytree(
+                ROOT / name,
+                self.checkout / name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
         for role in ROLES:
             for path in (self.tree / role).glob("*.sls"):
                 if path.name not in KEPT_SLS:
@@ -129,15 +197,26 @@ class Fleet:
 
 
 @pytest.fixture(scope="session")
-def salt_factories_config():
+def fleet(tmp_path_factory):
+    return Fleet(tmp_path_factory.mktemp("fleet"))
+
+
+@pytest.fixture(scope="session")
+def environment(fleet):
+    """The environment of daemons and commands, whose Python has our package as a master's has."""
+    return {**os.environ, "PYTHONPATH": str(fleet.folder / "python")}
+
+
+@pytest.fixture(scope="session")
+def salt_factories_config(environment):
     # Short, because the paths of the daemons' sockets lie below it.
     folder = tempfile.mkdtemp(prefix="ca-", dir="/tmp")
-    yield {"root_dir": folder, "start_timeout": 60}
+    yield {"root_dir": folder, "start_timeout": 60, "environ": environment}
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def patched_factories(salt_factories, event_listener, stats_processes):
+def patched_factories(salt_factories, environment, event_listener, stats_processes):
     """Makes daemons and commands of the Salt that nodes get, with our patch."""
     # Short, because the paths of the daemons' sockets lie below it.
     with tempfile.TemporaryDirectory(prefix="ca-", dir="/tmp") as folder:
@@ -147,6 +226,7 @@ def patched_factories(salt_factories, event_listener, stats_processes):
         yield type(salt_factories)(
             root_dir=pathlib.Path(folder, "root"),
             code_dir=code,
+            environ=environment,
             start_timeout=salt_factories.start_timeout,
             event_listener=event_listener,
             stats_processes=stats_processes,
@@ -157,25 +237,13 @@ def patched_factories(salt_factories, event_listener, stats_processes):
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory):
-    return Fleet(tmp_path_factory.mktemp("fleet"))
-
-
-@pytest.fixture(scope="session")
 def master(salt_factories, fleet):
     overrides = {
         **settings("master"),
         "user": "root",
         # These run Salt as it is published, which loses signed returns: see test_strict.py.
         "require_minion_sign_messages": False,
-        "counterapp_topology": "pair",
-        "counterapp_config": str(fleet.config),
-        "counterapp_state": str(fleet.state),
-        "counterapp_dist": str(fleet.dist),
-        "file_roots": {"base": [str(fleet.tree)]},
-        "pillar_roots": {
-            "base": [str(fleet.pillar), str(ROOT / "pillar"), str(fleet.config / "pillar")]
-        },
+        **fleet.opts,
         "runner_dirs": [str(ROOT / "_runners")],
         "utils_dirs": [str(ROOT / "_utils")],
         "module_dirs": [str(ROOT / "_modules")],
@@ -252,7 +320,7 @@ def minions(master, fleet):
 
 @pytest.fixture
 def clean(fleet, minions):
-    """The fleet with nothing pending, no lock and no history."""
+    """The fleet on what is in the repository, with nothing pending, no lock and no history."""
     fleet.reset()
     yield fleet
     fleet.reset()

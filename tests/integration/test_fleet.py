@@ -22,7 +22,7 @@ def test_modules_and_states_are_synced(salt_cli):
 def test_highstate_goes_by_grain(salt_cli):
     shown = {name: salt_cli("state.show_top", minion_tgt=name).data for name in ("alpha", "beta")}
     assert set(shown["alpha"]["base"]) == {"base", "gluster", "web", "lb"}
-    assert set(shown["beta"]["base"]) == {"base", "gluster", "storage", "mongodb"}
+    assert set(shown["beta"]["base"]) == {"base", "gluster", "storage", "db"}
 
 
 def test_each_role_can_be_targeted(salt_cli):
