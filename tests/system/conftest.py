@@ -380,7 +380,7 @@ def first_rollout(start_cluster, no_release_of_ours):
         killed = []
         if not KEEP:
             killed.append(cluster.tool("up", until=half_way))
-            killed.append(cluster.tool("up", until=lambda line: "applying mongodb" in line))
+            killed.append(cluster.tool("up", until=lambda line: "applying db" in line))
             # What died was the operator's side; the rollout dies with the master's process.
             cluster.master("pkill", "-KILL", "-f", "state.orchestrate", check=False)
         run = cluster.tool("up")

@@ -26,7 +26,7 @@ def test_a_node_of_each_role_and_the_master_are_made_anew_while_the_others_serve
     lines = guide.section(GUIDE, "A master that is a new machine")
     copy, *anew, last = (line.replace("/root/", f"{tmp_path}/") for line in lines)
     assert up == last == "make up"
-    before, known = cluster.runner("counterapp.history", "limit=1"), peers(cluster)
+    before, known = cluster.runner("rollout.history", "limit=1"), peers(cluster)
     lost = ["web-1", holder(cluster), KEEPER]
     with cluster.traffic("made-anew") as traffic:
         for node in lost:
@@ -47,7 +47,7 @@ def test_a_node_of_each_role_and_the_master_are_made_anew_while_the_others_serve
     cluster.until_whole()
     # To the pool the storage node is who it was, and the new master knows what the old one did.
     assert peers(cluster) == known
-    assert before[0] in cluster.runner("counterapp.history")
+    assert before[0] in cluster.runner("rollout.history")
     assert set(cluster.salt("*", "test.ping")) == {node.id for node in cluster.lab.nodes}
     after = cluster.send("made-anew-after", 40)
     assert after.failures == []

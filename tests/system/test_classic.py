@@ -33,7 +33,7 @@ def test_the_one_member_is_a_primary_and_the_volume_has_three_bricks(classic):
 def test_make_up_of_a_fleet_that_serves_changes_nothing(classic):
     run = classic.tool("up")
     assert run.code == 0, run.text
-    (last,) = classic.runner("counterapp.history", "limit=1")
+    (last,) = classic.runner("rollout.history", "limit=1")
     assert last["changes"] == {}
 
 

@@ -39,9 +39,9 @@ ELSEWHERE = {
 LEFT = {
     "salt-run state.event 'counterapp/rollout/*' pretty=True": "goes on until it is stopped; "
     "lab/events.py reads the same bus in each `make up`",
-    "salt-run counterapp.unlock confirm=root@master": "wants a rollout that hangs: "
+    "salt-run rollout.unlock confirm=root@master": "wants a rollout that hangs: "
     "tests/unit/runners/test_counterapp.py",
-    "salt-run counterapp.plan release=1.4.0": "each rollout's preflight makes this plan; "
+    "salt-run rollout.plan release=1.4.0": "each rollout's preflight makes this plan; "
     "tests/integration/test_rollout.py",
     "salt-run state.orchestrate orch.rollout": "tests/system/test_rollout.py",
     'salt-run state.orchestrate orch.rollout pillar=\'{"release": "1.4.0"}\'': "test_change.py",

@@ -15,7 +15,7 @@ READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=9)
 
 def test_a_token_of_the_runner_is_good_for_the_app_and_seen_nowhere(cluster):
     cluster.hit("operated").raise_for_status()
-    made = cluster.runner("counterapp.token", "scopes=counters:write", "minutes=5")
+    made = cluster.runner("operator.token", "scopes=counters:write", "minutes=5")
     assert made["scopes"] == ["counters:write"]
     assert cluster.master("stat", "-c", "%a %U", made["path"]).strip() == "600 root"
     name, _, value = cluster.master("cat", made["path"]).strip().partition(": ")

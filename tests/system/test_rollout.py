@@ -57,7 +57,7 @@ def test_a_second_make_up_changes_nothing_and_drops_nothing(cluster):
     assert traffic.failures == []
     assert sorted(traffic.values) == list(range(1, len(traffic.values) + 1))
     assert started(cluster) == before
-    (last,) = cluster.runner("counterapp.history", "limit=1")
+    (last,) = cluster.runner("rollout.history", "limit=1")
     assert (last["outcome"], last["changes"]) == ("succeeded", {})
 
 

@@ -146,7 +146,7 @@ def published(cluster, tmp_path):
     modules = {"counterapp/__init__.py": ""}
     built = up.DIST / release_archive.installable(tmp_path, FORGED, modules).name
     shutil.copy(tmp_path / built.name, built)
-    assert cluster.runner("counterapp.publish", FORGED)["changed"]
+    assert cluster.runner("release.publish", FORGED)["changed"]
     yield f"{VOLUME}/{built.name}"
     cluster.on(MINE, "rm", "--force", f"{VOLUME}/{built.name}")
     built.unlink()
@@ -171,7 +171,7 @@ def test_a_release_that_root_of_a_node_has_changed_runs_nowhere(cluster, publish
     code, said = cluster.rollout(FORGED)
     assert code != 0
     assert "is not what was published" in said
-    assert f"salt-run counterapp.publish {FORGED}" in said
+    assert f"salt-run release.publish {FORGED}" in said
 
     # What opens for ever, and what leads elsewhere.
     cluster.on(MINE, "rm", published)
@@ -179,7 +179,7 @@ def test_a_release_that_root_of_a_node_has_changed_runs_nowhere(cluster, publish
     assert "is no regular file" in cluster.rollout(FORGED)[1]
     shadow = cluster.master("sha256sum", "/etc/shadow")
     cluster.on(MINE, "ln", "--symbolic", "--force", "--no-dereference", "/etc/shadow", published)
-    assert cluster.runner("counterapp.publish", FORGED)["changed"]
+    assert cluster.runner("release.publish", FORGED)["changed"]
     assert cluster.master("sha256sum", "/etc/shadow") == shadow
     whole = hashlib.sha256((up.DIST / published.rpartition("/")[2]).read_bytes()).hexdigest()
     assert cluster.on(MINE, "sha256sum", published).split()[0] == whole
@@ -188,7 +188,7 @@ def test_a_release_that_root_of_a_node_has_changed_runs_nowhere(cluster, publish
 def test_no_release_is_known_because_it_lies_on_the_volume(cluster):
     stray = f"{VOLUME}/counterapp-6.6.6.tar.gz"
     cluster.on(MINE, "touch", stray)
-    assert "6.6.6" not in json.dumps(cluster.runner("counterapp.releases"))
+    assert "6.6.6" not in json.dumps(cluster.runner("release.list"))
     code, said = cluster.rollout("6.6.6")
     cluster.on(MINE, "rm", stray)
     assert code != 0

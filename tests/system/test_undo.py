@@ -50,7 +50,7 @@ def test_a_release_that_is_never_ready_on_one_node_is_taken_back_on_all(cluster,
     assert traffic.failures == []
     assert cluster.count("undo") == len(traffic.values) > 0
     assert cluster.salt("roles:web", "counterapp.current", kind="grain") == before
-    (last,) = cluster.runner("counterapp.history", "limit=1")
-    assert last["outcome"] == "failed"
+    (last,) = cluster.runner("rollout.history", "limit=1")
+    assert last["outcome"] == "undone"
     assert set(traffic.nodes) == set(web)
     cluster.until_whole()
