@@ -38,8 +38,8 @@ SHOWN_LINES = 15
 SHOWN_ALTOGETHER = 120
 SHOWN_WIDTH = 300
 READER = Path(__file__).with_name("node_logs.py")
-# The files of _utils/ledger.py, on the master alone.
-LEDGER = ("/var/lib/counterapp/rollout.json", "/var/lib/counterapp/history.jsonl")
+# What changes of the fleet write down, on the master alone.
+LEDGER = ("/var/lib/counterapp/changes", "/var/lib/counterapp/history.jsonl")
 
 # Of the journal's lines those that are errors whatever the priority they were printed with: of
 # Salt, of the app, of mongod.
