@@ -20,7 +20,7 @@ from salt.exceptions import SaltException
 
 from fleet import lock
 from fleet.errors import FleetError
-from fleet.journal import Journal, make_id, prune, record
+from fleet.journal import Journal, history, make_id, prune, record
 from fleet.master import Master
 
 #: What every change tells, on the master's event bus.
@@ -215,27 +215,32 @@ class Change:
 
     def _bury(self, dead: dict[str, Any]) -> None:
         """Write down what the change of a dead process was at; it could not do that itself."""
-        journal = Journal(self.master.state, dead["change"])
-        if any(line["event"] == "ended" for line in journal.lines()):
+        state = self.master.state
+        journal = Journal(state, dead["change"])
+        ended = next((line for line in journal.lines() if line["event"] == "ended"), None)
+        if ended and any(entry["id"] == dead["change"] for entry in history(state)):
             return
-        at = journal.at() or {"stage": None, "node": None, "step": None}
-        failure = {key: at[key] for key in ("stage", "node", "step")}
-        failure["reason"] = [f"its process {dead['pid']} on {dead['host']} died"]
-        journal.write("ended", outcome="failed", failed=failure)
+        if not ended:
+            at = journal.at() or {"stage": None, "node": None, "step": None}
+            failure = {key: at[key] for key in ("stage", "node", "step")}
+            failure["reason"] = [f"its process {dead['pid']} on {dead['host']} died"]
+            ended = {"time": lock.now(), "outcome": "failed", "failed": failure}
+            journal.write("ended", outcome="failed", failed=failure)
+            self.facts["taken_from"] = {**failure, "change": dead["change"], "owner": dead["owner"]}
+        # With its end written down it died before its line was, at the worst.
         facts = {k: v for k, v in journal.facts().items() if not k.startswith("_")}
         record(
-            self.master.state,
+            state,
             {
                 "id": dead["change"],
-                "outcome": "failed",
-                "ended": lock.now(),
+                "outcome": ended["outcome"],
+                "ended": ended["time"],
                 "seconds": None,
                 **facts,
                 "started": dead["since"],
-                "failed": failure,
+                "failed": ended["failed"],
             },
         )
-        self.facts["taken_from"] = {**failure, "change": dead["change"], "owner": dead["owner"]}
 
 
 def current() -> Change:

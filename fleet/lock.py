@@ -28,7 +28,8 @@ def now() -> str:
 
 def started(pid: int) -> int | None:
     """
-    Return when a process began, in the kernel's ticks since boot, or None when there is none.
+    Return when a process began, in the kernel's ticks since boot, or None when there is none, or
+    none any more that does anything: it is dead, and its parent has not asked how it ended.
 
     With the PID it names a process for good: PIDs come back, this pair does not before a reboot.
     """
@@ -37,7 +38,8 @@ def started(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command's name stands in parentheses and may hold spaces and parentheses itself.
-    return int(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def boot() -> str:
