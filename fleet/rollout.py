@@ -214,8 +214,8 @@ def begin(
     change = Change(master, kind, wait, tuple(listeners)).open()
     try:
         before = revisions.base(master)
-        target = _target(master, given)
-        limits = _limits(target, given)
+        target = target_of(master, given)
+        limits = limits_of(target, given)
         change.hook = hooks.hook(limits, change)
         revisions.offer(target)
         change.note(
@@ -255,7 +255,12 @@ def running() -> Rollout:
     return _running[-1]
 
 
-def _target(master: Master, given: Mapping[str, Any]) -> Revision:
+def target_of(master: Master, given: Mapping[str, Any]) -> Revision:
+    """
+    Return the revision that a rollout of these arguments takes the fleet to.
+
+    Raises FleetError for an unknown release or revision, and for a revision that was altered.
+    """
     if "revision" in given:
         found = revisions.find(master, str(given["revision"]))
         found.check()
@@ -263,7 +268,8 @@ def _target(master: Master, given: Mapping[str, Any]) -> Revision:
     return revisions.capture(master, releases.find(master, given.get("release")))
 
 
-def _limits(target: Revision, given: Mapping[str, Any]) -> dict[str, Any]:
+def limits_of(target: Revision, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of ``rollout`` of a revision, with what a command was told on top."""
     # A revision of an older version of this tree may have none of them.
     defaults = {**_DEFAULTS, **target.settings.get("rollout", {})}
     said = {key: given[key] for key in LIMITS if key in given}
@@ -331,7 +337,7 @@ def _arrivals(master: Master) -> list[dict[str, Any]]:
 
 
 def settings(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return topology and settings of the fleet's revision, or of the checkout before there is one."""
+    """Return topology and settings of the fleet's revision, or of the checkout without one."""
     base = revisions.base(master)
     if base:
         return base.topology, base.settings
