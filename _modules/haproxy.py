@@ -1,5 +1,5 @@
 """
-Ask and steer a running HAProxy: who is up, drain a server, put it back.
+Ask and steer a running HAProxy: who is up, drain a server, put it back, let go of clients.
 
 Needs HAProxy 2.4 or later with a ``stats socket`` of ``level admin``. Which socket: the argument
 ``socket``, else the minion's configuration or pillar ``haproxy.socket``, else pillar
@@ -448,6 +448,107 @@ def wait_up(backend, server, timeout=30, socket=None):
                 f" check of {entry['address']} said: {entry['check'] or 'nothing yet'}"
             )
         time.sleep(_POLL)
+
+
+def connections(frontend, socket=None):
+    """
+    Return how many of a frontend's connections are at what.
+
+    A dictionary with ``asking`` (a request is there, and nothing of its answer yet), ``answering``
+    (an answer is under way: of a stream, for as long as it lasts) and ``idle`` (between two
+    requests, or before the end of the first one's head).
+
+    frontend
+        The frontend's name.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown frontend or when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.connections http
+    """
+    return _ask("connections", socket, frontend)
+
+
+def closing(seconds=60, socket=None):
+    """
+    Have each answer end its connection for so many seconds: clients come anew for the next one.
+
+    So nobody is left on a connection that the address is about to leave. It ends by itself, with a
+    reload, or with ``seconds=0``. HAProxy's configuration has to go by it:
+
+    .. code-block:: text
+
+        global
+            set-var proc.closing_until int(0)
+        frontend http
+            http-after-response set-header Connection close if { date,sub(proc.closing_until) lt 0 }
+
+    seconds
+        For how long; 0 to have connections kept again.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns ``{"closing": …, "until": …}``: whether it is so, and until which second since 1970.
+
+    Raises CommandExecutionError when the configuration does not go by it, or when HAProxy cannot be
+    asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.closing 30
+    """
+    until = int(time.time() + _seconds("seconds", seconds)) if seconds else 0
+    _ask("close_until", socket, until)
+    return {"closing": bool(until), "until": until}
+
+
+def wait_answered(frontend, timeout=5, stream_after=0.5, socket=None):
+    """
+    Wait until no request of a frontend is without its answer; change nothing.
+
+    frontend
+        The frontend's name.
+    timeout
+        Seconds to wait.
+    stream_after
+        Seconds after which an answer that goes on counts as a stream, whose end is not waited for.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns what :py:func:`connections` does, with ``waited`` (seconds) added.
+
+    Raises CommandExecutionError when requests are left after the timeout, for an unknown frontend,
+    or when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-1' haproxy.wait_answered http
+    """
+    start = time.monotonic()
+    _seconds("stream_after", stream_after)
+    deadline = start + _seconds("timeout", timeout)
+    while True:
+        found = connections(frontend, socket)
+        now = time.monotonic()
+        if not found["asking"] and (not found["answering"] or now - start >= stream_after):
+            return {**found, "waited": round(now - start, 2)}
+        if now >= deadline:
+            left = found["asking"]
+            raise CommandExecutionError(
+                f"{left} request{'' if left == 1 else 's'} of frontend '{frontend}' still"
+                f" {'has' if left == 1 else 'have'} no answer after {timeout} s"
+            )
+        # Nobody new is let in meanwhile: each moment counts.
+        time.sleep(_POLL / 5)
 
 
 def save_state(path, socket=None):

@@ -34,6 +34,8 @@ _CHECK_PASSED = (3, 4)
 _UNKNOWN = ("No such server", "No such backend", "No such proxy", "Can't find backend")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+\Z")
 STATES = ("ready", "drain", "maint")
+#: The variable of the process by which a configuration has answers end their connection.
+CLOSING = "proc.closing_until"
 
 
 def __virtual__() -> str:
@@ -63,7 +65,7 @@ def _connect(address: str, timeout: float) -> socket.socket:
     return socket.create_connection((host.strip("[]"), int(port)), timeout)
 
 
-def command(address: str, line: str, timeout: float = 10) -> str:
+def command(address: str, line: str, timeout: float = 10, several: bool = False) -> str:
     """
     Send one command and return HAProxy's whole answer, trailing blank lines removed.
 
@@ -73,11 +75,13 @@ def command(address: str, line: str, timeout: float = 10) -> str:
         The command, e.g. ``show info``. One command: no newline, no ``;``.
     timeout
         Seconds that connecting, and each read, may take.
+    several
+        True to allow more than one command, separated by ``;``.
 
     Raises ``OSError`` when the socket cannot be reached or does not answer, ``ValueError`` when
     the line is not one command.
     """
-    if re.search(r"[;\n\r\\]", line):
+    if re.search(r"[\n\r\\]" if several else r"[;\n\r\\]", line):
         raise ValueError(f"not one HAProxy command: {line!r}")
     chunks = []
     try:
@@ -242,3 +246,61 @@ def set_server_state(address: str, backend: str, server: str, state: str) -> Non
     answer = command(address, line)
     if answer:
         _refuse(address, line, answer)
+
+
+def close_until(address: str, moment: int) -> None:
+    """
+    Have each answer end its connection until a moment, in seconds since 1970.
+
+    The configuration has to go by the variable ``proc.closing_until``.
+
+    Raises ``LookupError`` where it does not, ``PermissionError`` when the socket is not of level
+    admin, ``OSError`` when HAProxy cannot be asked.
+    """
+    # HAProxy would make a variable that nothing goes by.
+    known = command(address, f"get var {CLOSING}")
+    if known.startswith("Permission denied"):
+        _refuse(address, f"get var {CLOSING}", known)
+    if "value=" not in known:
+        raise LookupError(
+            f"HAProxy at {address} does not go by {CLOSING} ({known}): its configuration needs "
+            f"`set-var {CLOSING} int(0)` in `global`, and `http-after-response set-header "
+            f"Connection close if {{ date,sub({CLOSING}) lt 0 }}` in the frontend"
+        )
+    line = f"set var {CLOSING} int({int(moment)})"
+    # In HAProxy 2.6 it counts as experimental; the word is for this one connection.
+    if answer := command(address, f"experimental-mode on; {line}", several=True):
+        _refuse(address, line, answer)
+
+
+def connections(address: str, frontend: str) -> dict[str, int]:
+    """
+    Return how many of a frontend's connections are at what.
+
+    ``asking``: a request is there, and nothing of its answer yet; ``answering``: an answer is under
+    way, which of a stream it is for as long as the stream lasts; ``idle``: between two requests, or
+    before the end of the first one's head.
+
+    Raises ``LookupError`` for an unknown frontend, ``OSError`` when HAProxy cannot be asked.
+    """
+    name = _name("frontend", frontend)
+    answers = [
+        "rsp.st=MSG_RPBEFORE" in stream
+        for stream in re.split(r"^(?=0x)", command(address, "show sess all"), flags=re.MULTILINE)
+        if f"frontend={name} " in stream
+    ]
+    # After the streams: a connection that comes between the two counts as idle, and not as none.
+    rows = {row["svname"]: row for row in _frontend(address, name)}
+    if "FRONTEND" not in rows:
+        raise LookupError(f"HAProxy at {address} has no frontend '{frontend}'")
+    asking = sum(answers)
+    return {
+        "asking": asking,
+        "answering": len(answers) - asking,
+        "idle": max(rows["FRONTEND"]["scur"] - len(answers), 0),
+    }
+
+
+def _frontend(address: str, name: str) -> list[dict[str, Any]]:
+    answer = command(address, f"show stat {name} 1 -1 json")
+    return [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []

@@ -1,10 +1,32 @@
-"""Handing the VIP over from one balancer to another, without cutting off a request."""
+"""
+Handing the VIP over from one balancer to another, without cutting off a request.
+
+What is under way when the address moves is lost: the other balancer knows nothing of it. So the
+holder first has each answer end its connection, until those that are kept between requests are
+gone. Then, for the fraction of a second in which the address moves, nobody new is let in: the
+kernel of a client sends again after a second, and finds the other balancer. Streams are cut off,
+and come again by themselves.
+"""
+
+import time
+from typing import Any
 
 from fleet.change import Step
 from fleet.errors import FleetError
+from fleet.minions import last_words
 from fleet.work import Work
 
+FRONTEND = "http"
+#: Seconds in which another balancer must have taken the VIP.
 _TAKEN = 20.0
+#: Seconds in which kept connections end: HAProxy's `timeout http-keep-alive` and a little.
+_KEPT = 17.0
+#: Seconds for requests that are under way when nobody new is let in any more.
+_ANSWERED = 5
+#: Seconds after which new connections are answered again, and kept again, whatever becomes of us.
+_HELD, _CLOSING = 10, 60
+#: What the holder does in one go, each within a fraction of a second after the one before.
+_MOVE = ["newcomers.hold", "haproxy.wait_answered", "service.stop", "newcomers.admit"]
 
 
 def holders(work: Work) -> list[str]:
@@ -19,21 +41,67 @@ def hand_over(work: Work, node: str, step: Step) -> str:
     Make sure that a balancer does not hold the VIP while another one could; return what was done.
 
     Stops its keepalived, which says goodbye to the others; the state that follows starts it again.
-    The only balancer of a fleet keeps the VIP.
+    The only balancer of a fleet keeps the VIP. Where clients cannot be asked to leave first (a
+    HAProxy that does not answer, or whose configuration is older), it is handed over all the same,
+    and what is returned says so.
+
+    Raises FleetError when no other balancer takes it; then keepalived runs again.
     """
     if node not in holders(work):
         return "does not hold the VIP"
     if len(work.with_role("lb")) == 1:
         return "the only balancer: it keeps the VIP"
-    work.ask([node], "service.stop", "keepalived")
 
     def look() -> tuple[bool, str]:
         taken = [each for each in holders(work) if each != node]
         return bool(taken), " and ".join(taken) or "nobody has it"
 
+    notes = _let_clients_go(work, node, step)
     try:
+        notes += _stop(work, node)
         taken = work.until(look, _TAKEN, "another balancer holds the VIP", step)
-    except FleetError:
-        work.ask([node], "service.start", "keepalived")
-        raise
-    return f"handed the VIP over to {taken}"
+    except FleetError as error:
+        started = work.everyone([node], "service.start", "keepalived")
+        raise FleetError(*error.problems, *started.problems()) from error
+    finally:
+        # Its clients are gone; whoever it serves next, here or after it has the VIP again, stays.
+        work.everyone([node], "haproxy.closing", 0)
+    return "; ".join([f"handed the VIP over to {taken}", *notes])
+
+
+def _let_clients_go(work: Work, node: str, step: Step) -> list[str]:
+    """Have no client keep its connection; return what is to be said of it."""
+    asked = work.everyone([node], "haproxy.closing", _CLOSING)
+    if asked.failed:
+        return [f"clients were not asked to leave first ({'; '.join(asked.problems())})"]
+    end = time.monotonic() + work.left(_KEPT)
+    while True:
+        late = time.monotonic() >= end
+        seen = work.everyone([node], "haproxy.connections", FRONTEND)
+        if seen.failed:
+            return [f"whether clients have left is not known ({'; '.join(seen.problems())})"]
+        idle = seen.answers[node]["idle"]
+        if not idle:
+            return []
+        if late:
+            return [f"{idle} kept connection{'' if idle == 1 else 's'} had not ended"]
+        step.waits(f"{idle} kept connections left", max(end - time.monotonic(), 0.0))
+        # Each of them ends with its next answer or its timeout, which no look makes sooner.
+        time.sleep(0.5)
+
+
+def _stop(work: Work, node: str) -> list[str]:
+    """Stop keepalived while nobody is under way; return what is to be said of it."""
+    port = work.settings["lb"]["frontend_port"]
+    vip = work.target.topology["vip"]
+    arguments = [[vip, port, _HELD], [FRONTEND, _ANSWERED], ["keepalived"], []]
+    answers: dict[str, Any] = work.ask([node], _MOVE, *arguments, timeout=_HELD + 5)[node]
+    if answers.get("service.stop") is not True:
+        raise FleetError(f"{node}: keepalived does not stop: {answers.get('service.stop')}")
+    hold, answered = (answers.get(name) for name in _MOVE[:2])
+    notes = []
+    if not isinstance(hold, dict):
+        notes.append(f"new connections were let in meanwhile ({last_words(hold)})")
+    if not isinstance(answered, dict):
+        notes.append(f"not all requests had their answer ({last_words(answered)})")
+    return notes

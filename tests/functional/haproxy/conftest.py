@@ -19,7 +19,10 @@ from tests.support.waiting import until
 
 
 class Backend(http.server.ThreadingHTTPServer):
-    """One web server. ``/hold`` answers only when ``let_go`` is set, ``/readyz`` by ``ready``."""
+    """One web server. ``/hold`` answers only when ``let_go`` is set, ``/readyz`` by ``ready``.
+
+    ``/stream`` is answered from when it is asked until ``let_go`` is set.
+    """
 
     daemon_threads = True
 
@@ -29,18 +32,32 @@ class Backend(http.server.ThreadingHTTPServer):
         self.let_go = threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self) -> None:
                 backend = self.server
                 if self.path == "/hold":
                     backend.held += 1
                     backend.let_go.wait(30)
                     backend.held -= 1
+                if self.path == "/stream":
+                    return self.stream()
                 status = 503 if self.path == "/readyz" and not backend.ready else 200
                 body = name.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                return None
+
+            def stream(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    while not self.server.let_go.wait(0.05):
+                        self.wfile.write(b"data: 1\n\n")
 
             def log_message(self, *args: object) -> None:
                 """Keep a test's output readable."""
@@ -74,6 +91,7 @@ global
     stats socket {folder}/user.sock mode 600 level user
     stats socket ipv4@127.0.0.1:{stats_port} level admin
     server-state-file {folder}/server-state
+    set-var proc.closing_until int(0)
 
 defaults
     mode http
@@ -86,6 +104,7 @@ defaults
 
 frontend front
     bind 127.0.0.1:{port}
+    http-after-response set-header Connection close if {{ date,sub(proc.closing_until) lt 0 }}
     default_backend web
 
 backend web
@@ -205,6 +224,17 @@ class Balancer:
         # The client of a session that was waited for got its answer.
         assert answers[-1] == name
 
+    @contextlib.contextmanager
+    def streaming(self):
+        """Have a stream of events; yields its answer, to be read line by line."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=35)
+        try:
+            connection.request("GET", "/stream")
+            with connection.getresponse() as answer:
+                yield answer
+        finally:
+            connection.close()
+
     def reset(self) -> None:
         """Put every server back up and in rotation."""
         for name, backend in self.servers.items():
@@ -212,6 +242,7 @@ class Balancer:
             self.call("ready", "web", name)
         for name in self.servers:
             self.call("wait_up", "web", name)
+        self.call("closing", 0)
 
     def stop(self) -> None:
         """Stop HAProxy and its backends."""

@@ -19,6 +19,7 @@ import pytest
 
 from lab.config import ROOT
 from tests.functional.haproxy.conftest import free_port
+from tests.support.loading import load
 from tests.support.waiting import until
 
 PATH = "/api/v1/counters/default/pages/hits"
@@ -365,3 +366,26 @@ def test_nobody_has_another_address_than_the_one_that_we_saw(balancer, claimed):
     [head] = [head for web in balancer.webs for head in web.heads if "X-Kept" in head]
     assert head.get_all("X-Forwarded-For") == ["127.0.0.9"]
     assert "6.6.6.6" not in str(head)
+
+
+@pytest.mark.parametrize("status", [200, 502], ids=["an answer", "HAProxy's own"])
+def test_before_the_address_moves_every_answer_ends_its_connection(balancer, status):
+    haproxy = load("_utils/haproxy.py")
+    address = str(balancer.log.parent / "admin.sock")
+    with contextlib.closing(
+        http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=30)
+    ) as client:
+        if status == 200:
+            client.request("GET", PATH)
+            kept = client.getresponse()
+            kept.read()
+            assert not kept.will_close
+            assert haproxy.connections(address, "http")["idle"] == 1
+        for web in balancer.webs:
+            web.dying = status == 502
+        haproxy.close_until(address, int(time.time()) + 60)
+        client.request("GET", PATH)
+        last = client.getresponse()
+        last.read()
+        assert (last.status, last.will_close) == (status, True)
+    assert balancer.ask("GET", PATH) == status
