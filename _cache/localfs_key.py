@@ -3,9 +3,10 @@ The master's key store: only a key that is expected ever gets into it.
 
 It stands in the place of Salt's own store of this name and keeps the keys where that one does.
 Salt keeps whatever is offered, under whatever name, until somebody looks at it. Here nothing waits:
-when a minion knocks, its key is judged there and then (``_utils/enrolled.py``).
+when a minion knocks, its key is judged there and then (``fleet/enroll.py``).
 
-- An ID that no node of the topology has is refused before anything is kept or started.
+- An ID that no node has is refused before anything is kept or started; those of the checkout's
+  topology count, and those of the revision that the fleet is on.
 - The expected key of a node is accepted at once.
 - Any other key of a node is refused. It takes nobody's place: the node's own key is accepted
   whenever it comes.
@@ -15,14 +16,15 @@ accepted stays accepted until it is deleted, also when the topology cannot be re
 """
 
 import logging
-import pathlib
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import salt.cache.localfs_key as stock
-import salt.loader
-from salt.exceptions import SaltCacheError, SaltException
+from salt.exceptions import SaltCacheError
+
+from fleet.master import Master
 
 __opts__: dict[str, Any]
 __func_alias__ = {"list_": "list"}
@@ -35,9 +37,6 @@ _MINUTE = 60
 #: What Salt takes for a key that was rejected: it answers no, and stores nothing.
 _REFUSED = {"state": "rejected", "pub": ""}
 
-_loaded: dict[str, Callable[..., Any]] = {}
-# The topology's file and when it was written, and the IDs in it.
-_known: tuple[Any, frozenset[str]] = (None, frozenset())
 # When the present minute began, how many lines it had, how many were left out; by ID, or "".
 _lines: dict[str, tuple[float, int, int]] = {}
 
@@ -68,21 +67,22 @@ def store(bank: str, key: str, data: Any, cachedir: str, user: str, **kwargs: An
     if bank == "denied_keys":
         # Another key is accepted for this ID. Denied ones of all who ask would fill the store, and
         # whoever deletes one by its name deletes the accepted one along.
-        _ours("refuse")(key, data[-1])
+        _enroll().refuse(Master(__opts__), key, data[-1])
         _say(key, "A key of %r was refused: another one is accepted for it", key)
         return
     if data["state"] in ("pending", "accepted"):
-        reason = _ours("reason_against")(key, data["pub"], _nodes())
+        master = Master(__opts__)
+        reason = _enroll().reason_against(master, key, data["pub"], _nodes())
         if reason and data["state"] == "accepted":
             raise SaltCacheError(reason)
         if reason:
-            _ours("refuse")(key, data["pub"])
+            _enroll().refuse(master, key, data["pub"])
             _say(key, "%s", reason)
             return
-        data = {"state": "accepted", "pub": _ours("canonical")(data["pub"])}
+        data = {"state": "accepted", "pub": _enroll().canonical(data["pub"])}
     _stock("store")(bank, key, data, cachedir, user, **kwargs)
     if data["state"] == "accepted":
-        _ours("settle")(key)
+        _enroll().settle(Master(__opts__), key)
         log.info("The key of %s was accepted: it has the expected fingerprint", key)
 
 
@@ -120,35 +120,23 @@ def _stock(function: str) -> Callable[..., Any]:
     return found
 
 
-def _ours(function: str) -> Callable[..., Any]:
-    if not _loaded:
-        utils = salt.loader.utils(__opts__)
-        for name in ("plausible", "canonical", "reason_against", "refuse", "settle"):
-            _loaded[name] = utils[f"enrolled.{name}"]
-        for name in ("topology_path", "topology_document", "topology_name"):
-            _loaded[name] = utils[f"fleet.{name}"]
-        _loaded["select"] = utils["topology.select"]
-    return _loaded[function]
+def _enroll() -> ModuleType:
+    # Every `salt` loads this store, and few of them judge a key.
+    from fleet import enroll
+
+    return enroll
 
 
 def _plausible(id_: Any) -> bool:
-    return bool(_ours("plausible")(id_))
+    return bool(_enroll().plausible(id_))
 
 
 def _nodes() -> frozenset[str]:
-    """Return the IDs of the topology, none while its file is bad; it is read when it changes."""
-    global _known
-    try:
-        path: pathlib.Path = _ours("topology_path")()
-        status = path.stat()
-        version = (path, status.st_mtime_ns, status.st_ino, status.st_size)
-        if _known[0] != version:
-            topology = _ours("select")(_ours("topology_document")(), _ours("topology_name")())
-            _known = (version, frozenset(topology["nodes"]))
-    except (SaltException, ValueError, OSError) as error:
-        _say("topology", "No key is accepted while the topology cannot be read: %s", error)
-        return frozenset()
-    return _known[1]
+    """Return the IDs that may have a key."""
+    nodes, problem = _enroll().known(Master(__opts__))
+    if problem:
+        _say("topology", "No key of a new node is accepted: %s", problem)
+    return frozenset(nodes)
 
 
 def _say(about: str, message: str, *args: Any) -> None:

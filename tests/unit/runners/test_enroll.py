@@ -11,6 +11,8 @@ import salt.cache
 import salt.loader
 from salt.exceptions import SaltCacheError
 
+from fleet import enroll, revision
+from tests.support.checkout import NODES
 from tests.support.loading import ROOT
 
 STRANGERS = [
@@ -32,7 +34,6 @@ def pem(letter, first="-----BEGIN PUBLIC KEY-----"):
 def store(runners):
     runners.opts.update(
         {"__role": "master", "cache_dirs": [str(ROOT / "_cache")], "key_cache": ""},
-        extension_modules=str(runners.folder / "extmods"),
     )
     for each in ("pki", "cache"):
         (runners.folder / each).mkdir()
@@ -42,13 +43,9 @@ def store(runners):
 @pytest.fixture
 def expect(runners, store):
     def note(id_, key):
-        return runners["enroll.expect"](id_, fingerprint(runners, key))
+        return runners["enroll.expect"](id_, enroll.fingerprint(key))
 
     return note
-
-
-def fingerprint(runners, key):
-    return runners.utils["enrolled.fingerprint"](key)
 
 
 def knock(store, id_, key):
@@ -129,8 +126,8 @@ def test_whoever_comes_first_does_not_keep_a_node_out(runners, store, expect):
     asked = runners["enroll.authenticate"]("one")
     assert asked["retcode"] == 1
     assert asked["state"] == "refused"
-    assert f"its fingerprint is {fingerprint(runners, pem('b'))}" in asked["failed"][0]
-    assert f"expected is {fingerprint(runners, pem('a'))}" in asked["failed"][0]
+    assert f"its fingerprint is {enroll.fingerprint(pem('b'))}" in asked["failed"][0]
+    assert f"expected is {enroll.fingerprint(pem('a'))}" in asked["failed"][0]
     assert list(runners["enroll.refused"]()) == ["one"]
     assert [knock(store, "one", pem("a")) for _ in range(2)] == ["wait", "in"]
     assert runners["enroll.refused"]() == {}
@@ -148,7 +145,7 @@ def test_another_key_of_an_accepted_node_is_refused_without_a_trace_beside_it(
     assert runners["enroll.authenticate"]("one")["state"] == "accepted"
     new = expect("one", pem("b"))
     assert new["failed"] == [
-        f"another key of 'one' is accepted, with {fingerprint(runners, pem('a'))}: if the node was "
+        f"another key of 'one' is accepted, with {enroll.fingerprint(pem('a'))}: if the node was "
         "made anew, remove the old one with `salt-key -d one`"
     ]
 
@@ -190,8 +187,8 @@ def test_a_broken_topology_lets_nobody_new_in_and_shuts_nobody_out(runners, stor
     (runners.folder / "pillar/topology.sls").write_text("topologies: [")
     assert knock(store, "one", pem("a")) == "in"
     assert knock(store, "two", pem("b")) == "no"
-    assert "No key is accepted while the topology cannot be read" in caplog.text
-    runners.write_topology()
+    assert "No key of a new node is accepted: " in caplog.text
+    runners.write_topology(NODES)
     assert [knock(store, "two", pem("b")) for _ in range(2)] == ["wait", "in"]
 
 
@@ -203,6 +200,36 @@ def test_a_node_that_is_added_or_taken_out_is_known_at_once(runners, store, expe
     expect("new", pem("a"))
     assert [knock(store, "new", pem("a")) for _ in range(2)] == ["wait", "in"]
     assert knock(store, "one", pem("b")) == "no"
+
+
+def test_nodes_that_were_rolled_out_are_known_whatever_is_being_written(runners, store, expect):
+    revision.settle(revision.capture(runners.master, "1.0"))
+    (runners.folder / "pillar/topology.sls").write_text("topologies: [")
+    assert expect("one", pem("a"))["state"] == "absent"
+    assert [knock(store, "one", pem("a")) for _ in range(2)] == ["wait", "in"]
+    assert knock(store, "new", pem("b")) == "no"
+    refused = expect("new", pem("b"))
+    assert refused["retcode"] == 1
+    assert "topology.sls is no YAML" in refused["failed"][0]
+    # One that is taken out has its key until that is rolled out.
+    runners.write_topology({name: NODES[name] for name in ("boss", "two", "data")})
+    assert knock(store, "one", pem("a")) == "in"
+    assert runners["enroll.authenticate"]("one")["state"] == "accepted"
+    revision.settle(revision.capture(runners.master, "1.0"))
+    assert expect("one", pem("a"))["failed"][0].startswith("'one' is not in the topology")
+
+
+def test_what_a_command_is_given_is_judged(runners, store):
+    answer, code = runners.run("enroll.expect", "one")
+    assert (answer["failed"], code) == (
+        ["enroll.expect needs fingerprint: it takes id, fingerprint"],
+        1,
+    )
+    answer, code = runners.run("enroll.authenticate", "../one")
+    assert code == 1
+    assert "the topology has no such node" in answer["failed"][0]
+    answer, code = runners.run("enroll.forget", "../one")
+    assert (answer["failed"], code) == (["'../one' cannot be the ID of a node"], 1)
 
 
 def test_a_key_is_deleted_by_its_name(runners, store, expect):
