@@ -17,7 +17,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,20 +101,23 @@ class Revision:
             )
 
 
-def digest(folder: Path) -> str:
-    """Return the SHA-256 of the names, kinds and contents below a folder, its note left out."""
-    whole = hashlib.sha256()
+def contents(folder: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yield name, kind (``link``, ``program`` or ``file``) and content of all below a folder."""
     for path in sorted(folder.rglob("*"), key=lambda each: str(each.relative_to(folder))):
         name = str(path.relative_to(folder))
         if name == NOTE or path.is_dir() and not path.is_symlink():
             continue
         if path.is_symlink():
-            kind, content = "link", str(path.readlink()).encode()
+            yield name, "link", str(path.readlink()).encode()
         else:
-            kind, content = (
-                ("program" if path.stat().st_mode & 0o100 else "file"),
-                path.read_bytes(),
-            )
+            kind = "program" if path.stat().st_mode & 0o100 else "file"
+            yield name, kind, path.read_bytes()
+
+
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of the names, kinds and contents below a folder, its note left out."""
+    whole = hashlib.sha256()
+    for name, kind, content in contents(folder):
         whole.update(f"{kind} {len(name.encode())} {name} {len(content)}\n".encode() + content)
     return whole.hexdigest()
 
@@ -125,26 +128,10 @@ def capture(master: Master, release: str) -> Revision:
 
     Raises FleetError when the checkout has no such folders.
     """
-    missing = [str(master.tree / name) for name in FOLDERS if not (master.tree / name).is_dir()]
-    if missing:
-        raise FleetError(f"{', '.join(missing)}: no such folder; put the repository's there")
     home(master).mkdir(mode=0o700, parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".new.", dir=home(master)))
     try:
-        for name in FOLDERS:
-            shutil.copytree(master.tree / name, made / name, symlinks=True, ignore=_ignored)
-        # The first folder that has a file wins.
-        for folder in reversed(master.pillars):
-            if folder.is_dir():
-                shutil.copytree(
-                    folder, made / "pillar", symlinks=True, ignore=_ignored, dirs_exist_ok=True
-                )
-        # Who is moved is not told by a revision, but by the master's notes.
-        (made / "pillar" / _MOVING).unlink(missing_ok=True)
-        (made / "pillar/release.sls").write_text(
-            f"# What the web servers of this revision serve.\nrelease: {json.dumps(release)}\n",
-            encoding="utf-8",
-        )
+        gather(master, release, made)
         found = digest(made)
         note = {
             "id": found[:12],
@@ -156,6 +143,31 @@ def capture(master: Master, release: str) -> Revision:
         return adopt(master, made, note)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def gather(master: Master, release: str, folder: Path) -> None:
+    """
+    Copy what a revision of the checkout and a release is made of into an empty folder.
+
+    Raises FleetError when the checkout has no such folders.
+    """
+    missing = [str(master.tree / name) for name in FOLDERS if not (master.tree / name).is_dir()]
+    if missing:
+        raise FleetError(f"{', '.join(missing)}: no such folder; put the repository's there")
+    for name in FOLDERS:
+        shutil.copytree(master.tree / name, folder / name, symlinks=True, ignore=_ignored)
+    # The first folder that has a file wins.
+    for each in reversed(master.pillars):
+        if each.is_dir():
+            shutil.copytree(
+                each, folder / "pillar", symlinks=True, ignore=_ignored, dirs_exist_ok=True
+            )
+    # Who is moved is not told by a revision, but by the master's notes.
+    (folder / "pillar" / _MOVING).unlink(missing_ok=True)
+    (folder / "pillar/release.sls").write_text(
+        f"# What the web servers of this revision serve.\nrelease: {json.dumps(release)}\n",
+        encoding="utf-8",
+    )
 
 
 def adopt(master: Master, made: Path, note: dict[str, Any]) -> Revision:
