@@ -136,7 +136,9 @@ def _function(node, file):
             argument.annotation = None
     doc = ast.get_docstring(node) or ""
     file = str(file.relative_to(ROOT))
-    return Function(node.name, f"{node.name}({ast.unparse(arguments)})", names, doc, file)
+    # Salt's way, with `__func_alias__`, to name a function like one of Python's own.
+    name = node.name.rstrip("_")
+    return Function(name, f"{name}({ast.unparse(arguments)})", names, doc, file)
 
 
 def _page(kind, virtual, parts):
@@ -147,13 +149,16 @@ def _page(kind, virtual, parts):
         f".. py:module:: salt.{kind}.{virtual}",
         "",
     ]
-    lines += [parts[0].doc, "", *_table(kind, virtual, parts)]
+    lines += [parts[0].doc, ""]
+    # The functions of some are not written out, since they say the same.
+    if any(part.functions for part in parts):
+        lines += _table(kind, virtual, parts)
     for part in parts:
         if len(parts) > 1:
             lines += _title(part.file.name, "-")
             if part is not parts[0]:
                 lines += [part.doc, ""]
-        else:
+        elif part.functions:
             lines += _title("Functions" if kind != "states" else "States", "-")
         for function in part.functions:
             lines += [f".. py:function:: {function.signature}", ""]
