@@ -174,17 +174,20 @@ def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
 
     try:
         until(look, _HEALS, f"volume {volume} is healthy", step.waits)
-    except FleetError:
-        return [f"{holders[0]}: volume {volume}: {why}" for why in seen["reasons"]]
+    except FleetError as error:
+        reasons = seen.get("reasons") or error.problems
+        return [f"{holders[0]}: volume {volume}: {why}" for why in reasons]
     return []
 
 
-def _balancers(work: Work, _reached: list[str], step: Step) -> list[str]:
+def _balancers(work: Work, reached: list[str], step: Step) -> list[str]:
+    balancers = _having(work, reached, "lb")
+
     def look() -> tuple[bool, str]:
         # One that does not run or has no such backend yet is brought up by the rollout.
         views = {
             node: sorted(each["name"] for each in servers if each["up"])
-            for node, servers in balancers_views(work).items()
+            for node, servers in balancers_views(work, balancers).items()
         }
         words = "; ".join(f"{node} sees {', '.join(up) or 'none'}" for node, up in views.items())
         return len({tuple(up) for up in views.values()}) <= 1, words

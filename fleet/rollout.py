@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fleet import archive, hooks, plan, preflight, releases
+from fleet import archive, hooks, lock, plan, preflight, releases
 from fleet import pillar as pillars
 from fleet import revision as revisions
 from fleet.bus import Bus
@@ -314,8 +314,16 @@ def back_to(master: Master, revision: str | None) -> str:
     base = revisions.base(master)
     if base is None:
         raise FleetError("the fleet is on no revision yet: there is nothing to go back to")
-    if revisions.moving(master):
-        return base.id
+    left = _left_unfinished(master)
+    if left:
+        # One that died before it had noted where it began from has not gone from there either.
+        began = Journal(master.state, left).facts().get("from", base.id)
+        if began is None:
+            raise FleetError(
+                f"the change {left}, which has not come to its end, was the first: there is no "
+                "revision before it to go back to; run it again"
+            )
+        return revisions.find(master, began).id
     there = {each.id for each in revisions.kept(master)}
     for entry in _arrivals(master):
         if entry["to"] == base.id and entry["from"] not in (None, base.id):
@@ -326,6 +334,15 @@ def back_to(master: Master, revision: str | None) -> str:
                 f"{', '.join(sorted(there - {base.id})) or 'none'}"
             )
     raise FleetError("the fleet was on no other revision before: there is nothing to go back to")
+
+
+def _left_unfinished(master: Master) -> str | None:
+    """Return the ID of the rollout that has died, or has left nodes on their way; or None."""
+    ids = list(revisions.moving(master).values())
+    held = lock.holder(master.state)
+    if held and not held["alive"] and held["kind"] in ("rollout", "rollback"):
+        ids.append(held["change"])
+    return max(ids, default=None)
 
 
 def _arrivals(master: Master) -> list[dict[str, Any]]:

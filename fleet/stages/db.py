@@ -99,7 +99,11 @@ def step_aside(work: Work, node: str) -> None:
             return enough, f"{len(serving)} of {len(others)} other members serve"
 
         work.until(look, _BACK, f"the others are a majority without {node}", step)
-        if work.everyone([node], "mongodb.is_primary").answers.get(node) is not True:
+        asked = work.everyone([node], "mongodb.is_primary")
+        if asked.failed and _may_serve(work, others, own):
+            # One of which nobody knows whether it is the primary is not touched.
+            raise FleetError(*asked.problems())
+        if asked.answers.get(node) is not True:
             step.did = "is not the primary"
             return
         successor = work.ask([node], "mongodb.step_down", timeout=90)
@@ -113,6 +117,12 @@ def _view(work: Work, nodes: Sequence[str]) -> dict[str, Any]:
         if isinstance(seen, dict) and seen["members"]:
             return seen
     raise FleetError(f"none of {', '.join(nodes)} answers for the replica set")
+
+
+def _may_serve(work: Work, others: Sequence[str], own: str) -> bool:
+    """Return whether the others see a member serve, or cannot tell."""
+    members = _view(work, others)["members"]
+    return any(each["name"] == own and each["health"] == 1 for each in members)
 
 
 def member_back(work: Work, node: str) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 from fleet import canary
 from fleet.change import StepFailed
-from fleet.errors import FleetError
+from fleet.errors import FleetError, refuse
 from fleet.stages import turns
 from fleet.work import Work
 
 #: Seconds in which a balancer's checks must call a server up.
 _UP = 40.0
+#: What HAProxy says of a backend that its configuration does not have.
+_NO_BACKEND = ("No such backend", "Can't find backend")
 
 
 def run(work: Work) -> None:
@@ -53,8 +55,9 @@ def back(work: Work, nodes: Sequence[str]) -> list[str]:
         try:
             replace(work, [node])
         except StepFailed:
+            # One that does not run refuses, and gives nobody anything that it could give this one.
             backend = work.settings["lb"]["backend"]
-            work.everyone(list(balancers_views(work)), "haproxy.ready", backend, node)
+            work.everyone(work.with_role("lb"), "haproxy.ready", backend, node)
             raise
 
     return turns.each(reversed(nodes), one)
@@ -106,11 +109,35 @@ def replace(work: Work, nodes: Sequence[str], judged: bool = False) -> None:
             rejoin(work, node)
 
 
-def balancers_views(work: Work) -> dict[str, list[dict[str, Any]]]:
-    """Return the servers as each balancer sees them that has the backend and so sends traffic."""
+def balancers_views(
+    work: Work, balancers: Sequence[str] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """
+    Return the servers as each balancer sees them that has the backend and so sends traffic.
+
+    balancers
+        Those that are asked; all by default.
+
+    Raises FleetError naming each balancer that may send traffic and does not tell: its minion is
+    silent, or its HAProxy runs and cannot be asked.
+    """
     backend = work.settings["lb"]["backend"]
-    found = work.everyone(work.with_role("lb"), "haproxy.servers", backend).answers
-    return {node: servers for node, servers in found.items() if isinstance(servers, list)}
+    asked = work.with_role("lb") if balancers is None else balancers
+    found = work.everyone(asked, "haproxy.servers", backend)
+    views = {node: servers for node, servers in found.answers.items() if isinstance(servers, list)}
+    # One that came with the package has not been told of any backend yet.
+    unclear = [
+        node for node, why in found.failed.items() if not any(words in why for words in _NO_BACKEND)
+    ]
+    if unclear:
+        runs = work.ask(unclear, "service.status", "haproxy")
+        refuse(
+            f"{node}: its HAProxy runs, and does not tell which servers it sends requests to: "
+            f"{found.failed[node]}"
+            for node in unclear
+            if runs[node] is True
+        )
+    return views
 
 
 def drain(work: Work, node: str) -> None:
