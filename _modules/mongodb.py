@@ -741,7 +741,7 @@ def initiate(name, members, timeout=60):
     return {"set": name, "members": list(members), "primary": hello()["primary"]}
 
 
-def add_member(member, address=None, timeout=120):
+def add_member(member, address=None, timeout=120, data_timeout=None):
     """
     Add a server to the set that this node belongs to, wait until it has all data.
 
@@ -753,6 +753,9 @@ def add_member(member, address=None, timeout=120):
 
     timeout
         Seconds for the whole of it.
+
+    data_timeout
+        Seconds for copying all data, which then do not count for ``timeout``.
 
     The new server must answer in that time and belong to no set: MongoDB drops what data it
     has. Returns the new member's entry of ``mongodb.status``; for one that is a member already,
@@ -800,7 +803,8 @@ def add_member(member, address=None, timeout=120):
         entry = next((m for m in present if m["name"] == member), None)
         return bool(entry) and entry["state"] in ("PRIMARY", "SECONDARY"), entry
 
-    return _await(probe, max(0, deadline - time.monotonic()), f"{member} has all data")
+    left = max(0, deadline - time.monotonic()) if data_timeout is None else data_timeout
+    return _await(probe, left, f"{member} has all data")
 
 
 def _set_members(doing, address=None):

@@ -52,7 +52,7 @@ def __virtual__():
     return __virtualname__
 
 
-def replica_set_present(name, members, initiator=None, timeout=120):
+def replica_set_present(name, members, initiator=None, timeout=120, leaving=(), data_timeout=None):
     """
     Ensure that the replica set exists with exactly these members and that this node serves in it.
 
@@ -69,6 +69,13 @@ def replica_set_present(name, members, initiator=None, timeout=120):
     timeout
         Seconds for the whole of it.
 
+    leaving
+        List of those, ``host:port``, that may be members still and are about to be taken out: they
+        are neither added nor reported.
+
+    data_timeout
+        Seconds for each new member to copy all data, which then do not count for ``timeout``.
+
     A set is initiated only when each listed member has answered and none belongs to a set.
     Where one does exist, this node waits to be taken up by it, and members that it lacks are
     added one at a time, on whichever node the state runs. A set with members that are not
@@ -82,14 +89,15 @@ def replica_set_present(name, members, initiator=None, timeout=120):
         if found is None and not __opts__["test"]:
             __salt__["mongodb.wait_reachable"](timeout)
             found = __salt__["mongodb.survey"](name, members)
-        refusal = _refusal(found)
+        refusal = _refusal(found, leaving)
         if refusal:
             return {**ret, "result": False, "comment": refusal}
         if found and _converged(found):
             return {**ret, "comment": f"{name} has its {len(members)} members, this node serves"}
         may_initiate = _is_initiator(initiator, found)
         if __opts__["test"]:
-            changes.update(_planned(found, members, may_initiate))
+            staying = [member for member in leaving if found and member in found["members"]]
+            changes.update(_planned(found, [*members, *staying], may_initiate))
             return {**ret, "result": None, "comment": _plan(name, found, may_initiate, initiator)}
 
         # What was done is reported even when a later step fails.
@@ -100,14 +108,19 @@ def replica_set_present(name, members, initiator=None, timeout=120):
         elif found["exists"]:
             present = found["members"]
             for member in found["missing"]:
-                __salt__["mongodb.add_member"](member, found["contact"], timeout=_left(deadline))
+                began = time.monotonic()
+                __salt__["mongodb.add_member"](
+                    member, found["contact"], timeout=_left(deadline), data_timeout=data_timeout
+                )
+                if data_timeout is not None:
+                    deadline += time.monotonic() - began
                 present = [*present, member]
                 changes.update(_difference(found, present, found["state"]))
         __salt__["mongodb.wait_member"](max_lag=None, timeout=_left(deadline))
 
         after = __salt__["mongodb.survey"](name, members)
         changes.update(_difference(found, after["members"], after["state"]))
-        refusal = _refusal(after)
+        refusal = _refusal(after, leaving)
         if refusal or not _converged(after):
             reason = refusal or (
                 f"missing: {', '.join(after['missing']) or 'nobody'}; this node is"
@@ -136,13 +149,13 @@ def _left(deadline):
     return max(1, deadline - time.monotonic())
 
 
-def _refusal(found):
+def _refusal(found, leaving):
     if found is None:
         return None
     if found["conflicts"]:
         return "; ".join(found["conflicts"])
-    if found["surplus"]:
-        surplus = found["surplus"]
+    surplus = [member for member in found["surplus"] if member not in leaving]
+    if surplus:
         return (
             f"the set has members that are not declared: {', '.join(surplus)}. Declare them, or"
             f" take them out: mongodb.remove_member {surplus[0]} confirm={surplus[0]}"

@@ -43,29 +43,72 @@ def problems(document: Any, name: str) -> list[str]:
     network, found = _network(topology, name)
     platforms = document.get("platforms") or {}
     seen: dict[ipaddress.IPv4Address, str] = {}
+    leaving, wrong = _leaving(topology, name)
+    found += wrong
     for node_id, node in topology["nodes"].items():
         found += _node_problems(node_id, node, platforms)
         address = node.get("address") if isinstance(node, dict) else None
         found += _address_problems(f"Node '{node_id}'", address, network, seen)
     found += _address_problems("The VIP", topology.get("vip"), network, seen)
-    return found + _role_problems(topology["nodes"], name)
+    staying = {id_: node for id_, node in topology["nodes"].items() if id_ not in leaving}
+    return found + _role_problems(staying, name)
 
 
 def select(document: Any, name: str) -> dict[str, Any]:
     """
-    Return the checked topology ``name``: its ``name``, ``network``, ``vip`` and ``nodes``.
+    Return the checked topology ``name``: its ``name``, ``network``, ``vip``, ``nodes`` by ID, and
+    ``leaving``, which has those of the file's nodes that are on their way out, and are no longer
+    among ``nodes``.
 
     Raises :class:`TopologyError` with every problem, one a line, when there is any.
     """
     found = problems(document, name)
     if found:
         raise TopologyError("\n".join(found))
-    return {"name": name, **document["topologies"][name]}
+    topology = document["topologies"][name]
+    leaving, _ = _leaving(topology, name)
+    whole = topology["nodes"]
+    return {
+        "name": name,
+        **topology,
+        "nodes": {id_: node for id_, node in whole.items() if id_ not in leaving},
+        "leaving": {id_: whole[id_] for id_ in leaving},
+    }
 
 
 def with_role(topology: dict[str, Any], role: str) -> list[str]:
     """Return the IDs of the nodes that have ``role``, in the order of the file."""
     return [node_id for node_id, node in topology["nodes"].items() if role in node["roles"]]
+
+
+def _leaving(topology: dict[str, Any], name: str) -> tuple[list[str], list[str]]:
+    """Return the IDs of the nodes that are leaving, and what is wrong with the list of them."""
+    listed = topology.get("leaving")
+    if listed is None:
+        return [], []
+    if not isinstance(listed, list):
+        return [], [
+            f"`leaving` of topology '{name}' is {listed!r}: give it a list of node IDs, as in "
+            "`leaving: [web-2]`."
+        ]
+    nodes = topology["nodes"]
+    leaving: list[str] = []
+    found = []
+    for node_id in listed:
+        node = nodes.get(node_id) if isinstance(node_id, str) else None
+        if not isinstance(node, dict):
+            found.append(
+                f"`leaving` of topology '{name}' has {node_id!r}, which is not among its nodes: a "
+                "node is kept under `nodes` until it has left; name one of those."
+            )
+        elif "master" in (node.get("roles") or []):
+            found.append(
+                f"`leaving` of topology '{name}' has the master '{node_id}', which never leaves: "
+                "take it out of `leaving`."
+            )
+        elif node_id not in leaving:
+            leaving.append(node_id)
+    return leaving, found
 
 
 def _network(topology: dict[str, Any], name: str) -> tuple[ipaddress.IPv4Network | None, list[str]]:

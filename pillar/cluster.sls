@@ -11,6 +11,12 @@ topology:
 {%- for id, node in topology.nodes.items() %}
     {{ id }}: {{ node | json }}
 {%- endfor %}
+  # Nodes on their way out, which are no longer among the above.
+  leaving:
+{%- for id, node in topology.leaving.items() %}
+    {{ id }}: {{ node | json }}
+{%- else %} {}
+{%- endfor %}
 
 # The change that moves this node to another revision, or null.
 {%- import_yaml 'moving.yaml' as moving %}

@@ -6,6 +6,8 @@ mongodb:
   # What mongod agrees to compress messages by: without zlib, by which a stranger reads the memory of
   # versions before 7.0.28 (CVE-2025-14847).
   compressors: [snappy, zstd]
+  # Seconds in which a new member must have copied all data.
+  data_timeout: 3600
   admin_user: admin
   # Who looks at the replica set and can change nothing.
   health_user: health

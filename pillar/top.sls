@@ -16,7 +16,8 @@
     - web
     - lb
     - rollout
-{%- for id, node in topology.nodes.items() %}
+{#- One that leaves has them until it has left: it steps down and goes by itself. -#}
+{%- for id, node in (topology.nodes.items() | list) + (topology.leaving.items() | list) %}
   {%- set needed = [] %}
   {%- for role in node.roles %}
     {%- do needed.extend(secrets_of.get(role, [])) %}

@@ -10,6 +10,10 @@ candidate:
   '*':
     - moving
 {%-   endif %}
+{%- elif saltenv == (opts.saltenv or 'base') and opts.id in (pillar.get('topology', {}).get('leaving') or {}) %}
+{{ saltenv }}:
+  '*':
+    - leaving
 {%- elif saltenv == (opts.saltenv or 'base') %}
 {{ saltenv }}:
   '*':

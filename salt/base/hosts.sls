@@ -1,4 +1,4 @@
-{%- from 'lib/cluster.jinja' import nodes with context %}
+{%- from 'lib/cluster.jinja' import nodes, leaving with context %}
 
 # The whole file, not only a block: the line `127.0.1.1 <own name>` of a fresh Debian would make
 # a node announce a loopback address to its peers.
@@ -9,6 +9,7 @@ Every node knows the others by name:
     - template: jinja
     - context:
         nodes: {{ nodes | json }}
+        leaving: {{ leaving | json }}
     - user: root
     - group: root
     - mode: '0644'

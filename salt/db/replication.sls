@@ -1,6 +1,6 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
 {%- from 'lib/cluster.jinja' import me with context %}
-{%- from 'db/map.jinja' import mongodb, members with context %}
+{%- from 'db/map.jinja' import mongodb, members, leaving_members with context %}
 {{- require_secrets(['mongodb_admin', 'mongodb_app', 'mongodb_health']) }}
 {%- set app = mongodb.app_database %}
 
@@ -12,7 +12,9 @@ The replica set exists:
   mongodb.replica_set_present:
     - name: {{ mongodb.replica_set }}
     - members: {{ members | json }}
+    - leaving: {{ leaving_members | json }}
     - initiator: {{ members[0] }}
+    - data_timeout: {{ mongodb.get('data_timeout', 3600) }}
     - require:
       - service: mongod runs
 

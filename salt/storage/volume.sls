@@ -1,6 +1,6 @@
 {%- from 'lib/cluster.jinja' import nodes, by_role with context %}
-{%- from 'storage/map.jinja' import gluster, force, replica, arbiter, brick_nodes, options
-    with context %}
+{%- from 'storage/map.jinja' import gluster, force, replica, arbiter, brick_nodes, options,
+    remove_bricks with context %}
 
 include:
   - storage.service
@@ -26,6 +26,7 @@ The shared volume exists:
     - replica: {{ replica }}
     - arbiter: {{ arbiter }}
     - force: {{ force }}
+    - remove_bricks: {{ remove_bricks }}
     - started: True
     - options: {{ options | json }}
     # What was set by hand and is declared nowhere goes.

@@ -139,3 +139,46 @@ def test_a_lab_cannot_be_moved_to_a_network_of_another_kind(network):
 def test_an_unknown_node_names_the_known_ones():
     with pytest.raises(LabError, match="no node 'web-9': use one of master, web-1"):
         load().node("web-9")
+
+
+class TestLeaving:
+    @pytest.fixture
+    def leave(self, document):
+        def leaving(*nodes):
+            document["topologies"]["default"]["leaving"] = list(nodes)
+            return topology.problems(document, "default")
+
+        return leaving
+
+    def test_a_node_that_leaves_is_among_the_nodes_no_longer(self, document, leave):
+        assert leave("web-2") == []
+        chosen = topology.select(document, "default")
+        assert "web-2" not in chosen["nodes"]
+        assert list(chosen["leaving"]) == ["web-2"]
+        assert chosen["leaving"]["web-2"]["roles"] == ["web"]
+        assert topology.with_role(chosen, "web") == ["web-1"]
+
+    def test_without_such_a_node_nobody_leaves(self, document):
+        assert topology.select(document, "default")["leaving"] == {}
+
+    def test_the_master_never_leaves(self, leave):
+        (problem,) = leave("master")
+        assert "the master 'master', which never leaves" in problem
+
+    def test_who_is_not_there_cannot_leave(self, leave):
+        (problem,) = leave("web-9")
+        assert "'web-9', which is not among its nodes" in problem
+
+    def test_it_is_a_list(self, document):
+        document["topologies"]["default"]["leaving"] = "web-2"
+        (problem,) = topology.problems(document, "default")
+        assert "give it a list of node IDs" in problem
+
+    def test_those_that_stay_must_be_enough(self, leave):
+        assert leave("web-1", "web-2") == [
+            "Topology 'default' has no web node: give a node the role 'web'."
+        ]
+        even, two = leave("db-3")
+        assert "has 2 db nodes: a replica set wants an odd number" in even
+        assert "has 2 storage nodes: a volume wants one brick, or three" in two
+        assert leave("db-2", "db-3") == []

@@ -1,5 +1,7 @@
 """What the states do when the world changes between their look and their deed."""
 
+from unittest.mock import patch
+
 import pytest
 from salt.exceptions import CommandExecutionError
 
@@ -72,6 +74,49 @@ def test_members_added_before_a_failure_are_reported(salt_functions):
     assert ret["comment"] == "the server said no"
     assert ret["changes"] == {"members": {"old": MEMBERS[:1], "new": MEMBERS[:2]}}
     assert asked == MEMBERS[1:]
+
+
+class TestLeaving:
+    """Members that are about to be taken out are none of the declared, and in nobody's way."""
+
+    STAYS = MEMBERS[:1]
+    SURPLUS = {**WHOLE, "surplus": MEMBERS[1:]}
+
+    def test_they_are_borne_with(self, salt_functions):
+        salt_functions["mongodb.survey"] = in_turn(self.SURPLUS)
+        ret = state.replica_set_present("rs0", self.STAYS, leaving=MEMBERS[1:])
+        assert (ret["result"], ret["changes"]) == (True, {})
+
+    def test_any_other_is_reported(self, salt_functions):
+        salt_functions["mongodb.survey"] = in_turn(self.SURPLUS)
+        ret = state.replica_set_present("rs0", self.STAYS, leaving=MEMBERS[2:])
+        assert ret["result"] is False
+        assert "not declared: db-2:1. Declare them" in ret["comment"]
+
+    def test_they_stay_in_what_would_be_changed(self, salt_functions, configure_loader_modules):
+        salt_functions["mongodb.survey"] = in_turn(
+            {**self.SURPLUS, "missing": ["db-4:1"], "surplus": MEMBERS[2:]}
+        )
+        with patch.dict(state.__opts__, {"test": True}):
+            ret = state.replica_set_present("rs0", [*MEMBERS[:2], "db-4:1"], leaving=MEMBERS[2:])
+        assert ret["result"] is None
+        assert set(ret["changes"]["members"]["new"]) == {*MEMBERS, "db-4:1"}
+
+
+def test_copying_all_data_does_not_count_for_the_rest(salt_functions, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(state.time, "monotonic", lambda: now[0])
+    salt_functions["mongodb.survey"] = in_turn(SMALL, WHOLE)
+    asked = []
+
+    def add_member(member, _contact, timeout, data_timeout):
+        asked.append((member, timeout, data_timeout))
+        now[0] += 1000
+
+    salt_functions["mongodb.add_member"] = add_member
+    ret = state.replica_set_present("rs0", MEMBERS, timeout=120, data_timeout=3600)
+    assert ret["result"] is True
+    assert asked == [(member, 120, 3600) for member in MEMBERS[1:]]
 
 
 def test_a_set_that_is_not_as_declared_afterwards_fails(salt_functions):

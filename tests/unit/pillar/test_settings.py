@@ -19,7 +19,8 @@ def compiled(tree, topology, roots=()):
 @pytest.mark.parametrize("topology", sorted(support.TOPOLOGY["topologies"]))
 def test_the_selected_topology_is_published_whole(tree, topology):
     pillar = compiled(tree, topology)
-    assert pillar["topology"] == {"name": topology, **support.TOPOLOGY["topologies"][topology]}
+    declared = support.TOPOLOGY["topologies"][topology]
+    assert pillar["topology"] == {"name": topology, **declared, "leaving": {}}
     # Order matters: the first of a role initiates, or is preferred.
     assert list(pillar["topology"]["nodes"]) == list(
         support.TOPOLOGY["topologies"][topology]["nodes"]
