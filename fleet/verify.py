@@ -4,6 +4,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from fleet import minions as asking
@@ -20,8 +21,13 @@ _PATIENCE = 15
 
 def url(revision: Revision) -> str:
     """Return where the app of a revision is reached: at the VIP."""
-    port = revision.settings["lb"]["frontend_port"]
-    return f"http://{revision.topology['vip']}{'' if port == 80 else f':{port}'}/"
+    return url_of(revision.topology, revision.settings)
+
+
+def url_of(topology: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return where the app of a topology with these settings is reached."""
+    port = settings["lb"]["frontend_port"]
+    return f"http://{topology['vip']}{'' if port == 80 else f':{port}'}/"
 
 
 def verify(
