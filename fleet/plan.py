@@ -21,8 +21,9 @@ class NodePlan:
     """
     What would change on a node.
 
-    ``pending`` has the states by SLS, each as :class:`fleet.minions.Report` has them; ``fresh`` is
-    whether nothing of one of its roles runs there yet.
+    ``pending`` has the states by SLS in their order, those that fail last, each as
+    :class:`fleet.minions.Report` has them and with ``fails``: whether it already fails in a dry
+    run. ``fresh`` is whether nothing of one of its roles runs there yet.
     """
 
     roles: list[str]
@@ -82,7 +83,8 @@ def make(
 def _of_node(roles: list[str], report: Report) -> NodePlan:
     made = NodePlan(list(roles))
     # A state that fails in a dry run wants something that an earlier one would have made.
-    for each in report.changed + report.failed:
-        made.pending.setdefault(each["sls"], []).append(each)
+    for fails, states in ((False, report.changed), (True, report.failed)):
+        for each in states:
+            made.pending.setdefault(each["sls"], []).append({**each, "fails": fails})
     made.fresh = any(_FRESH[role] <= made.pending.keys() for role in roles if role in _FRESH)
     return made

@@ -3,19 +3,25 @@
 from collections.abc import Sequence
 
 from fleet.change import StepFailed
+from fleet.plan import Plan
 from fleet.work import Work
 
-_SLS = ("base", "gluster.install", "storage.install", "storage.service")
+#: What of a node's states is applied here.
+SLS = ("base", "gluster.install", "storage.install", "storage.service")
 
 
 def run(work: Work) -> None:
     """Give every node names and packages, and a node where nothing runs what its role installs."""
     assert work.plan is not None
     fresh = [node for node, entry in work.plan.nodes.items() if entry.fresh]
-    wanted = {*work.plan.todo(_SLS), *fresh}
-    todo = [node for node in work.nodes if node in wanted]
-    if todo:
-        work.apply("prepare", todo, ["prepare"], {"fresh": fresh})
+    if nodes := todo(work.plan):
+        work.apply("prepare", nodes, ["prepare"], {"fresh": fresh})
+
+
+def todo(plan: Plan) -> list[str]:
+    """Return the nodes that have something to do in this stage."""
+    wanted = plan.todo(SLS)
+    return [node for node, entry in plan.nodes.items() if entry.fresh or node in wanted]
 
 
 def back(work: Work, nodes: Sequence[str]) -> list[str]:
