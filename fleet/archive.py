@@ -77,7 +77,7 @@ def noted(master: Master) -> dict[str, Any]:
         ) from error
 
 
-def keep(kept: Revision, mount: Path, number: int) -> bool:
+def keep(kept: Revision, mount: Path | str, number: int) -> bool:
     """
     Have a revision on the volume, noted as the one used last, and only so many in all.
 
@@ -93,6 +93,7 @@ def keep(kept: Revision, mount: Path, number: int) -> bool:
     Raises FleetError when the volume is not mounted or somebody has made something in the way,
     OSError when it cannot be written.
     """
+    mount = Path(mount)
     volume.require(mount)
     master = kept.master
     kept.check()
@@ -119,7 +120,7 @@ def keep(kept: Revision, mount: Path, number: int) -> bool:
     return changed
 
 
-def recover(master: Master, mount: Path) -> Recovered:
+def recover(master: Master, mount: Path | str) -> Recovered:
     """
     Bring the noted revisions back that are missing on this master, and name the fleet's as base.
 
@@ -131,6 +132,7 @@ def recover(master: Master, mount: Path) -> Recovered:
 
     Raises FleetError when the notes are damaged, or when the volume is needed and not mounted.
     """
+    mount = Path(mount)
     done = Recovered()
     notes = noted(master)
     there = {each.id for each in revision.kept(master)}

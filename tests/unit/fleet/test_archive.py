@@ -57,7 +57,7 @@ def anew(master, tmp_path):
 def rolled_out(master, release, mount, number=5):
     made = revision.capture(master, release)
     revision.settle(made)
-    archive.keep(made, mount, number)
+    archive.keep(made, str(mount), number)
     return made
 
 
