@@ -65,6 +65,11 @@ found = importlib.metadata.distributions(path=[sys.argv[1]], name=sys.argv[2])
 print(*(each.version for each in found))
 """
 _COUNTER = re.compile(r"(?:[A-Za-z0-9_.-]{3,64}/)?[A-Za-z0-9_.-]{3,64}\Z")
+#: A line of the metrics, and a label of one.
+_SAMPLE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})? (\S+)\Z")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPED = {"n": "\n"}
+_DURATION = "counterapp_request_duration_seconds"
 #: The counter that the app's page shows.
 _SHARED = "default/shared"
 
@@ -676,8 +681,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _request(method, url, timeout):
-    """Return ``(status, headers, JSON body or {})``; an OSError tells why nobody answered."""
+def _open(method, url, timeout):
+    """Return ``(status, headers, body)``; an OSError tells why nobody answered."""
     if not url.startswith(("http://", "https://")):
         raise CommandExecutionError(f"{url!r} is no URL of the app: give http://HOST:PORT")
     # Nodes are asked straight, whatever proxy the environment names.
@@ -702,6 +707,12 @@ def _request(method, url, timeout):
         raise OSError(str(error.reason)) from error
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP answer ({type(error).__name__})") from error
+    return status, headers, raw
+
+
+def _request(method, url, timeout):
+    """As ``_open``, with the JSON of the body, or {}."""
+    status, headers, raw = _open(method, url, timeout)
     try:
         body = json.loads(raw)
     except ValueError:
@@ -715,12 +726,11 @@ def _why(error):
     return error.strerror or str(error)
 
 
-def _url(given):
-    url = _setting("url", given)
+def _url(given, setting="url", port="web:port", default=8000):
+    url = _setting(setting, given)
     if url is None:
         address = __salt__["config.get"](f"topology:nodes:{__opts__['id']}:address")
-        port = __salt__["config.get"]("web:port") or 8000
-        url = f"http://{address or '127.0.0.1'}:{port}"
+        url = f"http://{address or '127.0.0.1'}:{__salt__['config.get'](port) or default}"
     return str(url).rstrip("/")
 
 
@@ -821,6 +831,68 @@ def wait_ready(timeout=60, release=None, hold=0, url=None):
                 + (reason or "it became ready too late")
             )
         time.sleep(_POLL)
+
+
+def latency(url=None, timeout=5):
+    """
+    Return how long the app on this node took to answer, by route, since its process began.
+
+    Compare two readings only while ``process`` is the same: another one began with nothing. With
+    several workers it is whichever of them answers.
+
+    url
+        Base URL of the app's metrics. Default: ``counterapp.metrics_url``, else the node's address
+        and ``web:metrics_port``, else 8001.
+    timeout
+        Seconds to wait for the answer.
+
+    Returns ``process`` (PID of the worker), ``release``, ``node``, ``routes`` and ``not_found``
+    (requests that were answered with 404 because there is no route for them). Each route has
+    ``buckets`` (by seconds, as text, how many requests took no longer; the last is ``+Inf``) and
+    ``seconds`` (all requests together).
+
+    Raises CommandExecutionError when the metrics cannot be read, or are not the app's.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'web-*' counterapp.latency
+    """
+    target = f"{_url(url, 'metrics_url', 'web:metrics_port', 8001)}/metrics"
+    try:
+        status, _, raw = _open("GET", target, timeout)
+    except OSError as error:
+        raise CommandExecutionError(f"GET {target}: {_why(error)}") from error
+    if status != 200:
+        raise CommandExecutionError(f"GET {target} answered {status}")
+    found = {"process": None, "release": None, "node": None, "routes": {}, "not_found": 0}
+    for name, labels, value in _samples(raw.decode("utf-8", "replace")):
+        if name == "counterapp_build_info":
+            found.update({key: labels.get(key) for key in ("process", "release", "node")})
+        elif name == "counterapp_requests_total":
+            if (labels.get("route"), labels.get("status")) == ("none", "404"):
+                found["not_found"] += int(value)
+        elif name in (f"{_DURATION}_bucket", f"{_DURATION}_sum"):
+            route = found["routes"].setdefault(labels["route"], {"buckets": {}, "seconds": 0.0})
+            if name.endswith("_sum"):
+                route["seconds"] = value
+            else:
+                route["buckets"][labels["le"]] = int(value)
+    if found["process"] is None:
+        raise CommandExecutionError(f"{target} has no metrics of counterapp")
+    return found
+
+
+def _samples(text):
+    """Yield name, labels and value of each line of Prometheus' text format."""
+    for line in text.splitlines():
+        if sample := _SAMPLE.match(line):
+            labels = {
+                key: re.sub(r"\\(.)", lambda escaped: _ESCAPED.get(escaped[1], escaped[1]), value)
+                for key, value in _LABEL.findall(sample[2] or "")
+            }
+            yield sample[1], labels, float(sample[3])
 
 
 def clock():

@@ -28,6 +28,8 @@ __virtualname__ = "haproxy"
 
 DEFAULT_SOCKET = "/run/haproxy/admin.sock"
 _POLL = 0.1
+#: What `show stat` says of requests that a server did not answer well.
+_FAILURES = ("hrsp_5xx", "econ", "eresp", "wretr", "wredis")
 
 
 def __virtual__():
@@ -99,8 +101,8 @@ def servers(backend, socket=None):
 
     Each is a dictionary with ``name``, ``backend``, ``address``, ``admin`` (``ready``, ``drain``,
     ``maint``), ``status`` (HAProxy's word), ``up``, ``checked``, ``in_service`` (gets new
-    sessions), ``sessions``, ``queued``, ``weight``, ``check`` (last check, in words) and
-    ``since`` (seconds since it last went up or down).
+    sessions), ``sessions``, ``queued``, ``weight``, ``initial_weight`` (the configuration's),
+    ``check`` (last check, in words) and ``since`` (seconds since it last went up or down).
 
     backend
         The backend's name.
@@ -200,6 +202,86 @@ def set_state(backend, server, state, socket=None):
     """
     _ask("set_server_state", socket, backend, server, state)
     return server_state(backend, server, socket)
+
+
+def set_weight(backend, server, weight, socket=None):
+    """
+    Set how many requests a server gets beside the others, and return the server.
+
+    With the algorithm ``roundrobin`` a weight is a part of the requests. With ``leastconn`` it is a
+    part of those that run at once: servers that have nothing to do get the same, whatever their
+    weight.
+
+    backend, server
+        Their names in HAProxy's configuration.
+    weight
+        ``10%`` is a part of the weight that the configuration gives the server, ``100%`` the whole
+        one; 0 to 256 is a weight as it stands there. With 0 it gets no new sessions.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Raises CommandExecutionError for an unknown backend or server, for what is no weight, for a
+    percentage of which nothing is left (of HAProxy's own default, 1, any but 100%: the
+    configuration needs ``weight 100``), and when HAProxy cannot be asked or refuses, as with an
+    algorithm of fixed weights.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.set_weight web web-1 10%
+    """
+    words = str(weight)
+    before = server_state(backend, server, socket)
+    percent = words.endswith("%") and words[:-1].isdigit() and int(words[:-1])
+    if percent and not before["initial_weight"] * percent // 100:
+        raise CommandExecutionError(
+            f"{words} of the weight of {backend}/{server} in the configuration, "
+            f"{before['initial_weight']}, is none: give its server a `weight 100` there"
+        )
+    _ask("set_server_weight", socket, backend, server, words)
+    return server_state(backend, server, socket)
+
+
+def counters(backend, socket=None):
+    """
+    Return what a backend's servers were asked, and what became of it, since HAProxy has begun.
+
+    They start from nothing with each reload: compare two readings only while ``process`` is the
+    same.
+
+    backend
+        The backend's name.
+    socket
+        HAProxy's stats socket; see the top of this page for the default.
+
+    Returns ``process`` (HAProxy's PID) and ``servers``, by name: ``answers`` (HTTP responses),
+    ``hrsp_5xx`` (those of 500 and more), ``econ`` (connections that failed for good), ``eresp``
+    (answers that were none, or broke off), ``wretr`` and ``wredis`` (tries that were made again on
+    the same server, and on another one, for whatever reason of ``retry-on``), ``status`` (HAProxy's
+    word).
+
+    Raises CommandExecutionError for an unknown backend or when HAProxy cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb-*' haproxy.counters web
+    """
+    process = info(socket)["Pid"]
+    known = {entry["name"] for entry in servers(backend, socket)}
+    found = {}
+    for row in stat(socket):
+        if row["pxname"] != backend or row["svname"] not in known:
+            continue
+        kinds = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+        found[row["svname"]] = {
+            "answers": sum(row.get(f"hrsp_{kind}", 0) for kind in kinds),
+            **{name: row.get(name, 0) for name in _FAILURES},
+            "status": row["status"],
+        }
+    return {"process": process, "servers": found}
 
 
 def may_drain(backend, server, min_in_service=1, socket=None):

@@ -186,8 +186,9 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
     word, e.g. ``UP``, ``DOWN 1/2``, ``no check``); ``up`` (the checks call it alive, whatever the
     operator asked for; always False in maint, where there are no checks); ``checked`` (the last
     check passed and the next has not begun, or there are none to pass); ``in_service`` (gets new
-    sessions); ``sessions`` and ``queued`` (now); ``weight``; ``check`` (result of the last check,
-    in words); ``since`` (seconds since it last went up or down).
+    sessions); ``sessions`` and ``queued`` (now); ``weight`` and ``initial_weight`` (the
+    configuration's); ``check`` (result of the last check, in words); ``since`` (seconds since it
+    last went up or down).
 
     Raises ``LookupError`` for an unknown backend, ``OSError`` when HAProxy cannot be asked.
     """
@@ -225,6 +226,7 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
                 "sessions": row["scur"],
                 "queued": row["qcur"],
                 "weight": weight,
+                "initial_weight": int(state["srv_iweight"]),
                 "check": check,
                 "since": int(state["srv_time_since_last_change"]),
             }
@@ -243,6 +245,22 @@ def set_server_state(address: str, backend: str, server: str, state: str) -> Non
     if state not in STATES:
         raise ValueError(f"'{state}' is no server state: use one of {', '.join(STATES)}")
     line = f"set server {_name('backend', backend)}/{_name('server', server)} state {state}"
+    answer = command(address, line)
+    if answer:
+        _refuse(address, line, answer)
+
+
+def set_server_weight(address: str, backend: str, server: str, weight: str) -> None:
+    """
+    Set a server's weight: ``0`` to ``256``, or a percentage of the configuration's such as ``10%``.
+
+    Raises ``LookupError`` for an unknown backend or server, ``PermissionError`` when the socket
+    is not of level admin, ``ValueError`` for no such weight or where the backend's algorithm has
+    fixed ones, ``OSError`` when HAProxy cannot be asked.
+    """
+    if not re.fullmatch(r"[0-9]+%?", weight):
+        raise ValueError(f"{weight!r} is no weight: give 0 to 256, or a percentage such as 10%")
+    line = f"set server {_name('backend', backend)}/{_name('server', server)} weight {weight}"
     answer = command(address, line)
     if answer:
         _refuse(address, line, answer)

@@ -21,14 +21,15 @@ from tests.support.waiting import until
 class Backend(http.server.ThreadingHTTPServer):
     """One web server. ``/hold`` answers only when ``let_go`` is set, ``/readyz`` by ``ready``.
 
-    ``/stream`` is answered from when it is asked until ``let_go`` is set.
+    ``/stream`` is answered from when it is asked until ``let_go`` is set, ``/broken`` with 500, and
+    ``/missing`` is there on web-2 alone.
     """
 
     daemon_threads = True
 
     def __init__(self, name: str) -> None:
         self.ready = True
-        self.held = 0
+        self.held = self.missed = 0
         self.let_go = threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,6 +44,11 @@ class Backend(http.server.ThreadingHTTPServer):
                 if self.path == "/stream":
                     return self.stream()
                 status = 503 if self.path == "/readyz" and not backend.ready else 200
+                if self.path == "/broken":
+                    status = 500
+                if self.path == "/missing" and name != "web-2":
+                    status = 404
+                    backend.missed += 1
                 body = name.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -96,7 +102,7 @@ global
 defaults
     mode http
     option redispatch 1
-    retry-on conn-failure
+    retry-on conn-failure 404
     timeout connect 1s
     timeout client 40s
     timeout server 40s
@@ -110,7 +116,7 @@ frontend front
 backend web
     balance roundrobin
     option httpchk GET /readyz
-    default-server check inter 100ms fall 2 rise 2
+    default-server weight 100 check inter 100ms fall 2 rise 2
 {servers}
 
 backend other
@@ -241,6 +247,7 @@ class Balancer:
             backend.ready = True
             self.call("ready", "web", name)
         for name in self.servers:
+            self.call("set_weight", "web", name, "100%")
             self.call("wait_up", "web", name)
         self.call("closing", 0)
 

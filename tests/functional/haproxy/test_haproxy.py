@@ -70,7 +70,8 @@ def test_servers_are_described(balancer):
         "in_service": True,
         "sessions": 0,
         "queued": 0,
-        "weight": 1,
+        "weight": 100,
+        "initial_weight": 100,
     }
 
 
@@ -103,6 +104,17 @@ def test_socket_on_tcp(balancer, form):
         ("set_state", ["web", "web-1; shutdown", "drain"], "cannot be the name of a server"),
         ("servers", ["web\nshow info"], "cannot be the name of a backend"),
         ("drain", ["web", "web-1", -1], "timeout must be a number of seconds"),
+        ("set_weight", ["web", "nope", "10%"], "No such server"),
+        ("set_weight", ["nope", "web-1", "10%"], "Can't find backend"),
+        ("set_weight", ["web", "web-1", "heavy"], "'heavy' is no weight: give 0 to 256"),
+        ("set_weight", ["web", "web-1", -1], "'-1' is no weight"),
+        ("set_weight", ["web", "web-1", 257], "Absolute weight can only be between 0 and 256"),
+        (
+            "set_weight",
+            ["other", "alone", "10%"],
+            "10% of the weight of other/alone .*, 1, is none",
+        ),
+        ("counters", ["nope"], "Can't find backend"),
         ("may_drain", ["web", "web-1", "one"], "min_in_service must be a whole number"),
     ],
 )
@@ -219,6 +231,66 @@ def test_ready_and_up_again(balancer):
     assert (entry["admin"], entry["in_service"]) == ("drain", False)
     assert balancer.call("ready", "web", "web-1")["in_service"] is True
     assert {balancer.get() for _ in range(4)} == {"web-1", "web-2"}
+
+
+def test_a_weight_is_a_part_of_the_requests(balancer):
+    assert balancer.call("set_weight", "web", "web-1", "10%")["weight"] == 10
+    assert balancer.call("set_weight", "web", "web-1", "10%")["weight"] == 10
+    answered = [balancer.get() for _ in range(55)]
+    assert answered.count("web-1") == 5
+    found = balancer.call("set_weight", "web", "web-1", "100%")
+    assert (found["weight"], found["initial_weight"], found["in_service"]) == (100, 100, True)
+    assert balancer.call("set_weight", "web", "web-1", 7)["weight"] == 7
+    assert balancer.call("set_weight", "web", "web-1", 0)["in_service"] is False
+
+
+def test_a_weight_outlives_a_reload_when_the_state_was_saved(balancer):
+    balancer.call("set_weight", "web", "web-1", "10%")
+    balancer.call("save_state", str(balancer.folder / "server-state"))
+    balancer.start()
+    found = balancer.call("server_state", "web", "web-1")
+    assert (found["weight"], found["initial_weight"]) == (10, 100)
+
+
+def test_counters_tell_what_became_of_requests(balancer):
+    before = balancer.call("counters", "web")
+    assert before["process"] == balancer.process.pid
+    assert list(before["servers"]) == ["web-1", "web-2"]
+    balancer.call("set_state", "web", "web-2", "drain")
+    for _ in range(3):
+        balancer.get()
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="500"):
+            balancer.get("/broken")
+    after = balancer.call("counters", "web")
+    grown = {
+        name: {key: after["servers"][name][key] - old[key] for key in old if key != "status"}
+        for name, old in before["servers"].items()
+    }
+    failures = {"hrsp_5xx": 2, "econ": 0, "eresp": 0, "wretr": 0, "wredis": 0}
+    assert grown["web-1"] == {"answers": 5, **failures}
+    assert set(grown["web-2"].values()) == {0}
+    assert after["servers"]["web-1"]["status"] == "UP"
+    assert after["servers"]["web-2"]["status"] == "DRAIN"
+
+
+def test_counters_of_what_another_server_had_to_answer(balancer):
+    missed = balancer.servers["web-1"].missed
+    before = balancer.call("counters", "web")["servers"]["web-1"]
+    assert {balancer.get("/missing") for _ in range(4)} == {"web-2"}
+    after = balancer.call("counters", "web")["servers"]["web-1"]
+    assert after["wredis"] - before["wredis"] == balancer.servers["web-1"].missed - missed > 0
+    assert after["answers"] == before["answers"]
+    assert (after["econ"], after["eresp"]) == (before["econ"], before["eresp"])
+
+
+def test_counters_start_anew_with_a_reload(balancer):
+    balancer.get()
+    before = balancer.call("counters", "web")
+    balancer.start()
+    after = balancer.call("counters", "web")
+    assert after["process"] != before["process"]
+    assert {each["answers"] for each in after["servers"].values()} == {0}
 
 
 def test_wait_up_does_not_wait_in_maint(balancer):

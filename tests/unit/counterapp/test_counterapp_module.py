@@ -229,6 +229,56 @@ def _json(**body):
 WHO = {"X-Release": "1.0.0", "X-Served-By": "web-1"}
 
 
+METRICS = b"""# HELP counterapp_requests_total Requests answered.
+counterapp_requests_total{method="POST",route="/hit/<name>",status="200"} 3.0
+counterapp_requests_total{method="GET",route="none",status="404"} 2.0
+counterapp_requests_total{method="HEAD",route="none",status="404"} 1.0
+counterapp_requests_total{method="GET",route="none",status="405"} 1.0
+counterapp_request_duration_seconds_bucket{le="0.002",route="/hit/<name>"} 1.0
+counterapp_request_duration_seconds_bucket{le="0.005",route="/hit/<name>"} 3.0
+counterapp_request_duration_seconds_bucket{le="+Inf",route="/hit/<name>"} 3.0
+counterapp_request_duration_seconds_count{route="/hit/<name>"} 3.0
+counterapp_request_duration_seconds_sum{route="/hit/<name>"} 0.0075
+counterapp_request_duration_seconds_bucket{le="+Inf",route="/a \\"b\\" \\\\{c}"} 1.0
+counterapp_request_duration_seconds_sum{route="/a \\"b\\" \\\\{c}"} 1e-05
+counterapp_build_info{node="web-1",process="27116",python="3.11.2",release="1.0.0"} 1.0
+process_open_fds 7.0
+"""
+
+
+def test_latency_is_what_the_metrics_say(server, settings):
+    server.answers = {"/metrics": (200, {}, METRICS)}
+    settings["counterapp.metrics_url"] = f"{server.url}/"
+    assert counterapp.latency() == {
+        "process": "27116",
+        "release": "1.0.0",
+        "node": "web-1",
+        "routes": {
+            "/hit/<name>": {"buckets": {"0.002": 1, "0.005": 3, "+Inf": 3}, "seconds": 0.0075},
+            '/a "b" \\{c}': {"buckets": {"+Inf": 1}, "seconds": 1e-05},
+        },
+        "not_found": 3,
+    }
+
+
+def test_latency_by_default_is_asked_at_the_metrics_own_port(settings):
+    settings["topology:nodes:web-1:address"] = "127.0.0.9"
+    with pytest.raises(CommandExecutionError, match="http://127.0.0.9:8001/metrics: "):
+        counterapp.latency(timeout=1)
+    settings["web:metrics_port"] = 1
+    with pytest.raises(CommandExecutionError, match="127.0.0.9:1/metrics: Connection refused"):
+        counterapp.latency(timeout=1)
+
+
+def test_latency_of_something_else(server):
+    server.answers = {"/metrics": (200, {}, b"process_open_fds 7.0\n")}
+    with pytest.raises(CommandExecutionError, match="has no metrics of counterapp"):
+        counterapp.latency(url=server.url)
+    server.answers = {}
+    with pytest.raises(CommandExecutionError, match="/metrics answered 404"):
+        counterapp.latency(url=server.url)
+
+
 @pytest.mark.parametrize(
     ("ready", "expected"),
     [
