@@ -125,6 +125,9 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
     kinds = [typing.get_origin(each) or each for each in wanted]
     if Any in kinds or value is None and type(None) in kinds or type(value) in kinds:
         return value
+    # What YAML makes of a mapping keeps its order.
+    if isinstance(value, dict) and dict in kinds:
+        return value
     if type(value) is int and float in kinds:
         return float(value)
     if type(value) is int and str in kinds:
@@ -171,3 +174,38 @@ def one_of(given: str, known: Collection[str], what: str) -> str:
     """
     refuse(_unknown([given], known, f"there is no {what}"))
     return given
+
+
+def moved(namespace: dict[str, Any], now: Mapping[str, str]) -> None:
+    """
+    Give a runner functions of old names that do nothing but say what each is called now.
+
+    namespace
+        The runner's ``globals()``.
+    now
+        What each is now, by its old name.
+    """
+    module = namespace["__name__"].rpartition(".")[2]
+    namespace.update({name: _old_name(namespace, module, name, now[name]) for name in now})
+
+
+def _old_name(namespace: dict[str, Any], module: str, name: str, now: str) -> Callable[..., Any]:
+    def refused() -> None:
+        raise FleetError(f"{module}.{name} is now {now}")
+
+    def function(*_args: Any, **_kwargs: Any) -> Any:
+        return run(namespace["__context__"], refused)
+
+    function.__name__ = name
+    # Salt's loader gives a module the functions that it has made itself.
+    function.__module__ = namespace["__name__"]
+    function.__doc__ = f"""
+    Was {name}; it is now {now}.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run {module}.{name}
+    """
+    return function

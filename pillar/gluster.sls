@@ -11,7 +11,7 @@ gluster:
   # For a volume that is to be made: a copy of one that exists does not become an arbiter, or back.
   arbiter: false
   # Encryption and certificates on the management and the data path. To switch a cluster that runs,
-  # change it here and run `salt-run state.orchestrate orch.storage_tls`: see docs/operating.md.
+  # change it here and run `salt-run storage.switch_tls`: see docs/operating.md.
   tls: true
   # null: force only where the brick lies on the node's root filesystem (see storage/map.jinja).
   force: null
