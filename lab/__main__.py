@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         case "wheels":
             wheels.build(wheels.pythons(lab, everything=True), print)
         case "status":
-            summary.show(lab, up.status(lab))
+            return summary.show(lab, up.status(lab))
         case "down":
             up.down(lab)
         case "clean":

@@ -9,39 +9,54 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fleet.change import TAG
+from fleet.words import Words, count
 from lab import machines
 from lab.config import Lab
 
-_TAG = re.compile(r"salt/job/\d+/(?P<kind>ret|prog)/(?P<minion>[^/]+)")
-# What the steps of a rollout say of themselves (_utils/fleet.py).
-_STEP_TAG = "counterapp/rollout/progress"
+_TAG = re.compile(r"salt/job/(?P<jid>\d+)/(?P<kind>new|ret|prog)(?:/(?P<minion>[^/]+))?")
 _STATE_RUNS = ("state.apply", "state.sls", "state.highstate", "state.single")
 
 
-def describe(line: str) -> str | None:
-    """Return what one line of ``salt-run state.event`` tells an operator, or None.
+class Teller:
+    """Says in an operator's words what the lines of ``salt-run state.event`` tell."""
 
-    :param line: a tag, a tab or space, and the event's data as JSON.
-    """
-    tag, _, rest = line.strip().partition("\t")
-    if not rest:
-        tag, _, rest = line.strip().partition(" ")
-    match = _TAG.match(tag)
-    if not match and tag != _STEP_TAG:
+    def __init__(self) -> None:
+        self._words: dict[str, Words] = {}
+        # Jobs that only look at what would change.
+        self._looking: set[str] = set()
+
+    def describe(self, line: str) -> str | None:
+        """Return what a line tells an operator, or None.
+
+        :param line: a tag, a tab or space, and the event's data as JSON.
+        """
+        tag, _, rest = line.strip().partition("\t")
+        if not rest:
+            tag, _, rest = line.strip().partition(" ")
+        match = _TAG.match(tag)
+        if not match and tag != TAG:
+            return None
+        try:
+            data: dict[str, Any] = json.loads(rest)
+        except json.JSONDecodeError:
+            return None
+        if not match:
+            return self._words.setdefault(data["change"], Words()).line(data)
+        kind, minion, looks = match["kind"], match["minion"], match["jid"] in self._looking
+        if kind == "new" and data.get("fun") in _STATE_RUNS and _is_test(data.get("arg")):
+            self._looking.add(match["jid"])
+        if kind == "ret" and data.get("fun") in _STATE_RUNS:
+            if looks or _is_test(data.get("fun_args")):
+                return f"{minion}: {_looked_at(data.get('return'))}"
+            return f"{minion}: {_what(data, 'fun_args')} {_outcome(data.get('return'))}"
+        if kind == "prog" and not looks:
+            return _state_done(str(minion), data)
         return None
-    try:
-        data: dict[str, Any] = json.loads(rest)
-    except json.JSONDecodeError:
-        return None
-    if not match:
-        node = data.get("node")
-        return f"{node}: {data.get('text')}" if node else str(data.get("text"))
-    kind, minion = match["kind"], match["minion"]
-    if kind == "ret" and data.get("fun") in _STATE_RUNS:
-        return f"{minion}: {_what(data, 'fun_args')} {_outcome(data.get('return'))}"
-    if kind == "prog":
-        return _state_done(minion, data)
-    return None
+
+
+def _is_test(arguments: Any) -> bool:
+    return any(isinstance(each, dict) and each.get("test") is True for each in arguments or [])
 
 
 def _what(data: dict[str, Any], key: str = "arg") -> str:
@@ -63,6 +78,15 @@ def _outcome(returned: Any) -> str:
     return f"done, {len(changed)} of {len(returned)} states changed"
 
 
+def _looked_at(returned: Any) -> str:
+    if not isinstance(returned, dict):
+        return "looked at: its states do not render"
+    states = [each for each in returned.values() if isinstance(each, dict)]
+    # One that fails when it is only looked at wants something that an earlier one would make.
+    changing = [each for each in states if not each.get("result")]
+    return f"looked at: {count(len(changing), 'state')} would change"
+
+
 def _state_done(minion: str, data: dict[str, Any]) -> str | None:
     state = (data.get("data") or {}).get("ret") or {}
     if state.get("result") is False:
@@ -78,10 +102,12 @@ def follow(lab: Lab, say: Callable[[str], None]) -> Iterator[None]:
     """Hand every telling event of the master's bus to ``say`` for as long as the block runs."""
     process = machines.popen_on_node(lab, lab.master.id, ["salt-run", "state.event"])
 
+    teller = Teller()
+
     def read() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            text = describe(line)
+            text = teller.describe(line)
             if text:
                 say(text)
 

@@ -173,15 +173,13 @@ def rollout(lab: Lab, release: str | None, progress: Progress) -> None:
 
 
 def status(lab: Lab) -> dict[str, Any]:
-    """Return what ``salt-run counterapp.status`` knows of the cluster."""
-    # A silent node makes its exit code 1, and is in the table all the same.
-    command = ["salt-run", "counterapp.status", "--out=json"]
+    """Return what ``salt-run fleet.status`` knows of the cluster."""
+    # What is wrong makes its exit code 1, and is in the answer all the same.
+    command = ["salt-run", "fleet.status", "--out=json"]
     state = _json(machines.on_node(lab, lab.master.id, command, check=False))
     if "nodes" not in state:
-        raise LabError(
-            "The master does not tell the cluster's state: run 'make run ARGS=counterapp.status' "
-            "to see why."
-        )
+        why = "; ".join(state.get("failed") or ["run 'make run ARGS=fleet.status' to see why."])
+        raise LabError(f"The master does not tell the cluster's state: {why}")
     return state
 
 

@@ -79,3 +79,30 @@ def test_one_run_at_a_time_builds_in_a_checkout(tmp_path, monkeypatch):
     with up.take_build_lock(said.append):
         pass
     assert said == []
+
+
+class TestStatus:
+    @pytest.fixture
+    def answering(self, lab, monkeypatch):
+        """Return what the lab makes of an answer of the master."""
+
+        def answering(text):
+            def on_node(_lab, node, command, check):
+                assert (node, command) == ("master", ["salt-run", "fleet.status", "--out=json"])
+                assert not check
+                return text
+
+            monkeypatch.setattr(machines, "on_node", on_node)
+            return up.status(lab)
+
+        return answering
+
+    def test_what_is_wrong_is_an_answer_too(self, answering):
+        found = answering('a warning\n{"nodes": {}, "retcode": 1, "failed": ["web-1: silent"]}')
+        assert found["failed"] == ["web-1: silent"]
+
+    def test_a_master_that_cannot_tell_says_why(self, answering):
+        with pytest.raises(LabError, match="state: the topology is wrong"):
+            answering('{"retcode": 1, "failed": ["the topology is wrong"]}')
+        with pytest.raises(LabError, match="run 'make run ARGS=fleet.status' to see why"):
+            answering("no JSON")
