@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ class Journal:
     """
     The journal of one change: ``changes/<id>.jsonl`` in the master's state folder.
 
-    Each line has ``time`` and ``event``: ``begun``, ``note`` (facts to go by), ``begins``,
-    ``done`` and ``fails`` (a step), ``ended``.
+    Each line has ``time``, ``at`` (the same in seconds since 1970, to the millisecond) and
+    ``event``: ``begun``, ``note`` (facts to go by), ``begins``, ``done`` and ``fails`` (a step),
+    ``hook``, ``ended``.
     """
 
     def __init__(self, folder: Path, id_: str) -> None:
@@ -35,7 +37,8 @@ class Journal:
 
     def write(self, event: str, **facts: Any) -> None:
         """Add a line."""
-        files.append(self.path, json.dumps({"time": now(), "event": event, **facts}))
+        line = {"time": now(), "at": round(time.time(), 3), "event": event, **facts}
+        files.append(self.path, json.dumps(line))
 
     def lines(self) -> list[dict[str, Any]]:
         """Return all lines, in their order."""
@@ -46,7 +49,7 @@ class Journal:
         found: dict[str, Any] = {}
         for line in self.lines():
             if line["event"] in ("begun", "note"):
-                found.update({k: v for k, v in line.items() if k not in ("time", "event")})
+                found.update({k: v for k, v in line.items() if k not in ("time", "at", "event")})
         return found
 
     def at(self) -> dict[str, Any] | None:

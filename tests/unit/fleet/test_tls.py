@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import yaml
 
-from fleet import revision, tls
+from fleet import pillar, revision, tls
 from fleet.change import StepFailed
 from fleet.errors import FleetError
 from fleet.journal import find, history
@@ -70,12 +71,11 @@ class Site(Checkout):
 
     def __init__(self, folder):
         super().__init__(folder)
-        # Of the real tree what matters here is the pillar.
-        tree = folder / "tree"
-        for name in ("salt", "_modules", "_states", "_utils"):
-            (tree / name).mkdir(parents=True)
-        (tree / "pillar").symlink_to(f"{self.opts['counterapp_tree']}/pillar")
-        self.opts["counterapp_tree"] = str(tree)
+        # Of a real tree what matters here is a pillar.
+        for name in ("salt", "_modules", "_states", "_utils", "pillar"):
+            (folder / "tree" / name).mkdir(parents=True)
+        self.opts["counterapp_tree"] = str(folder / "tree")
+        self.pillar("web", {"workers": 2})
         self.edit()
         self.first = revision.capture(self.master, "1.4.0")
         revision.settle(self.first)
@@ -84,8 +84,17 @@ class Site(Checkout):
         self.pillar("gluster", {**GLUSTER, **changes})
 
 
+def settings(_master, folders):
+    """Settings as they stand in the files; to have Salt compile them takes a while each time."""
+    found = {}
+    for path in (path for folder in folders for path in folder.glob("*.sls")):
+        found.update(yaml.safe_load(path.read_text()))
+    return found
+
+
 @pytest.fixture
 def site(tmp_path, monkeypatch):
+    monkeypatch.setattr(pillar, "settings", settings)
     kept = []
     monkeypatch.setattr(tls.archive, "keep", lambda *args: kept.append(args))
     made = Site(tmp_path)
