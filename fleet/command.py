@@ -50,6 +50,9 @@ def run(context: MutableMapping[str, Any], action: Callable[[], Any]) -> Any:
         answer = action()
     except (SaltException, OSError) as error:
         answer = {"retcode": 1, "failed": _sentences(error)}
+    except TypeError as error:
+        # Salt would take it for a wrong argument, and end with 0.
+        raise RuntimeError(f"an error of this code: {error}") from error
     if isinstance(answer, dict) and answer.get("retcode"):
         context["retcode"] = answer["retcode"]
     return answer

@@ -149,6 +149,9 @@ def test_other_failures_of_salt_are_told_too():
 def test_an_error_of_the_code_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         command.run({}, lambda: 1 / 0)
+    # To Salt a TypeError is an argument that is wrong.
+    with pytest.raises(RuntimeError):
+        command.run({}, lambda: 1 + "")
 
 
 def test_unknown_names_are_told_with_the_nearest():
