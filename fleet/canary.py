@@ -180,11 +180,9 @@ def judge(work: Work, node: str) -> None:
         try:
             watch.run(step)
         except FleetError:
-            watch.note(watch.verdict)
+            watch.note()
             raise
-        finally:
-            _forget(work)
-        watch.note(Verdict.PASS)
+        watch.note()
         step.did = watch.seen
 
 
@@ -239,9 +237,9 @@ class _Watch:
             step,
         )
 
-    def note(self, verdict: Verdict) -> None:
-        """Have the verdict in the journal and the history, with who has said so."""
-        facts = {"node": self.node, "verdict": str(verdict), "seen": self.seen}
+    def note(self) -> None:
+        """Have the verdict in the journal and the history, with what an operator has said."""
+        facts = {"node": self.node, "verdict": str(self.verdict), "seen": self.seen}
         self.work.change.note(canary={**facts, **({"said": self.said} if self.said else {})})
 
     def _look(self) -> tuple[bool, str]:

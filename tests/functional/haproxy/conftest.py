@@ -22,7 +22,7 @@ class Backend(http.server.ThreadingHTTPServer):
     """One web server. ``/hold`` answers only when ``let_go`` is set, ``/readyz`` by ``ready``.
 
     ``/stream`` is answered from when it is asked until ``let_go`` is set, ``/broken`` with 500, and
-    ``/missing`` is there on web-2 alone.
+    ``/missing`` is there on web-2 alone. A part ``leak`` of all but the checks is answered with 500.
     """
 
     daemon_threads = True
@@ -30,6 +30,7 @@ class Backend(http.server.ThreadingHTTPServer):
     def __init__(self, name: str) -> None:
         self.ready = True
         self.held = self.missed = 0
+        self.leak = 0.0
         self.let_go = threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,7 +45,8 @@ class Backend(http.server.ThreadingHTTPServer):
                 if self.path == "/stream":
                     return self.stream()
                 status = 503 if self.path == "/readyz" and not backend.ready else 200
-                if self.path == "/broken":
+                leaks = self.path != "/readyz" and random.random() < backend.leak
+                if self.path == "/broken" or leaks:
                     status = 500
                 if self.path == "/missing" and name != "web-2":
                     status = 404
@@ -244,7 +246,7 @@ class Balancer:
     def reset(self) -> None:
         """Put every server back up and in rotation."""
         for name, backend in self.servers.items():
-            backend.ready = True
+            backend.ready, backend.leak = True, 0.0
             self.call("ready", "web", name)
         for name in self.servers:
             self.call("set_weight", "web", name, "100%")
