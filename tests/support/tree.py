@@ -79,10 +79,16 @@ def recorded_grains(system: str, topology: str, node: str) -> dict[str, Any]:
 
 
 class Tree:
-    """Compiles for one node after the other; ``folder`` holds the secrets and Salt's caches."""
+    """
+    Compiles for one node after the other; ``folder`` holds the secrets and Salt's caches.
+
+    ``environments`` are the folders that hold ``salt`` and ``pillar``, by the environment that a
+    master serves them as.
+    """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
+        self.environments = {"base": ROOT}
         self.master_pillar = folder / "etc-pillar"
         (self.master_pillar / "secrets/gluster_tls").mkdir(parents=True)
         for name in SECRETS:
@@ -96,20 +102,36 @@ class Tree:
         path.write_text(f'secrets:\n  {name}: "{secret(name)}"\n')
 
     def pillar(
-        self, topology: str, node: str, grains: dict[str, Any], roots: tuple[str, ...] = ()
+        self,
+        topology: str,
+        node: str,
+        grains: dict[str, Any],
+        roots: tuple[str, ...] = (),
+        pillarenv: str | None = None,
     ) -> dict[str, Any]:
-        """Return the pillar that the master compiles for a minion of this ID and these grains."""
+        """
+        Return the pillar that the master compiles for a minion of this ID and these grains.
+
+        pillarenv
+            What the minion asks for; None asks for none, as one does that converges by itself.
+        """
         opts = salt.config.master_config(None)
         opts.update(
             root_dir=str(self.folder),
             cachedir=str(self.folder / "master-cache"),
             pki_dir=str(self.folder / "pki"),
             file_client="local",
-            id=node,
-            pillar_roots={"base": [*roots, str(ROOT / "pillar"), str(self.master_pillar)]},
+            # The master's own; a minion's takes its place.
+            id="master",
+            pillar_roots={
+                name: [*roots, str(folder / "pillar"), str(self.master_pillar)]
+                for name, folder in self.environments.items()
+            },
             counterapp_topology=topology,
         )
-        compiled: dict[str, Any] = salt.pillar.Pillar(opts, grains, node, "base").compile_pillar()
+        compiled: dict[str, Any] = salt.pillar.Pillar(
+            opts, grains, node, None, pillarenv=pillarenv
+        ).compile_pillar()
         return compiled
 
     def minion_opts(
@@ -118,6 +140,8 @@ class Tree:
         grains: dict[str, Any],
         pillar: dict[str, Any],
         module_dirs: tuple[str, ...] = (),
+        saltenv: str | None = None,
+        pillarenv: str | None = None,
     ) -> dict[str, Any]:
         opts = salt.config.minion_config(None)
         opts.update(
@@ -130,7 +154,10 @@ class Tree:
             id=node,
             grains=grains,
             pillar=pillar,
-            file_roots={"base": [str(ROOT / "salt")]},
+            file_roots={name: [str(folder / "salt")] for name, folder in self.environments.items()},
+            env_order=list(self.environments),
+            saltenv=saltenv,
+            pillarenv=pillarenv,
             module_dirs=[*module_dirs, str(ROOT / "_modules")],
             states_dirs=[str(ROOT / "_states")],
             utils_dirs=[str(ROOT / "_utils")],
@@ -144,9 +171,16 @@ class Tree:
         grains: dict[str, Any],
         pillar: dict[str, Any],
         module_dirs: tuple[str, ...] = (),
+        saltenv: str | None = None,
+        pillarenv: str | None = None,
     ) -> Any:
-        """Yield a :class:`Compiler` for a node with this pillar."""
-        opts = self.minion_opts(node, grains, pillar, module_dirs)
+        """
+        Yield a :class:`Compiler` for a node with this pillar.
+
+        saltenv, pillarenv
+            What the command that applies states asks for.
+        """
+        opts = self.minion_opts(node, grains, pillar, module_dirs, saltenv, pillarenv)
         gather = salt.state.State._gather_pillar
         # It would compile the pillar from the minion's own roots.
         salt.state.State._gather_pillar = lambda _self: pillar
@@ -166,11 +200,17 @@ class Compiler:
 
     def top(self) -> list[str]:
         """Return the SLS that the top file gives this node."""
-        return list(self.highstate.top_matches(self.highstate.get_top()).get("base", []))
+        return self.tops().get("base", [])
 
-    def chunks(self, sls: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    def tops(self) -> dict[str, list[str]]:
+        """Return the SLS that the top files give this node, by environment."""
+        return dict(self.highstate.top_matches(self.highstate.get_top()))
+
+    def chunks(
+        self, sls: list[str], saltenv: str = "base"
+    ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the states of these SLS in the order in which they run, and all errors."""
-        high, errors = self.highstate.render_highstate({"base": sls})
+        high, errors = self.highstate.render_highstate({saltenv: sls})
         if errors:
             return [], errors
         high, more = self.state.reconcile_extend(high)
