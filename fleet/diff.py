@@ -99,15 +99,14 @@ def _text(entry: tuple[str, bytes] | None) -> list[str] | None:
 # Secrets
 
 
-def secrets(revision: Revision) -> set[str]:
+def secrets(revision: Revision, nodes: Iterable[str]) -> set[str]:
     """
-    Return every secret that a node of a revision has by its pillar, and how it may be written.
+    Return every secret that nodes have by the pillar of a revision, and how it may be written.
 
     Raises FleetError when the pillar does not render.
     """
-    topology = revision.topology
     found: set[str] = set()
-    for node in [*topology["nodes"], *topology.get("leaving", {})]:
+    for node in nodes:
         chosen = pillar.of_node(revision.master, revision.pillars, node)
         for text in _leaves(chosen.get("secrets")):
             found |= _spellings(text)

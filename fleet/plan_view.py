@@ -138,9 +138,20 @@ def view(
         "leaving": _leaving(candidate, base),
         "files": diff.of_revisions(base, candidate),
     }
-    secrets = diff.secrets(candidate) | (diff.secrets(base) if base else set())
-    masked: dict[str, Any] = diff.masker(secrets)(found)
+    masked: dict[str, Any] = diff.masker(_secrets(candidate, base))(found)
     return masked
+
+
+def _secrets(candidate: Revision, base: Revision | None) -> set[str]:
+    nodes = _known(candidate)
+    found = diff.secrets(candidate, nodes)
+    # What is a secret is no part of a revision, so that one of the two knows it for each node.
+    gone = [node for node in _known(base) if node not in nodes] if base else []
+    return found | diff.secrets(base, gone) if base else found
+
+
+def _known(revision: Revision) -> list[str]:
+    return [*revision.topology["nodes"], *revision.topology.get("leaving", {})]
 
 
 def _with_role(made: Plan, role: str) -> list[str]:
