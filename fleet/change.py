@@ -217,6 +217,9 @@ class Change:
         """Write down what the change of a dead process was at; it could not do that itself."""
         state = self.master.state
         journal = Journal(state, dead["change"])
+        if not journal.lines():
+            # It had begun nothing, or was only a look at what a rollout would do.
+            return
         ended = next((line for line in journal.lines() if line["event"] == "ended"), None)
         if ended and any(entry["id"] == dead["change"] for entry in history(state)):
             return

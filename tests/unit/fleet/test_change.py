@@ -294,3 +294,11 @@ def test_a_dead_ones_line_is_written_once(master, how):
         with Change(master, "rollout"):
             pass
     assert [each["id"] for each in journal.history(master.state)].count(dead) == 1
+
+
+def test_who_died_before_it_began_anything_has_no_line(master):
+    dead = die(master, "in a step")
+    journal.find(master.state, dead).path.unlink()
+    with Change(master, "rollout") as change:
+        assert "taken_from" not in change.facts
+    assert [each["id"] for each in journal.history(master.state)] == [change.id]
