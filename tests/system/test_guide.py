@@ -45,7 +45,7 @@ LEFT = {
     "tests/integration/test_rollout.py",
     "salt-run state.orchestrate orch.rollout": "tests/system/test_rollout.py",
     'salt-run state.orchestrate orch.rollout pillar=\'{"release": "1.4.0"}\'': "test_change.py",
-    "salt-run state.orchestrate orch.storage_tls pillar='{\"restart\": true}'": "the steps are "
+    "salt-run storage.switch_tls restart=True": "the steps are "
     "those of the switch, which test_storage_tls.py makes three times",
     "/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets": "each "
     "provisioning of the master runs it, and tests/unit/bootstrap",

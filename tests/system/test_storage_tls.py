@@ -7,7 +7,7 @@ from lab.config import ROOT
 from tests.support import guide
 from tests.support.waiting import until
 
-PLAN, DRY, SWITCH = guide.section("docs/operating.md", "Switching it on or off")
+DRY, SWITCH = guide.section("docs/operating.md", "Switching it on or off")
 COMMAND = SWITCH.split()
 TLS = "openssl s_client -CAfile /etc/ssl/glusterfs.ca {own} -connect {address}:{port} </dev/null"
 OWN = "-cert /etc/ssl/glusterfs.pem -key /etc/ssl/glusterfs.key"
@@ -79,15 +79,21 @@ def test_tls_is_switched_as_a_whole(cluster):
     with cluster.traffic("switching") as traffic:
         own.write_text(text.replace("  tls: true\n", "  tls: false\n"))
         try:
-            # No node goes ahead.
+            # No node goes ahead: it converges to what was rolled out, and a rollout is refused.
             for node, sls in (("db-1", "storage"), ("web-1", "gluster")):
-                refused = str(cluster.salt(node, "state.apply", sls)[node])
-                assert "salt-run state.orchestrate orch.storage_tls" in refused
+                states = cluster.salt(node, "state.apply", sls)[node].values()
+                assert all(state["result"] and not state["changes"] for state in states)
+            code, output = cluster.rollout()
+            assert code != 0
+            assert "salt-run storage.switch_tls" in output
             assert options(cluster) == ("on", "on")
-            assert "storage.stop_daemons" in cluster.typed(DRY).text
+            assert "stop glusterd on every storage node" in cluster.typed(DRY).text
             assert options(cluster) == ("on", "on")
             killed_half_way(cluster)
-            assert "not come to its end" in cluster.typed(PLAN).text
+            assert "not come to its end" in cluster.typed(DRY).text
+            code, output = cluster.rollout()
+            assert code != 0
+            assert "salt-run storage.switch_tls" in output
             cluster.master(*COMMAND)
             assert options(cluster) == ("off", "off")
             cluster.until_whole()
@@ -98,8 +104,14 @@ def test_tls_is_switched_as_a_whole(cluster):
     cluster.until_whole()
     # Serving needs no volume.
     assert traffic.failures == []
-    assert cluster.runner("storage.plan_tls")["reasons"] == []
-    assert "storage.stop_daemons" not in cluster.master(*COMMAND)
+    assert cluster.runner("storage.switch_tls", "test=True")["reasons"] == []
+    assert "nothing: Gluster works with TLS" in cluster.master(*COMMAND)
+    history = cluster.runner("rollout.history", "limit=10")
+    assert [entry["outcome"] for entry in history if entry["kind"] == "tls"][:3] == [
+        "succeeded",
+        "succeeded",
+        "failed",
+    ]
 
 
 def killed_half_way(cluster):
@@ -111,5 +123,5 @@ def killed_half_way(cluster):
         return cluster.on("db-2", "systemctl", "is-active", "glusterd", check=False)
 
     until(glusterd, 60, "glusterd is stopped", wanted=lambda state: "inactive" in state)
-    cluster.master("pkill", "-KILL", "-f", "state.orchestrate", check=False)
+    cluster.master("pkill", "-KILL", "-f", "storage.switch_tls", check=False)
     run.communicate()

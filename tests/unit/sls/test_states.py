@@ -326,7 +326,7 @@ class TestGluster:
         assert not chunks
         words = "without TLS" if tls else "with TLS"
         assert any(f"or has a volume, {words}" in error for error in errors)
-        assert any("salt-run state.orchestrate orch.storage_tls" in error for error in errors)
+        assert any("salt-run storage.switch_tls" in error for error in errors)
         # The orchestration, for which everything has stopped, may.
         pillar["gluster_tls_switch"] = True
         assert node("db-1", pillar=pillar).chunks(["gluster.tls"])[1] == []
