@@ -9,6 +9,7 @@ and come again by themselves.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from fleet.change import Step
@@ -29,10 +30,18 @@ _HELD, _CLOSING = 10, 60
 _MOVE = ["newcomers.hold", "haproxy.wait_answered", "service.stop", "newcomers.admit"]
 
 
-def holders(work: Work) -> list[str]:
-    """Return the balancers that have the VIP. Raises FleetError when one does not answer."""
+def holders(work: Work, also: Sequence[str] = ()) -> list[str]:
+    """
+    Return the balancers that have the VIP.
+
+    also
+        Balancers that the target does not have any more.
+
+    Raises FleetError when one does not answer.
+    """
     vip = work.target.topology["vip"]
-    found = work.ask(work.with_role("lb"), "network.ip_addrs")
+    asked = dict.fromkeys([*work.with_role("lb"), *also])
+    found = work.ask(list(asked), "network.ip_addrs")
     return [node for node, addresses in found.items() if vip in addresses]
 
 
@@ -47,9 +56,9 @@ def hand_over(work: Work, node: str, step: Step) -> str:
 
     Raises FleetError when no other balancer takes it; then keepalived runs again.
     """
-    if node not in holders(work):
+    if node not in holders(work, [node]):
         return "does not hold the VIP"
-    if len(work.with_role("lb")) == 1:
+    if work.with_role("lb") == [node]:
         return "the only balancer: it keeps the VIP"
 
     def look() -> tuple[bool, str]:

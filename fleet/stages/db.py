@@ -19,8 +19,16 @@ def run(work: Work) -> None:
     if not found["begun"]:
         begin(work, members)
     else:
-        for node in in_order(work.plan.todo(["db"], "db"), found["states"]):
-            replace(work, node)
+        todo = in_order(work.plan.todo(["db"], "db"), found["states"])
+        new = [node for node in todo if work.plan.nodes[node].fresh]
+        if new:
+            # Whoever takes one into the set wants all that are declared to be there.
+            work.apply("db", new, ["db.service"])
+        for node in todo:
+            if node in new:
+                enter(work, node)
+            else:
+                replace(work, node)
     healthy(work)
 
 
@@ -69,6 +77,12 @@ def begin(work: Work, members: Sequence[str]) -> None:
     work.apply("db", members[:1], ["db.replication"])
 
 
+def enter(work: Work, node: str) -> None:
+    """Take a new member into the set; it copies all data first, however long that takes."""
+    work.apply("db", [node], ["db"])
+    member_back(work, node)
+
+
 def replace(work: Work, node: str) -> None:
     """Bring one member to the target: it steps down, changes, and has caught up again."""
     with work.within(work.limits["deadline"]):
@@ -83,7 +97,8 @@ def step_aside(work: Work, node: str) -> None:
 
     A set of one member has nobody to hand over to: its member is touched as it is.
     """
-    members = work.with_role("db")
+    # Those that leave are members until they have left.
+    members = [*work.with_role("db"), *_leaving(work)]
     with work.step("db", "making sure that it can be touched", node) as step:
         if len(members) == 1:
             step.did = "the only member: there is nobody to hand over to"
@@ -95,7 +110,7 @@ def step_aside(work: Work, node: str) -> None:
             seen = _view(work, others)
             up = [each for each in seen["members"] if each["health"] == 1 and each["name"] != own]
             serving = [each for each in up if each["state"] in ("PRIMARY", "SECONDARY")]
-            enough = len(serving) > len(members) // 2
+            enough = len(serving) > len(seen["members"]) // 2
             return enough, f"{len(serving)} of {len(others)} other members serve"
 
         work.until(look, _BACK, f"the others are a majority without {node}", step)
@@ -108,6 +123,11 @@ def step_aside(work: Work, node: str) -> None:
             return
         successor = work.ask([node], "mongodb.step_down", timeout=90)
         step.did = f"handed over to {successor[node]}"
+
+
+def _leaving(work: Work) -> list[str]:
+    leaving: dict[str, Any] = work.target.topology.get("leaving", {})
+    return [node for node, entry in leaving.items() if "db" in entry["roles"]]
 
 
 def _view(work: Work, nodes: Sequence[str]) -> dict[str, Any]:
@@ -142,7 +162,12 @@ def healthy(work: Work) -> None:
     first = work.with_role("db")[0]
     with work.step("db", "waiting for the replica set", first):
         patience = work.left(60.0)
-        kwarg = {"require": "all", "timeout": patience}
+        kwarg: dict[str, Any] = {"require": "all", "timeout": patience}
+        if _leaving(work):
+            # One that leaves may be gone already.
+            port = work.settings["mongodb"]["port"]
+            staying = [f"{work.nodes[node]['address']}:{port}" for node in work.with_role("db")]
+            kwarg = {"members": staying, "timeout": patience}
         found = work.minions.everyone([first], "mongodb.wait_healthy", (), kwarg, patience)
         if found.failed:
             raise FleetError(*found.problems())

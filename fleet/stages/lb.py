@@ -16,7 +16,12 @@ def run(work: Work) -> None:
     """Bring every balancer that has something to do to the target."""
     assert work.plan is not None
     holders = handover.holders(work)
-    todo = sorted(work.plan.todo(["lb"], "lb"), key=lambda node: node in holders)
+    nodes = work.plan.nodes
+    # A new one takes the VIP as well unless the holder tells it that it has that: so the holder
+    # has heard of it before.
+    todo = sorted(
+        work.plan.todo(["lb"], "lb"), key=lambda node: (nodes[node].fresh, node in holders)
+    )
     if todo and not balancers_views(work):
         # None sends anything yet, so nobody is hurt.
         work.apply("lb", todo, ["lb"])

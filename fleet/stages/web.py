@@ -32,6 +32,12 @@ def run(work: Work) -> None:
         work.apply("web", todo, ["web"])
         ready(work, todo)
         return
+    known = {server["name"] for server in servers}
+    new = [node for node in todo if node not in known]
+    todo = [node for node in todo if node in known]
+    if new:
+        # The balancers hear of them in their own stage; nobody asks them anything before.
+        replace(work, new)
     for node in strayed:
         # Nothing to do on it, and yet drained: so a rollout that died has left it.
         rejoin(work, node)
@@ -148,7 +154,7 @@ def drain(work: Work, node: str) -> None:
     """
     with work.step("web", "draining it in every balancer", node) as step:
         web, backend = work.settings["web"], work.settings["lb"]["backend"]
-        balancers = list(balancers_views(work))
+        balancers = _knowing(work, node)
         kwarg = {
             "timeout": work.left(web["drain_timeout"]),
             "lease": web["drain_lease"],
@@ -162,7 +168,16 @@ def drain(work: Work, node: str) -> None:
             done = [each for each in balancers if each not in found.failed]
             work.everyone(done, "haproxy.ready", backend, node)
             raise FleetError(*found.problems())
-        step.did = f"drained in {', '.join(balancers) or 'no balancer, as none runs'}"
+        step.did = f"drained in {', '.join(balancers) or 'no balancer, as none knows it'}"
+
+
+def _knowing(work: Work, node: str) -> list[str]:
+    """Return the balancers that send traffic and have a web server among those that may get it."""
+    return [
+        balancer
+        for balancer, servers in balancers_views(work).items()
+        if any(server["name"] == node for server in servers)
+    ]
 
 
 def ready(work: Work, nodes: Sequence[str]) -> None:
@@ -182,7 +197,7 @@ def rejoin(work: Work, node: str) -> None:
     """Put a web server back into rotation in every balancer, and wait until each calls it up."""
     with work.step("web", "putting it back into rotation", node) as step:
         backend = work.settings["lb"]["backend"]
-        balancers = list(balancers_views(work))
+        balancers = _knowing(work, node)
         work.ask(balancers, "haproxy.ready", backend, node)
         canary.restore(work, node)
         patience = work.left(_UP)
@@ -191,4 +206,4 @@ def rejoin(work: Work, node: str) -> None:
         )
         if found.failed:
             raise FleetError(*found.problems())
-        step.did = f"in rotation in {', '.join(balancers) or 'no balancer, as none runs'}"
+        step.did = f"in rotation in {', '.join(balancers) or 'no balancer, as none knows it'}"
