@@ -34,8 +34,8 @@ from fleet.minions import Answers
 from fleet.readings import Durations, Traffic, hit
 from fleet.work import Work
 
-#: Seconds in which a round of hits ends.
-_ROUND = 3.0
+#: Seconds in which a round of hits ends, and after which a minion is asked whether it is there.
+_ROUND, _ANSWER = 3.0, 5.0
 #: Seconds in which a balancer's checks must call the canary up, and for which it may be down.
 _UP, _DOWN = 40.0, 3.0
 #: What an operator may say of a canary that is watched.
@@ -143,7 +143,11 @@ def _enter(work: Work, node: str, weight: int) -> list[str]:
     """Put the canary into rotation with so many percent of its weight; return the balancers."""
     with work.step("web", f"putting it into rotation at a weight of {weight} %", node) as step:
         backend = work.settings["lb"]["backend"]
-        balancers = list(_views(work).answers)
+        balancers = [
+            balancer
+            for balancer, servers in _views(work).answers.items()
+            if any(server["name"] == node for server in servers)
+        ]
         # Before it is ready, so that it never has more.
         found = work.everyone(balancers, "haproxy.set_weight", backend, node, f"{weight}%")
         work.ask(balancers, "haproxy.ready", backend, node)
@@ -180,9 +184,9 @@ def judge(work: Work, node: str) -> None:
         try:
             watch.run(step)
         except FleetError:
-            watch.note()
+            watch.end()
             raise
-        watch.note()
+        watch.end()
         step.did = watch.seen
 
 
@@ -217,6 +221,8 @@ class _Watch:
         self.chosen = chosen
         self.balancers = balancers
         self.webs = work.with_role("web")
+        #: Whose latency is read.
+        self.timed = set(self.webs)
         self.traffic = Traffic(node, whole=work.settings["web"].get("workers", 1) == 1)
         self.floor = Errors()
         self.durations = Durations()
@@ -237,8 +243,9 @@ class _Watch:
             step,
         )
 
-    def note(self) -> None:
+    def end(self) -> None:
         """Have the verdict in the journal and the history, with what an operator has said."""
+        _forget(self.work)
         facts = {"node": self.node, "verdict": str(self.verdict), "seen": self.seen}
         self.work.change.note(canary={**facts, **({"said": self.said} if self.said else {})})
 
@@ -283,9 +290,12 @@ class _Watch:
     def _read(self) -> tuple[list[str], list[str], list[str]]:
         """Return who serves, where the canary is down and others are up, and who was silent."""
         backend = self.work.settings["lb"]["backend"]
-        counted = self.work.everyone(self.balancers, "haproxy.counters", backend)
+        counted = self.work.everyone(self.balancers, "haproxy.counters", backend, timeout=_ANSWER)
         # After the balancers, so that what these have moved is known here.
-        timed = self.work.everyone(self.webs, "counterapp.latency")
+        timed = self.work.everyone(sorted(self.timed), "counterapp.latency", timeout=_ANSWER)
+        # One that has no figures is not waited for each time.
+        self.timed -= timed.failed.keys()
+        self.traffic.whole &= self.node in self.timed
         serving: set[str] = set()
         down = []
         for balancer, counters in counted.answers.items():

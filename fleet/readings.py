@@ -56,7 +56,7 @@ class Traffic:
     """What clients asked of the canary and of the others, by HAProxy's counters."""
 
     node: str
-    #: Whether the application of a node is one process, whose numbers are all there are.
+    #: Whether the canary's application tells its numbers, and is one process that knows them all.
     whole: bool = True
     errors: Errors = field(default_factory=Errors)
     _balancers: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -22,7 +22,7 @@ class Backend(http.server.ThreadingHTTPServer):
     """One web server. ``/hold`` answers only when ``let_go`` is set, ``/readyz`` by ``ready``.
 
     ``/stream`` is answered from when it is asked until ``let_go`` is set, ``/broken`` with 500, and
-    ``/missing`` is there on web-2 alone. A part ``leak`` of all but the checks is answered with 500.
+    ``/missing`` is there on web-2 alone. All but the checks leak: a part ``leak`` gets a 500.
     """
 
     daemon_threads = True

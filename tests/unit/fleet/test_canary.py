@@ -1,5 +1,6 @@
 """The canary of a rollout, against balancers and applications that count what they are told."""
 
+import collections
 import http.server
 import random
 import threading
@@ -40,6 +41,7 @@ class Fleet:
         self.not_found = dict.fromkeys(("web-1", "web-2"), 0)
         self.silent = set()
         self.looks = 0
+        self.asked = collections.Counter()
         self.each_look = lambda look: None
         #: Parts of the hits of the master that fail.
         self.hits_fail = {}
@@ -78,6 +80,7 @@ class Fleet:
             self.looks += 1
             self.each_look(self.looks)
         for node in nodes:
+            self.asked[function, node] += 1
             if node in self.silent:
                 found.failed[node] = "the minion does not answer"
                 continue
@@ -347,6 +350,25 @@ class TestJudge:
         monkeypatch.setitem(Target.settings["web"], "workers", 2)
         fleet.each_look = lambda look: fleet.ask("web-1", 10, wredis=10)
         assert _judge(going)["verdict"] == "pass"
+
+    def test_without_the_canarys_own_figures_moved_requests_are_left_out(self, going, fleet):
+        fleet.silent = {"web-1"}
+        fleet.each_look = lambda look: fleet.ask("web-1", 10, wredis=10)
+        found = _judge(going)
+        assert found["verdict"] == "pass"
+        assert "too few requests to compare latency" in found["seen"]
+
+    def test_one_that_tells_no_figures_is_asked_once(self, going, fleet):
+        fleet.silent = {"web-2"}
+        _judge(going)
+        assert fleet.looks > 1
+        assert fleet.asked["counterapp.latency", "web-2"] == 1
+        assert fleet.asked["counterapp.latency", "web-1"] == fleet.looks
+
+    def test_a_balancer_that_does_not_know_it_is_left_out(self, going, fleet):
+        del fleet.weights["lb-2"]["web-1"]
+        assert _judge(going)["verdict"] == "pass"
+        assert fleet.asked["haproxy.counters", "lb-2"] == 0
 
     def test_a_canary_that_balancers_call_down_fails(self, going, fleet, monkeypatch):
         monkeypatch.setattr(canary, "_DOWN", 0.02)
