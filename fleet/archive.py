@@ -120,6 +120,22 @@ def keep(kept: Revision, mount: Path | str, number: int) -> bool:
     return changed
 
 
+def keep_or_tell(
+    kept: Revision, mount: Path | str, number: int, tell: Callable[[str], None]
+) -> None:
+    """
+    Like :func:`keep`, for the end of a change that has succeeded: it does so without a volume too.
+
+    tell
+        Gets a sentence when the revision could not be put on the volume; the next change that
+        succeeds puts its own there.
+    """
+    try:
+        keep(kept, mount, number)
+    except (FleetError, ValueError, OSError) as error:
+        tell(f"revision {kept.id} is not on the volume, and only on this master: {error}")
+
+
 def recover(master: Master, mount: Path | str) -> Recovered:
     """
     Bring the noted revisions back that are missing on this master, and name the fleet's as base.
@@ -128,9 +144,9 @@ def recover(master: Master, mount: Path | str) -> Recovered:
         Where the shared volume is mounted.
 
     A base that this master has already stays. Nothing is read from the volume where nothing is
-    missing.
+    missing. On a master where the volume is not mounted yet, a rollout of the checkout mounts it.
 
-    Raises FleetError when the notes are damaged, or when the volume is needed and not mounted.
+    Raises FleetError when the notes are damaged.
     """
     mount = Path(mount)
     done = Recovered()
@@ -138,10 +154,10 @@ def recover(master: Master, mount: Path | str) -> Recovered:
     there = {each.id for each in revision.kept(master)}
     missing = [each for each in notes["revisions"] if each["id"] not in there]
     if missing:
-        volume.require(mount)
         revision.home(master).mkdir(mode=0o700, parents=True, exist_ok=True)
     for age, entry in zip(range(len(missing), 0, -1), missing, strict=True):
         try:
+            volume.require(mount)
             brought = _bring(master, mount, entry)
             # The order of use, for what is kept: a second apart.
             used = time.time() - age

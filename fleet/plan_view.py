@@ -99,7 +99,8 @@ def view(
 
     ``revision`` and ``release`` have ``from`` and ``to``; ``changes`` is how many states would
     change something; ``order`` has ``stage`` and ``nodes`` (which are changed at once) of each
-    turn; ``nodes`` has by node the states that would change, in their order: ``stage``, ``sls``,
+    turn; ``nodes`` has by node, those first that
+    are changed first, the states that would change, in their order: ``stage``, ``sls``,
     ``id``, ``state``, ``name``, ``comment``, ``changes`` (each ``what``, ``old``, ``new``),
     ``diff`` (unified, or None), ``hidden`` (there are changes that the state does not show) and
     ``fails`` (it already fails in a dry run). ``restarts`` has ``node``, ``service``, ``what``
@@ -114,8 +115,11 @@ def view(
     by_stage: dict[str, list[str]] = {}
     for stage, nodes in turns:
         by_stage.setdefault(stage, []).extend(nodes)
+    first = dict.fromkeys(node for _stage, nodes in turns for node in nodes)
     states = {
-        node: _entries(node, entry, by_stage) for node, entry in made.nodes.items() if entry.pending
+        node: _entries(node, made.nodes[node], by_stage)
+        for node in first | dict.fromkeys(made.nodes)
+        if made.nodes[node].pending
     }
     found = {
         "revision": {"from": base.id if base else None, "to": candidate.id},

@@ -125,11 +125,15 @@ class Rollout:
         with self.change.step("finish", "noting it as the fleet's revision"):
             revisions.settle(self.target)
             keep = self.limits["revisions_kept"]
-            archive.keep(self.target, self.target.settings["gluster"]["mount"], keep)
+            mount = self.target.settings["gluster"]["mount"]
+            archive.keep_or_tell(self.target, mount, keep, self._warn)
             revisions.prune(self.master, keep)
             # Older versions kept the fleet's release here.
             (self.master.notes / "release.sls").unlink(missing_ok=True)
         return self._close()
+
+    def _warn(self, text: str) -> None:
+        self.change.tell("warns", stage="finish", node=None, text=text)
 
     def undo(self) -> list[str]:
         """
@@ -213,7 +217,7 @@ def begin(
     kind = "rollback" if "revision" in given else "rollout"
     change = Change(master, kind, wait, tuple(listeners)).open()
     try:
-        before = revisions.base(master)
+        before = revisions.base(master) or _recovered(change)
         target = target_of(master, given)
         limits = limits_of(target, given)
         change.hook = hooks.hook(limits, change)
@@ -253,6 +257,17 @@ def running() -> Rollout:
         current()
         raise FleetError("this process changes the fleet, and not by a rollout")
     return _running[-1]
+
+
+def _recovered(change: Change) -> Revision | None:
+    """Bring back what a new master lacks; returns the revision that the fleet is on, if known."""
+    if not archive.noted(change.master)["revisions"]:
+        return None
+    chosen = pillars.settings(change.master, change.master.pillars)
+    found = archive.recover(change.master, chosen["gluster"]["mount"])
+    for problem in found.problems:
+        change.tell("warns", stage="begin", node=None, text=problem)
+    return found.base
 
 
 def target_of(master: Master, given: Mapping[str, Any]) -> Revision:

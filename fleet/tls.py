@@ -262,7 +262,13 @@ def switch(
             _marker(master).unlink(missing_ok=True)
             if made.anew:
                 keep = limits.get("revisions_kept", 5)
-                archive.keep(target, Path(target.settings["gluster"]["mount"]), keep)
+                mount = target.settings["gluster"]["mount"]
+                archive.keep_or_tell(
+                    target,
+                    mount,
+                    keep,
+                    lambda text: change.tell("warns", stage=STAGE, node=None, text=text),
+                )
                 revisions.prune(master, keep)
     did = f"Gluster works {made.mode}"
     return {**told, "did": did, "change": change.id, "revision": target.id}

@@ -165,7 +165,27 @@ def test_an_altered_revision_is_not_kept(master, mount):
         archive.keep(made, mount, 5)
 
 
+def test_a_change_that_has_succeeded_does_so_without_a_volume(master, mount, monkeypatch):
+    made = revision.capture(master, "1.0")
+    told = []
+    archive.keep_or_tell(made, mount, 5, told.append)
+    assert told == []
+    monkeypatch.undo()
+    archive.keep_or_tell(made, mount, 5, told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"revision {made.id} is not on the volume, and only on this master: ")
+    assert "is not mounted" in told[0]
+
+
 # On a new master
+
+
+def test_a_master_without_the_volume_can_go_on_without_them(master, anew, mount, monkeypatch):
+    made = rolled_out(master, "1", mount)
+    monkeypatch.undo()
+    done = archive.recover(anew, mount)
+    assert (done.revisions, done.base) == ([], None)
+    assert f"revision {made.id} (release 1) is not brought back" in done.problems[0]
 
 
 def test_a_new_master_gets_them_back(master, anew, mount):

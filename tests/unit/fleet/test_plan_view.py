@@ -222,6 +222,7 @@ def test_drains_step_downs_and_hand_overs_are_told(revisions):
     assert found["drains"] == ["web-1"]
     assert found["step_downs"] == ["db-1"]
     assert found["hand_overs"] == ["lb-1"]
+    assert list(found["nodes"]) == ["db-2", "db-1", "web-1", "lb-1"]
 
 
 def test_nothing_is_drained_that_does_not_serve(revisions):
