@@ -47,7 +47,8 @@ def known(master: Master) -> tuple[frozenset[str], str | None]:
     when it has changed.
     """
     rolled_out = master.state / BASE / "pillar"
-    sources = [[rolled_out], master.pillars] if rolled_out.is_dir() else [master.pillars]
+    sources = [[rolled_out]] if _written(rolled_out) else []
+    sources.append(master.pillars)
     state = [_written(folder) for folders in sources for folder in folders]
     seen = _read.get(master.state)
     if seen and seen[0] == state:
