@@ -7,6 +7,7 @@ replica set, pool and service (:func:`run`), and when it has succeeded removes t
 (:func:`finish`). One whose machine is gone leaves as well: nothing is asked of it.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +31,8 @@ UNITS = {
     "db": ("mongod",),
     "storage": ("glusterd",),
 }
+#: An address, or another word, in a sentence about a brick.
+_WORD = re.compile(r"[\w.-]+")
 _HEALTHY = 120.0
 #: Seconds in which a daemon stops.
 _STOPS = 90.0
@@ -132,6 +135,20 @@ def check(work: Work) -> list[str]:
                     "let others enter by a rollout of its own first"
                 )
     return found
+
+
+def excused(work: Work, reasons: Sequence[str]) -> list[str]:
+    """
+    Return those of the reasons why a volume is not healthy that do not come from nodes that leave.
+
+    A brick that is gone with its machine is replaced by the rollout; what the others keep for it
+    waits to be healed until then.
+    """
+    addresses = [entry["address"] for entry in going(work.target).values()]
+    ours = [why for why in reasons if any(address in _WORD.findall(why) for address in addresses)]
+    if not ours:
+        return list(reasons)
+    return [why for why in reasons if why not in ours and "wait to be healed" not in why]
 
 
 def _no_way(before: Revision, after: Revision) -> list[str]:

@@ -187,6 +187,16 @@ def test_a_set_grows_and_shrinks(cluster, tmp_path):
             assert (ret["result"], ret["changes"]) == (False, {})
             assert f"not declared: {new.address}" in ret["comment"]
             assert f"confirm={new.address}" in ret["comment"]
+            # Nobody minds one that is about to be taken out.
+            ret = secondary.state(
+                "replica_set_present",
+                "rs0",
+                cluster.names,
+                "db-1",
+                leaving=[new.address],
+                test=test,
+            )
+            assert (ret["result"], ret["changes"]) == (True, {})
 
         primary = secondary.call("primary")
         with pytest.raises(CommandExecutionError, match=f"say confirm={new.address}"):
@@ -199,6 +209,12 @@ def test_a_set_grows_and_shrinks(cluster, tmp_path):
         assert left == cluster.names
         with pytest.raises(CommandExecutionError, match="REMOVED"):
             node.call("wait_member", "REMOVED?", timeout=2)
+        # A rollout that is undone takes it in again.
+        back = secondary.state(
+            "replica_set_present", "rs0", grown, "db-1", timeout=60, data_timeout=60
+        )
+        assert back["changes"]["members"] == {"old": cluster.names, "new": grown}
+        secondary.call("remove_member", new.address, confirm=new.address)
     finally:
         new.kill()
 

@@ -108,6 +108,17 @@ class TestMay:
         assert "db-2, db-3 cannot leave: volume shared is left as it is: more than one" in problem
 
 
+def test_a_volume_is_excused_for_the_brick_of_who_leaves_and_for_no_other(master):
+    target = revision(master, *without("db-2", "db-3"), leaving=["db-2", "db-3"])
+    ours = work.Work(None, None, target, "candidate", None, {})
+    gone, there = address("db-3"), address("db-1")
+    waiting = f"3 entries wait to be healed on {there}:/srv/brick"
+    other = f"brick {there}:/srv/brick is offline"
+    assert leaving.excused(ours, [f"brick {gone}:/srv/brick is offline", waiting, other]) == [other]
+    assert leaving.excused(ours, [waiting]) == [waiting]
+    assert leaving.excused(ours, [f"brick {gone}1:/srv/brick is offline"]) != []
+
+
 @pytest.fixture
 def change(master):
     with Change(master, "rollout", listeners=()) as opened:
