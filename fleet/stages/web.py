@@ -1,7 +1,8 @@
 """The web servers: out of rotation, changed, ready for a while, back; a few at a time."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleet import canary
@@ -21,9 +22,7 @@ def run(work: Work) -> None:
     assert work.plan is not None
     views = balancers_views(work)
     servers = [server for view in views.values() for server in view]
-    # What serves nobody comes first, so that it can stand in for the others.
-    useful = {server["name"] for server in servers if server["in_service"]}
-    todo = sorted(work.plan.todo(["web"], "web"), key=lambda node: node in useful)
+    todo = in_order(work.plan.todo(["web"], "web"), views)
     # In maint is what an operator took out on purpose; it stays there.
     drained = {server["name"] for server in servers if server["admin"] == "drain"}
     strayed = [node for node in work.with_role("web") if node in drained and node not in todo]
@@ -66,7 +65,20 @@ def back(work: Work, nodes: Sequence[str]) -> list[str]:
             work.everyone(work.with_role("lb"), "haproxy.ready", backend, node)
             raise
 
-    return turns.each(reversed(nodes), one)
+    order = list(reversed(nodes))
+    # One that does not tell refuses the first drain, with its name.
+    with contextlib.suppress(FleetError):
+        order = in_order(order, balancers_views(work))
+    return turns.each(order, one)
+
+
+def in_order(nodes: Sequence[str], views: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """Return web servers in the order in which they may be touched."""
+    # What some balancer sends nothing comes first, so that it can stand in there for the others.
+    missing = {
+        server["name"] for view in views.values() for server in view if not server["in_service"]
+    }
+    return sorted(nodes, key=lambda node: node not in missing)
 
 
 def batch(limits: dict[str, Any], servers: int) -> int:
