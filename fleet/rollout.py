@@ -143,7 +143,12 @@ class Rollout:
         """
         touched: dict[str, list[str]] = self.change.facts.get("touched", {})
         problems: list[str] = []
-        if touched and self.before:
+        base = revisions.base(self.master)
+        arrived = base is not None and base.id == self.target.id and base != self.before
+        if arrived:
+            # Only its end went wrong; to put nodes back now would be to put them where they are.
+            revisions.settle(self.target)
+        elif touched and self.before:
             back = Work(self.change, self.minions, self.before, BASE, None, self.limits)
             for stage in reversed(STAGES):
                 nodes = [node for node in touched.get(stage.name, []) if node in back.nodes]
@@ -155,7 +160,7 @@ class Rollout:
             self.change.undone = not problems
         elif touched:
             problems.append("there is no revision before this one to go back to")
-        if not touched:
+        if not touched and not arrived:
             self._forget_modules()
         revisions.withdraw(self.master)
         failure = self.change.failure or {}
@@ -165,6 +170,11 @@ class Rollout:
         said = [f"{first}: {'; '.join(why)}"]
         if self.change.undone and self.before:
             said.append(f"every node is back on revision {self.before.id} ({self.before.release})")
+        if arrived:
+            said.append(
+                f"the fleet is on revision {self.target.id} ({self.target.release}) all the same: "
+                "run the same command again, which has nothing left to do, to see that all is well"
+            )
         said += [f"not put back: {problem}" for problem in problems]
         self.change.failure = self.change.failure or {
             "stage": None,
