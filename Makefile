@@ -28,7 +28,7 @@ run: host
 ## key ARGS=…       salt-key on the master, for example ARGS=-L
 key: host
 	@$(LAB_TOOL) key
-## ssh NODE=…       a root shell on a node
+## ssh NODE=…       a root shell on a node; what is piped into it is done there
 ssh: host
 	@$(LAB_TOOL) ssh $(NODE)
 ## down             remove the nodes, their data and their network
@@ -49,7 +49,7 @@ prepare: host
 	@$(LAB_TOOL) prepare
 ## host             install what this machine lacks; every other target does it first
 host:
-	@bootstrap/host.sh
+	@bootstrap/host.sh </dev/null
 ## lock             resolve the locks in requirements/ anew
 lock: host
 	@requirements/lock

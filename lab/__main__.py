@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         commands.add_parser(name, help=text)
     for name, text in (("salt", "salt"), ("run", "salt-run"), ("key", "salt-key")):
         commands.add_parser(name, help=f"run {text} on the master, with the arguments in ARGS")
-    shell = commands.add_parser("ssh", help="open a shell on a node")
+    shell = commands.add_parser("ssh", help="open a shell on a node, or have one do what comes in")
     shell.add_argument("node", nargs="?", default="")
     options = parser.parse_args(arguments)
     try:
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             program = {"salt": "salt", "run": "salt-run", "key": "salt-key"}[options.command]
             return machines.run_on_node(lab, lab.master.id, [program, *words()])
         case "ssh":
-            return machines.run_on_node(lab, options.node, ["bash", "-l"], interactive=True)
+            return machines.shell(lab, options.node)
     return 0
 
 

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -199,10 +200,21 @@ def on_node(lab: Lab, node_id: str, command: list[str], check: bool = True, stdi
     return done.stdout
 
 
-def run_on_node(lab: Lab, node_id: str, command: list[str], interactive: bool = False) -> int:
-    """Run a command as root on a node with this terminal; returns its exit code."""
+def run_on_node(lab: Lab, node_id: str, command: list[str], terminal: bool = False) -> int:
+    """Run a command as root on a node with this standard input; returns its exit code.
+
+    :param terminal: whether the command gets a terminal, to be typed at.
+    """
     require_running(lab, node_id)
-    return subprocess.run(_enter(lab, node_id, command, interactive)).returncode
+    return subprocess.run(_enter(lab, node_id, command, terminal)).returncode
+
+
+def shell(lab: Lab, node_id: str) -> int:
+    """Open root's shell on a node; returns the exit code of its last command.
+
+    Where no terminal is at the standard input, the shell does what comes there, and ends with it.
+    """
+    return run_on_node(lab, node_id, ["bash", "-l"], terminal=sys.stdin.isatty())
 
 
 def require_running(lab: Lab, node_id: str) -> None:
@@ -232,9 +244,9 @@ def popen_on_node(
     )
 
 
-def _enter(lab: Lab, node_id: str, command: list[str], interactive: bool = False) -> list[str]:
+def _enter(lab: Lab, node_id: str, command: list[str], terminal: bool = False) -> list[str]:
     node = lab.node(node_id)
     engine.write_container_config()
     program = str(ROOT / "lab" / "bin" / "docker")
-    options = ["--interactive", "--tty"] if interactive else ["--interactive"]
+    options = ["--interactive", "--tty"] if terminal else ["--interactive"]
     return [program, "exec", *options, f"{lab.name}-{node.id}", *command]
