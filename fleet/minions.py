@@ -129,6 +129,8 @@ def apply(
     if pillar:
         kwarg["pillar"] = dict(pillar)
     if sls:
+        # A highstate brings its environment's modules along; this is asked to.
+        kwarg["sync_mods"] = "all"
         found = minions.everyone(nodes, "state.sls", [",".join(sls)], kwarg, timeout)
     else:
         found = minions.everyone(nodes, "state.highstate", [], kwarg, timeout)

@@ -136,6 +136,7 @@ class TestAsking:
                     "saltenv": "candidate",
                     "pillarenv": "candidate",
                     "pillar": {"release": "2"},
+                    "sync_mods": "all",
                 },
             )
         ]
