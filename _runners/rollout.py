@@ -109,7 +109,8 @@ def rollback(
     """
     Take the fleet back to an earlier revision: release, states, pillar and topology.
 
-    It is a rollout as any other, with the same steps and gates, and without a canary.
+    It is a rollout as any other, with the same steps and gates, and without a canary. While a
+    canary is watched, the rollout that runs undoes itself instead.
 
     revision
         Its ID, as the history and ``fleet.status`` have it. Default: the revision that the fleet
@@ -125,6 +126,8 @@ def rollback(
 
         salt-run rollout.rollback
     """
+    if revision is None and canary.watched(_master()):
+        return canary.reject(_master())
     given: dict[str, Any] = {
         "revision": rollout.back_to(_master(), revision),
         "wait": wait,

@@ -5,9 +5,10 @@ from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import clocks, releases
+from fleet import canary, clocks, releases
 from fleet.change import Step
 from fleet.errors import FleetError
+from fleet.stages import leaving
 from fleet.stages.db import replica_set
 from fleet.stages.web import balancers_views, batch
 from fleet.utils import mongodb_version
@@ -60,6 +61,7 @@ def problems(work: Work, reached: list[str], step: Step) -> list[str]:
         _zlib,
         _volume,
         _balancers,
+        _leaving,
     )
     found: list[str] = []
     for check in checks:
@@ -84,8 +86,9 @@ def _limits(work: Work, _reached: list[str], _step: Step) -> list[str]:
         value = work.limits.get(key)
         if key == "total_deadline" and value is None:
             continue
-        if type(value) not in (int, float) or not value >= 0:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
             found.append(f"{key} must be a number of seconds, not {value!r}")
+    canary.settings(work.limits)
     return found
 
 
@@ -170,7 +173,8 @@ def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
 
     def look() -> tuple[bool, str]:
         seen.update(work.ask(holders[:1], "gluster.healthy", volume)[holders[0]])
-        return bool(seen["healthy"]), "; ".join(seen["reasons"])
+        seen["reasons"] = leaving.excused(work, seen["reasons"])
+        return not seen["reasons"], "; ".join(seen["reasons"])
 
     try:
         until(look, _HEALS, f"volume {volume} is healthy", step.waits)
@@ -178,6 +182,10 @@ def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
         reasons = seen.get("reasons") or error.problems
         return [f"{holders[0]}: volume {volume}: {why}" for why in reasons]
     return []
+
+
+def _leaving(work: Work, _reached: list[str], _step: Step) -> list[str]:
+    return leaving.check(work)
 
 
 def _balancers(work: Work, reached: list[str], step: Step) -> list[str]:

@@ -24,7 +24,7 @@ from fleet.minions import Minions, SaltMinions
 from fleet.plan import Plan
 from fleet.revision import BASE, CANDIDATE, Revision
 from fleet.screen import Screen
-from fleet.stages import STAGES
+from fleet.stages import STAGES, leaving
 from fleet.verify import verify
 from fleet.work import Work
 
@@ -130,6 +130,8 @@ class Rollout:
             revisions.prune(self.master, keep)
             # Older versions kept the fleet's release here.
             (self.master.notes / "release.sls").unlink(missing_ok=True)
+        for problem in leaving.finish(self.work):
+            self._warn(problem)
         return self._close()
 
     def _warn(self, text: str) -> None:
@@ -150,6 +152,7 @@ class Rollout:
             revisions.settle(self.target)
         elif touched and self.before:
             back = Work(self.change, self.minions, self.before, BASE, None, self.limits)
+            problems += leaving.turn_away(back, self._entered(touched))
             for stage in reversed(STAGES):
                 nodes = [node for node in touched.get(stage.name, []) if node in back.nodes]
                 if nodes:
@@ -185,6 +188,13 @@ class Rollout:
         self.change.note(problems=problems)
         self._close()
         return said
+
+    def _entered(self, touched: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Return the nodes that this rollout touched and that the revision before does not have."""
+        assert self.before is not None
+        there = {*self.before.topology["nodes"], *self.before.topology["leaving"]}
+        reached = {node for nodes in touched.values() for node in nodes} - there
+        return {node: entry for node, entry in self.work.nodes.items() if node in reached}
 
     def _forget_modules(self) -> None:
         """Give nodes that have loaded the candidate's modules those of ``base`` again."""

@@ -8,7 +8,7 @@ Each stage is a module with ``run(work)``, the whole of it on the way to a revis
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fleet.stages import db, lb, prepare, storage, web
+from fleet.stages import db, lb, leaving, prepare, storage, web
 from fleet.work import Work
 
 
@@ -32,4 +32,6 @@ STAGES = (
     Stage("db", db.run, db.back),
     Stage("web", web.run, web.back),
     Stage("lb", lb.run, lb.back),
+    # What is done to nodes that leave is noted, and put back, by the stages of their roles.
+    Stage("leaving", leaving.run, lambda _work, _nodes: []),
 )

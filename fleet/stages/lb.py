@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fleet import handover
 from fleet.errors import FleetError
-from fleet.stages import turns
+from fleet.stages import leaving, turns
 from fleet.stages.web import balancers_views
 from fleet.work import Work
 
@@ -15,6 +15,7 @@ _HELD = 20.0
 def run(work: Work) -> None:
     """Bring every balancer that has something to do to the target."""
     assert work.plan is not None
+    leaving.withdraw(work)
     holders = handover.holders(work)
     nodes = work.plan.nodes
     # A new one takes the VIP as well unless the holder tells it that it has that: so the holder

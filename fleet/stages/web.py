@@ -24,8 +24,8 @@ def run(work: Work) -> None:
     servers = [server for view in views.values() for server in view]
     todo = in_order(work.plan.todo(["web"], "web"), views)
     # In maint is what an operator took out on purpose; it stays there.
-    drained = {server["name"] for server in servers if server["admin"] == "drain"}
-    strayed = [node for node in work.with_role("web") if node in drained and node not in todo]
+    left = {each["name"] for each in servers if each["admin"] == "drain" or canary.reduced(each)}
+    strayed = [node for node in work.with_role("web") if node in left and node not in todo]
     if todo and not views:
         # No balancer sends anything yet, so all can be made at once.
         work.apply("web", todo, ["web"])
@@ -38,7 +38,7 @@ def run(work: Work) -> None:
         # The balancers hear of them in their own stage; nobody asks them anything before.
         replace(work, new)
     for node in strayed:
-        # Nothing to do on it, and yet drained: so a rollout that died has left it.
+        # Nothing to do on it, and yet it gets less: so a rollout that died has left it.
         rejoin(work, node)
     if todo and canary.wanted(work, todo):
         first, *todo = todo

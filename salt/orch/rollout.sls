@@ -12,6 +12,7 @@
   ('The replica set serves', 'db'),
   ('The web servers serve the release', 'web'),
   ('The balancers serve the web servers', 'lb'),
+  ('Nodes that leave the fleet are out of it', 'leaving'),
   ('Hits through the VIP are counted', 'verify'),
   ('It is noted as the revision of the fleet', 'finish'),
 ] %}
@@ -20,7 +21,7 @@
 
 {{ step }}:
   salt.runner:
-{%-   if name in ('prepare', 'storage', 'db', 'web', 'lb') %}
+{%-   if name in ('prepare', 'storage', 'db', 'web', 'lb', 'leaving') %}
     - name: rollout.stage
     - stage: {{ name }}
 {%-   else %}
