@@ -99,15 +99,15 @@ def view(
 
     ``revision`` and ``release`` have ``from`` and ``to``; ``changes`` is how many states would
     change something; ``order`` has ``stage`` and ``nodes`` (which are changed at once) of each
-    turn; ``nodes`` has by node, those first that
-    are changed first, the states that would change, in their order: ``stage``, ``sls``,
-    ``id``, ``state``, ``name``, ``comment``, ``changes`` (each ``what``, ``old``, ``new``),
-    ``diff`` (unified, or None), ``hidden`` (there are changes that the state does not show) and
-    ``fails`` (it already fails in a dry run). ``restarts`` has ``node``, ``service``, ``what``
-    (``start``, ``restart``, ``reload``) and ``stage``; ``drains``, ``step_downs`` and
-    ``hand_overs`` have the nodes that are taken out of rotation, that cease to be the primary, and
-    that hand over the VIP; ``leaving`` has the nodes that leave the fleet. ``files`` has what
-    differs between the revisions, as :func:`fleet.diff.of_revisions`.
+    turn. ``nodes`` has by node, those that are changed first at the beginning, the states that
+    would change, in their order: ``stage``, ``sls``, ``id``, ``state``, ``name``, ``comment``,
+    ``changes`` (each ``what``, ``old``, ``new``), ``diff`` (unified, or None), ``hidden`` (there
+    are changes that the state does not show) and ``fails`` (it already fails in a dry run).
+    ``restarts`` has ``node``, ``service``, ``what`` (``start``, ``restart``, ``reload``) and
+    ``stage``; ``drains``, ``step_downs`` and ``hand_overs`` have the nodes that are taken out of
+    rotation, that cease to be the primary, and that hand over the VIP; ``leaving`` has the nodes
+    that leave the fleet. ``files`` has what differs between the revisions, as
+    :func:`fleet.diff.of_revisions`.
 
     Raises FleetError when the pillar, which says what is a secret, does not render.
     """
