@@ -6,22 +6,22 @@ A rollout: the fleet goes from the revision that it is on to another one, or bac
 :meth:`Rollout.verify` and :meth:`Rollout.finish`, or, when one of them fails, :meth:`Rollout.undo`.
 """
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fleet import archive, hooks, lock, plan, preflight, releases
+from fleet import archive, hooks, lock, preflight, releases
 from fleet import pillar as pillars
 from fleet import revision as revisions
 from fleet.bus import Bus
 from fleet.change import Change, Listener, current
 from fleet.command import known
-from fleet.errors import FleetError, refuse
+from fleet.errors import FleetError
 from fleet.journal import Journal, history
 from fleet.master import Master
 from fleet.minions import Minions, SaltMinions
-from fleet.plan import Plan
 from fleet.revision import BASE, CANDIDATE, Revision
 from fleet.screen import Screen
 from fleet.stages import STAGES, leaving
@@ -75,18 +75,7 @@ class Rollout:
         Raises StepFailed with a sentence for each problem, of all checks together.
         """
         with self.change.step("preflight", "checking what a rollout needs") as step:
-            step.waits(f"asking {len(self.work.nodes)} nodes by name")
-            reached, found = preflight.unreachable(self.work)
-            made: Plan | None = None
-            step.waits("looking at what every state would change, on every node")
-            try:
-                made = plan.make(self.minions, self.target, CANDIDATE, reached)
-            except FleetError as error:
-                found += error.problems
-            step.waits("asking what runs already for its health")
-            found += preflight.problems(self.work, reached, step)
-            refuse(found)
-            assert made is not None
+            made, reached = preflight.examine(self.work, step)
             for warning in preflight.warnings(self.work, reached):
                 step.waits(warning)
             self.work.plan = made
@@ -267,8 +256,13 @@ def undo() -> list[str]:
 
 def said(master: Master, pillar: Mapping[str, Any]) -> dict[str, Any]:
     """Return of the pillar of an orchestration what the fleet's own pillar does not have."""
-    own = pillars.of_node(master, [master.state / BASE / "pillar"], f"{master.id}_master")
-    return {key: value for key, value in pillar.items() if own.get(key) != value}
+
+    def text(value: Any) -> str:
+        # What a pillar has keeps its order, which the orchestration does not.
+        return json.dumps(value, sort_keys=True, default=str)
+
+    own = pillars.of_node(master, [master.state / BASE / "pillar"], master.id)
+    return {key: value for key, value in pillar.items() if text(own.get(key)) != text(value)}
 
 
 def running() -> Rollout:
