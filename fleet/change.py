@@ -27,7 +27,8 @@ from fleet.master import Master
 TAG = "counterapp/change"
 #: Gets each event of a change: ``change`` (ID), ``kind``, ``event`` (as in the journal, and
 #: ``waits``), ``time``, and of a step ``stage``, ``node`` (or None), ``step``; with ``waits`` also
-#: ``seen`` and ``left`` (seconds, or None), with ``done`` ``did``, with ``fails`` ``reason``.
+#: ``seen`` and ``left`` (seconds, or None), with ``done`` ``did``, with ``fails`` ``reason``; of
+#: ``warns`` ``stage``, ``node`` and ``text``; of ``note`` what became known.
 Listener = Callable[[dict[str, Any]], None]
 #: Is called with ``before``, ``after`` or ``failure``, and the change's line of the history so far.
 Hook = Callable[[str, dict[str, Any]], None]
@@ -192,6 +193,7 @@ class Change:
         """Have facts in the journal, for whoever goes on should this process die."""
         self.facts.update(facts)
         self.journal.write("note", **facts)
+        self.tell("note", **{key: value for key, value in facts.items() if not key.startswith("_")})
 
     def tell(self, event: str, **facts: Any) -> None:
         """Tell every listener; one that cannot hear is none of the change's business."""

@@ -16,7 +16,7 @@ from fleet import bus, lock
 from fleet.errors import FleetError
 from fleet.journal import Journal
 from fleet.master import Master
-from fleet.words import LONG, Words, at, count, done, duration, ended, failure, seen
+from fleet.words import LONG, STAYS, Words, at, count, done, duration, ended, failure, seen, target
 from fleet.words import name as name_of
 
 #: Seconds between two drawings of a terminal's lines, on which time left runs down.
@@ -126,7 +126,7 @@ class Screen:
             if self._live:
                 self._take(event)
                 # A warning stays, above what is drawn again.
-                self._draw(self._words.line(event) if event["event"] == "warns" else None)
+                self._draw(self._words.line(event) if event["event"] in STAYS else None)
             elif line := self._words.line(event):
                 print(line, file=self._stream, flush=True)
         if event["event"] == "ended":
@@ -164,6 +164,9 @@ class Screen:
             self._change = event
             # Nobody waits for the lock any more.
             self._whole = _Line()
+        elif kind == "note":
+            known: dict[str, Any] = {k: event[k] for k in ("release", "to", "from") if k in event}
+            self._change = {**self._change, **known}
         elif kind == "ended":
             self._end = event
         elif kind in ("begins", "waits", "done", "fails"):
@@ -213,11 +216,7 @@ class Screen:
             line = f" {ended({**self._end, 'failed': None})}"
             return self._marked(_DONE if good else _FAILED, line, width)
         assert self._change is not None
-        text = name_of(self._change)
-        for key, what in (("release", "release"), ("to", "revision")):
-            if self._change.get(key):
-                text += f", {what} {self._change[key]}"
-        text += f", {duration(now - at(self._change))}"
+        text = f"{name_of(self._change)}{target(self._change)}, {duration(now - at(self._change))}"
         stage, words = self._whole.words(now)
         if self._whole.state != _DONE or not self._nodes:
             text += "".join(f": {part}" for part in (stage, words) if part)

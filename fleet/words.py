@@ -8,6 +8,8 @@ from typing import Any
 _WAITS = 5.0
 #: A step that took so many seconds is told to be done, one that was quicker is not.
 LONG = 5.0
+#: Events that are no steps, and are to be read to the end of the change and after it.
+STAYS = ("warns", "hook")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -30,14 +32,15 @@ def name(event: dict[str, Any]) -> str:
     return f"{event['kind']} {event['change']}"
 
 
-def _begun(event: dict[str, Any]) -> str:
-    words = f"{name(event)} of {event.get('owner', 'somebody')} begins"
+def target(event: dict[str, Any]) -> str:
+    """Return what a change takes the fleet to, as far as the event tells: ``, release 1.4.0``."""
+    words = ""
     if event.get("release"):
         words += f", release {event['release']}"
     if event.get("to"):
         words += f", revision {event['to']}"
-    if event.get("from"):
-        words += f" after {event['from']}"
+        if event.get("from") not in (None, event["to"]):
+            words += f" after {event['from']}"
     return words
 
 
@@ -93,6 +96,14 @@ def seen(event: dict[str, Any], left: float | None) -> str:
     return f"{event['seen']}, {duration(left)} left" if left is not None else str(event["seen"])
 
 
+def _said(event: dict[str, Any]) -> str | None:
+    if event["event"] == "warns":
+        return ": ".join(filter(None, (event.get("node"), event.get("stage"), event["text"])))
+    # The journal has also those that went well.
+    reason = event.get("reason")
+    return f"hook {event['hook']} ({event['moment']}): failed: {reason}" if reason else None
+
+
 class Words:
     """
     The events of a change in an operator's words, a line for each that matters.
@@ -108,11 +119,13 @@ class Words:
         """Return the line of an event, or None where there is nothing worth a line."""
         kind = event["event"]
         if kind == "begun":
-            return _begun(event)
+            return f"{name(event)} of {event.get('owner', 'somebody')} begins{target(event)}"
+        if kind == "note":
+            return f"{name(event)}{target(event)}" if event.get("to") else None
+        if kind in STAYS:
+            return _said(event)
         if kind == "ended":
             return ended(event)
-        if kind == "warns":
-            return ": ".join(filter(None, (event.get("node"), event.get("stage"), event["text"])))
         if kind not in ("begins", "waits", "done", "fails"):
             return None
         step = (event["stage"], event["node"], event["step"])

@@ -84,15 +84,16 @@ def test_one_that_succeeds_is_in_the_history(master, change, told):
     assert entry["seconds"] >= 0
     assert events(told) == [
         ("begun", None),
+        ("note", None),
         ("begins", "draining it"),
         ("waits", "draining it"),
         ("done", "draining it"),
         ("ended", None),
     ]
     assert {each["change"] for each in told} == {change.id}
-    assert (told[2]["stage"], told[2]["node"]) == ("web", "web-1")
-    assert (told[2]["seen"], told[2]["left"]) == ("2 sessions", 28)
-    assert told[3]["did"] == "drained"
+    assert (told[3]["stage"], told[3]["node"]) == ("web", "web-1")
+    assert (told[3]["seen"], told[3]["left"]) == ("2 sessions", 28)
+    assert told[4]["did"] == "drained"
     lines = change.journal.lines()
     assert [line["event"] for line in lines] == ["begun", "note", "begins", "done", "ended"]
     assert lines[-1]["outcome"] == "succeeded"

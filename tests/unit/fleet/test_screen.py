@@ -109,6 +109,18 @@ class TestWords:
         [line] = self.lines(step("fails", reason=["no quorum"]))
         assert line == "web-1: web: draining it in every balancer: failed: no quorum"
 
+    def test_what_becomes_known_of_the_change_is_told(self):
+        noted = event("note", release="1.4.0", to="bbbbbbbbbbbb", **{"from": "aaaaaaaaaaaa"})
+        assert self.lines(noted) == [
+            "rollout 20270115-080000-abcd, release 1.4.0, revision bbbbbbbbbbbb after aaaaaaaaaaaa"
+        ]
+
+    def test_hooks_that_fail_are_told(self):
+        hook = {"hook": "/usr/local/bin/page", "moment": "after"}
+        assert self.lines(event("hook", **hook), event("hook", **hook, reason="exit code 1")) == [
+            "hook /usr/local/bin/page (after): failed: exit code 1"
+        ]
+
     def test_notes_and_kinds_of_later_versions_are_passed_over(self):
         assert self.lines(event("note", touched={}), event("rests")) == []
 
@@ -206,6 +218,16 @@ class TestTerminal:
         lines = seen.shown()
         assert lines[0] == "✗ rollout 20270115-080000-abcd failed and was undone after 9 s"
         assert lines[-1] == "db-1: db: applying db: x: no; y: no"
+
+    def test_what_becomes_known_of_the_change_stands_with_it(self, terminal):
+        seen = terminal()
+        with self.screen(seen) as shows:
+            shows(event("begun", owner="ana@boss"))
+            shows(event("note", release="1.4.0", to="bbbbbbbbbbbb"))
+            shows(event("note", touched={}))
+            assert seen.shown() == [
+                "▸ rollout 20270115-080000-abcd, release 1.4.0, revision bbbbbbbbbbbb, 0 s"
+            ]
 
     def test_a_warning_stays(self, terminal):
         seen = terminal()
