@@ -1,0 +1,242 @@
+"""An address that moves between two balancers under load, in networks of this process's own.
+
+Run in a network and a mount namespace of its own, as ``moving.py WAY MOVES``: the address is handed
+over as ``fleet/handover.py`` has it done (``handed over``), or just moved (``moved``). Prints JSON:
+``answered``, ``failed`` and ``longest`` (seconds).
+"""
+
+import contextlib
+import http.client
+import http.server
+import json
+import random
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jinja2
+
+from fleet import handover
+from tests.support.loading import ROOT, load
+from tests.support.waiting import until
+
+VIP, WEB = "10.9.0.100", "10.9.0.3"
+ADDRESSES = {"a": "10.9.0.11", "b": "10.9.0.12", "clients": "10.9.0.20"}
+CLIENTS = 16
+FOLDER = Path("/run/moving")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers soon, and sometimes late."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path != "/readyz":
+            time.sleep(random.choice([0.002, 0.005, 0.01, 0.05, 0.3]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"hi")
+
+    def log_message(self, *args):
+        """Keep the output readable."""
+
+
+class Web(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request, client_address):
+        """Say nothing of HAProxy's checks, which hang up as soon as they have the status."""
+
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+
+def inside(name, role):
+    """Start another part of this program in the network of a node."""
+    command = ["ip", "netns", "exec", name, sys.executable, "-m", __spec__.name, role]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def networks():
+    run("mount", "-t", "tmpfs", "none", "/run")
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "link", "add", "bridge", "type", "bridge")
+    run("ip", "address", "add", f"{WEB}/24", "dev", "bridge")
+    run("ip", "link", "set", "bridge", "up")
+    for name, address in ADDRESSES.items():
+        run("ip", "netns", "add", name)
+        run(
+            "ip",
+            "link",
+            "add",
+            f"to-{name}",
+            *("type", "veth", "peer", "name", "eth0"),
+            "netns",
+            name,
+        )
+        run("ip", "link", "set", f"to-{name}", "master", "bridge", "up")
+        run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
+        run("ip", "-n", name, "link", "set", "eth0", "up")
+        run("ip", "-n", name, "link", "set", "lo", "up")
+
+
+def balancer(name):
+    """Start HAProxy as the role configures it, but for its user and its log."""
+    template = (ROOT / "salt/lb/files/haproxy.cfg.jinja").read_text()
+    lb = {
+        "frontend_port": 80,
+        "metrics_port": 8405,
+        "backend": "web",
+        "maxconn": 4000,
+        "socket": FOLDER / f"{name}.sock",
+    }
+    config = jinja2.Template(template, keep_trailing_newline=True).render(
+        lb=lb,
+        vip=VIP,
+        address=ADDRESSES[name],
+        servers={"web-1": WEB},
+        port=8000,
+        home=FOLDER,
+        server_state=FOLDER / f"{name}.state",
+    )
+    for line in ("user haproxy", "group haproxy", f"chroot {FOLDER}"):
+        config = config.replace(f"    {line}\n", "")
+    config = config.replace("log /dev/log", "log stdout format raw")
+    path = FOLDER / f"{name}.cfg"
+    path.write_text(config)
+    with (FOLDER / f"{name}.log").open("wb") as log:
+        command = ["ip", "netns", "exec", name, "/usr/sbin/haproxy", "-db", "-f", path]
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def announce():
+    """Tell everybody who has the address now, as keepalived does."""
+    own = socket.inet_aton(VIP)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("eth0", 0))
+        mac = raw.getsockname()[4]
+        head = b"\xff" * 6 + mac + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x800, 6, 4, 1)
+        for _ in range(3):
+            raw.send(head + mac + own + b"\xff" * 6 + own)
+
+
+def take(name):
+    run("ip", "-n", name, "address", "add", f"{VIP}/24", "dev", "eth0")
+    assert inside(name, "announce").wait(20) == 0
+
+
+def drop(name):
+    run("ip", "-n", name, "address", "del", f"{VIP}/24", "dev", "eth0")
+
+
+def clients():
+    """Ask all the while, on connections that are kept and on new ones, until the input ends."""
+    done = threading.Event()
+    answered, failed, times = [], [], []
+
+    def client(keeps):
+        connection = None
+        while not done.is_set():
+            began = time.monotonic()
+            try:
+                connection = connection or http.client.HTTPConnection(VIP, 80, timeout=20)
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                answer.read()
+                (answered if answer.status == 200 else failed).append(str(answer.status))
+                if not keeps or answer.will_close:
+                    connection.close()
+                    connection = None
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(type(error).__name__)
+                connection = None
+            times.append(time.monotonic() - began)
+            if keeps:
+                done.wait(random.choice([0, 0, 0.01, 0.1, 1.0]))
+
+    threads = [threading.Thread(target=client, args=(n % 2 == 0,)) for n in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    sys.stdin.read()
+    done.set()
+    for thread in threads:
+        thread.join()
+    print(json.dumps({"answered": len(answered), "failed": failed, "longest": max(times)}))
+
+
+def modules(name):
+    """Return the execution modules as a minion in the network of a node would have them."""
+    utils, haproxy, newcomers = (
+        load(f"{path}.py") for path in ("_utils/haproxy", "_modules/haproxy", "_modules/newcomers")
+    )
+    haproxy.__utils__ = {
+        f"haproxy.{key}": getattr(utils, key) for key in ("connections", "close_until")
+    }
+    haproxy.__salt__ = {"config.get": lambda key: str(FOLDER / f"{name}.sock")}
+
+    def run_all(command, stdin, **_kwargs):
+        command = ["ip", "netns", "exec", name, *command]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        return {"retcode": done.returncode, "stderr": done.stderr}
+
+    newcomers.__salt__ = {"cmd.run_all": run_all}
+    return haproxy, newcomers
+
+
+def hand_over(old, new):
+    """Do what ``fleet/handover.py`` has a balancer do."""
+    haproxy, newcomers = modules(old)
+    haproxy.closing(60)
+    look = lambda: haproxy.connections(handover.FRONTEND)["idle"]  # noqa: E731
+    until(look, 30, "no connection is kept", wanted=0)
+    newcomers.hold(VIP, 80, 10)
+    haproxy.wait_answered(handover.FRONTEND, 5)
+    drop(old)
+    take(new)
+    newcomers.admit()
+    haproxy.closing(0)
+
+
+def main(way, moves):
+    networks()
+    FOLDER.mkdir()
+    threading.Thread(target=Web((WEB, 8000), Handler).serve_forever, daemon=True).start()
+    processes = [balancer(name) for name in ("a", "b")]
+    take("a")
+    for name in ("a", "b"):
+        ready = (FOLDER / f"{name}.sock").exists
+        until(ready, 20, f"HAProxy of {name} runs", wanted=True)
+    asking = inside("clients", "clients")
+    for number in range(moves):
+        time.sleep(1.5)
+        old, new = "ab"[number % 2], "ba"[number % 2]
+        if way == "handed over":
+            hand_over(old, new)
+        else:
+            drop(old)
+            take(new)
+    time.sleep(1.5)
+    told, _ = asking.communicate(timeout=60)
+    print(told.strip())
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+            process.wait(10)
+
+
+if __name__ == "__main__":
+    role, *moves = sys.argv[1:]
+    if moves:
+        main(role, int(moves[0]))
+    else:
+        {"announce": announce, "clients": clients}[role]()

@@ -1,0 +1,42 @@
+"""Under load, an address that is handed over cuts off nobody; one that just moves does."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.loading import ROOT
+
+MOVES = 3
+
+
+def moving(way):
+    """Move an address under load, in namespaces; return what clients saw."""
+    ran = subprocess.run(
+        [
+            *("unshare", "--map-root-user", "--net", "--mount"),
+            *(sys.executable, "-m", "tests.functional.haproxy.moving", way, str(MOVES)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout.splitlines()[-1])
+    assert found["answered"] > 300
+    return found
+
+
+def test_no_request_fails_while_the_address_is_handed_over():
+    found = moving("handed over")
+    assert found["failed"] == []
+    # A client that comes at that moment waits for its kernel to send again.
+    assert found["longest"] < 15
+
+
+@pytest.mark.parametrize("way", ["moved"])
+def test_this_would_be_seen_here(way):
+    assert moving(way)["failed"]
