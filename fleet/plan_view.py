@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from fleet import diff, files, handover, lock, plan, plan_table, preflight, rollout
+from fleet import diff, files, handover, lock, plan_table, preflight, rollout
 from fleet import revision as revisions
 from fleet.change import Change, Step
-from fleet.errors import FleetError, refuse
+from fleet.errors import FleetError
 from fleet.master import Master
 from fleet.minions import Minions
 from fleet.plan import NodePlan, Plan
 from fleet.revision import BASE, CANDIDATE, Revision
 from fleet.screen import drawable
-from fleet.stages import db, prepare, web
+from fleet.stages import db, leaving, prepare, web
 from fleet.work import Work
 
 #: What Salt says of a service in a dry run whose watched states would change.
@@ -139,7 +139,7 @@ def view(
             for node in by_stage.get("lb", [])
             if node in present.holders and len(_with_role(made, "lb")) > 1
         ],
-        "leaving": _leaving(candidate, base),
+        "leaving": list(leaving.going(candidate)),
         "files": diff.of_revisions(base, candidate),
     }
     masked: dict[str, Any] = diff.masker(_secrets(candidate, base))(found)
@@ -160,11 +160,6 @@ def _known(revision: Revision) -> list[str]:
 
 def _with_role(made: Plan, role: str) -> list[str]:
     return [node for node, entry in made.nodes.items() if role in entry.roles]
-
-
-def _leaving(candidate: Revision, base: Revision | None) -> list[str]:
-    before = base.topology.get("leaving", {}) if base else {}
-    return [node for node in candidate.topology.get("leaving", {}) if node not in before]
 
 
 def _entries(
@@ -318,20 +313,11 @@ def look(
     change = Change(master, "plan", listeners=(lambda event: tell(event["seen"]),))
     step = Step(change, "preflight", None, "looking at what a rollout would change")
     with _offered(master, minions, given, change.id) as candidate:
-        limits = rollout.limits_of(candidate, given)
+        # To look at it, those who leave need not be named.
+        said = {**given, "leaving": list(leaving.going(candidate))}
+        limits = rollout.limits_of(candidate, said)
         work = Work(change, minions, candidate, CANDIDATE, None, limits)
-        step.waits(f"asking {len(work.nodes)} nodes by name")
-        reached, problems = preflight.unreachable(work)
-        made: Plan | None = None
-        step.waits("looking at what every state would change, on every node")
-        try:
-            made = plan.make(minions, candidate, CANDIDATE, reached)
-        except FleetError as error:
-            problems += error.problems
-        step.waits("asking what runs already for its health")
-        problems += preflight.problems(work, reached, step)
-        refuse(problems)
-        assert made is not None
+        made, _reached = preflight.examine(work, step)
         size = web.batch(limits, len(work.with_role("web")))
         return view(made, candidate, revisions.base(master), _present(work), size)
 

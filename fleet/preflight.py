@@ -5,9 +5,11 @@ from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import canary, clocks, releases
+from fleet import canary, clocks, plan, releases
 from fleet.change import Step
-from fleet.errors import FleetError
+from fleet.errors import FleetError, refuse
+from fleet.plan import Plan
+from fleet.revision import CANDIDATE
 from fleet.stages import leaving
 from fleet.stages.db import replica_set
 from fleet.stages.web import balancers_views, batch
@@ -18,6 +20,27 @@ from fleet.work import Work
 #: What a node missed while it was down is healed in the background within seconds.
 _HEALS = 30.0
 _AGREE = 15.0
+
+
+def examine(work: Work, step: Step) -> tuple[Plan, list[str]]:
+    """
+    Check everything, and find out what would change; returns that and the nodes that answer.
+
+    Raises FleetError with a sentence for each problem, of all checks together.
+    """
+    step.waits(f"asking {len(work.nodes)} nodes by name")
+    reached, found = unreachable(work)
+    made: Plan | None = None
+    step.waits("looking at what every state would change, on every node")
+    try:
+        made = plan.make(work.minions, work.target, CANDIDATE, reached)
+    except FleetError as error:
+        found += error.problems
+    step.waits("asking what runs already for its health")
+    found += problems(work, reached, step)
+    refuse(found)
+    assert made is not None
+    return made, reached
 
 
 def unreachable(work: Work) -> tuple[list[str], list[str]]:
