@@ -223,7 +223,7 @@ def verify(archive, sha256, size):
         Path of the archive, or a ``salt://`` URL.
     sha256, size
         SHA-256 and bytes of what was published, from somewhere else than the archive: here from
-        the pillar ``releases:<version>``, or from ``salt-run counterapp.releases``.
+        the pillar ``releases:<version>``, or from ``salt-run release.list``.
 
     Returns its manifest: ``name``, ``version``, ``commit``, ``pythons`` (list), ``files``
     (path to SHA-256).
@@ -247,7 +247,7 @@ def note(archive):
     Vouch for an archive on a node without a master, so that this node installs it.
 
     Adds its SHA-256 and size to ``releases.sls`` in ``pillar`` of ``counterapp_config`` (default
-    ``/etc/salt/counterapp``), as ``salt-run counterapp.publish`` does on a master.
+    ``/etc/salt/counterapp``), as ``salt-run release.publish`` does on a master.
 
     archive
         Path of an archive of which you know that it is good.
@@ -265,7 +265,7 @@ def note(archive):
     """
     if __opts__["file_client"] != "local":
         raise CommandExecutionError(
-            "this node has its pillar from a master: run salt-run counterapp.publish there"
+            "this node has its pillar from a master: run salt-run release.publish there"
         )
     found = _release("digest", archive)
     with _fetch(archive, **found) as copy:
@@ -900,7 +900,7 @@ def clock():
     Return what time this node has: seconds since 1970, with fractions, as its own clock tells.
 
     The master asks every node for it and names the one whose clock is wrong
-    (``counterapp.status``).
+    (``salt-run fleet.status``).
 
     CLI Example:
 

@@ -86,7 +86,7 @@ def _would_install(ret, name, source, sha256, size, change):
 def _unpublished(name):
     return (
         f"release {name} must be published: its SHA-256 and size are not known here. On the master"
-        f" run: salt-run counterapp.publish {name}; without a master, here: salt-call --local"
+        f" run: salt-run release.publish {name}; without a master, here: salt-call --local"
         " counterapp.note ARCHIVE"
     )
 

@@ -179,7 +179,7 @@ def test_what_was_changed_on_the_volume_is_not_installed(node, good, marks, how)
 def test_a_release_that_nobody_published_is_not_installed(node, good):
     ret = node.state("released", "1.0.7", source=str(good))
     assert (ret["result"], ret["changes"]) == (False, {})
-    assert "salt-run counterapp.publish 1.0.7" in ret["comment"]
+    assert "salt-run release.publish 1.0.7" in ret["comment"]
 
 
 @pytest.mark.parametrize(("how", "as_whom"), [(".pth", []), ("python", ["python-nobody"])])

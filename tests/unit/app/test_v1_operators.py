@@ -188,7 +188,7 @@ def test_a_token_that_is_good_for_more_than_a_day_is_not_good(client, claims):
 def test_the_refusal_of_a_long_token_tells_what_to_do(client):
     long = token(exp=int(time.time()) + 2 * DAY)
     assert_problem(client.delete(MINE, headers=long), 401, "more than a day")
-    assert_problem(client.delete(MINE, headers=long), 401, "salt-run counterapp.token")
+    assert_problem(client.delete(MINE, headers=long), 401, "salt-run operator.token")
 
 
 @pytest.mark.parametrize("made", [None, int, float])

@@ -120,14 +120,14 @@ class Operators:
             )
             short = _life(claims) <= LONGEST_LIFE + LEEWAY
         except jwt.ExpiredSignatureError:
-            abort(401, "The token has expired: make a new one with 'salt-run counterapp.token'.")
+            abort(401, "The token has expired: make a new one with 'salt-run operator.token'.")
         except (jwt.InvalidTokenError, ArithmeticError, ValueError, TypeError, RecursionError):
             abort(401, "The token is not valid here.")
         if not short:
             abort(
                 401,
                 "The token is good for more than a day, which none may be: make a new one with"
-                " 'salt-run counterapp.token'.",
+                " 'salt-run operator.token'.",
             )
         scopes = claims.get("scope")
         if not isinstance(scopes, str) or scope not in scopes.split():
