@@ -85,6 +85,7 @@ class Rollout:
                     sls: [each["id"] for each in states] for sls, states in entry.pending.items()
                 }
                 for node, entry in made.nodes.items()
+                if entry.pending
             }
             done: dict[str, Any] = step.did
         return {"release": self.target.release, "revision": self.target.id, "pending": done}
