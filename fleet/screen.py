@@ -175,11 +175,13 @@ class Screen:
                 line.take(event)
 
     def _draw(self, above: str | None = None) -> None:
-        size = shutil.get_terminal_size()
-        # A line that wraps, or one below the last, would not be where it is looked for.
+        columns, rows = shutil.get_terminal_size()
         with contextlib.suppress(OSError):
             size = os.get_terminal_size(self._stream.fileno())
-        lines = list(self._lines(max(size.columns, 20), max(size.lines - 1, 2)))
+            # One that does not know its size says 0.
+            columns, rows = size.columns or columns, size.lines or rows
+        # A line that wraps, or one below the last, would not be where it is looked for.
+        lines = list(self._lines(max(columns, 20), max(rows - 1, 2)))
         up = f"\033[{self._drawn}F" if self._drawn else ""
         end = "".join(f"{line}\033[K\n" for line in lines)
         if above:
@@ -191,20 +193,24 @@ class Screen:
     def _lines(self, width: int, height: int) -> Iterator[str]:
         now = self._now()
         yield self._first(now, width)
-        shown = list(self._nodes)
+        # What is done to no node in particular has a line as long as it is done.
+        whole = {"fleet": self._whole} if self._whole.state != _DONE or not self._nodes else {}
+        lines = {**whole, **self._nodes}
+        shown = list(lines)
         if self._end and self._end.get("failed"):
             height -= 1
         if len(shown) > height - 1:
             rank = {_FAILED: 0, _RUNS: 1, _DONE: 2}
-            urgent = sorted(shown, key=lambda name: rank[self._nodes[name].state])
+            urgent = sorted(shown, key=lambda name: rank[lines[name].state])
             shown = [name for name in shown if name in urgent[: max(height - 2, 1)]]
         names = max(map(len, shown), default=0)
-        told = {name: self._nodes[name].words(now) for name in shown}
+        told = {name: lines[name].words(now) for name in shown}
         stages = max((len(stage) for stage, _text in told.values()), default=0)
         for name, (stage, text) in told.items():
-            line = f" {name:<{names}}  {stage:<{stages}}  {text}"
-            yield self._marked(self._nodes[name].state, line, width)
-        if hidden := len(self._nodes) - len(shown):
+            if text:
+                line = f" {name:<{names}}  {stage:<{stages}}  {text}"
+                yield self._marked(lines[name].state, line, width)
+        if hidden := len(lines) - len(shown):
             yield f"  and {count(hidden, 'node')} more"
         if self._end and self._end.get("failed"):
             # In full, for it is what has to be read; it is the last that is drawn.
@@ -216,10 +222,8 @@ class Screen:
             line = f" {ended({**self._end, 'failed': None})}"
             return self._marked(_DONE if good else _FAILED, line, width)
         assert self._change is not None
-        text = f"{name_of(self._change)}{target(self._change)}, {duration(now - at(self._change))}"
-        stage, words = self._whole.words(now)
-        if self._whole.state != _DONE or not self._nodes:
-            text += "".join(f": {part}" for part in (stage, words) if part)
+        # The time first: what does not fit is cut off.
+        text = f"{name_of(self._change)}, {duration(now - at(self._change))}{target(self._change)}"
         return self._marked(_RUNS, f" {text}", width)
 
     def _marked(self, state: str, line: str, width: int) -> str:

@@ -202,7 +202,7 @@ class TestTerminal:
             ):
                 shows(each)
             assert seen.shown() == [
-                "▸ rollout 20270115-080000-abcd, release 1.4.0, revision aaaaaaaaaaaa, 0 s",
+                "▸ rollout 20270115-080000-abcd, 0 s, release 1.4.0, revision aaaaaaaaaaaa",
                 "▸ web-1  web  draining it in every balancer: 2 sessions left, 28 s left",
                 "▸ db-1   db   stepping down",
             ]
@@ -210,7 +210,7 @@ class TestTerminal:
             self.second = 9
             shows(step("fails", node="db-1", stage="db", text="stepping down", reason=["no"]))
             assert seen.shown() == [
-                "▸ rollout 20270115-080000-abcd, release 1.4.0, revision aaaaaaaaaaaa, 9 s",
+                "▸ rollout 20270115-080000-abcd, 9 s, release 1.4.0, revision aaaaaaaaaaaa",
                 "✓ web-1  web  draining it in every balancer",
                 "✗ db-1   db   stepping down: no",
             ]
@@ -226,7 +226,7 @@ class TestTerminal:
             shows(event("note", release="1.4.0", to="bbbbbbbbbbbb"))
             shows(event("note", touched={}))
             assert seen.shown() == [
-                "▸ rollout 20270115-080000-abcd, release 1.4.0, revision bbbbbbbbbbbb, 0 s"
+                "▸ rollout 20270115-080000-abcd, 0 s, release 1.4.0, revision bbbbbbbbbbbb"
             ]
 
     def test_a_warning_stays(self, terminal):
@@ -290,21 +290,32 @@ class TestTerminal:
         assert "▸ web-7  web  draining it in…" in lines
         assert lines[-1] == "  and 6 nodes more"
 
-    def test_what_belongs_to_no_node_stands_with_the_change(self, terminal):
-        seen = terminal(columns=200)
+    def test_a_terminal_that_does_not_know_its_size_is_taken_for_a_common_one(self, terminal):
+        seen = terminal(columns=0, rows=0)
         with self.screen(seen) as shows:
+            shows(step("begins"))
+            assert seen.shown()[1] == "▸ web-1  web  draining it in every balancer"
+
+    def test_what_belongs_to_no_node_has_a_line_as_long_as_it_is_done(self, terminal):
+        seen = terminal()
+        with self.screen(seen) as shows:
+            whole = {"node": None, "stage": "preflight", "text": "checking"}
             shows(BEGUN)
-            shows(step("begins", node=None, stage="preflight", text="checking"))
-            shows(step("waits", node=None, stage="preflight", text="checking", seen="asking"))
-            assert seen.shown()[0].endswith("0 s: preflight: checking: asking")
+            shows(step("begins", **whole))
+            shows(step("waits", **whole, seen="asking"))
+            assert seen.shown()[1:] == ["▸ fleet  preflight  checking: asking"]
+            shows(step("begins"))
+            assert len(seen.shown()) == 3
+            shows(step("done", **whole, did=None))
+            assert seen.shown()[1:] == ["▸ web-1  web  draining it in every balancer"]
 
     def test_waiting_for_the_lock_is_shown_before_the_change_begins(self, terminal):
-        seen = terminal(columns=200)
+        seen = terminal()
         with self.screen(seen) as shows:
             shows(step("waits", node=None, stage="lock", text="taking the lock", seen="busy"))
-            assert seen.shown()[0].endswith("lock: taking the lock: busy")
+            assert seen.shown()[1:] == ["▸ fleet  lock  taking the lock: busy"]
             shows(BEGUN)
-            assert "lock" not in seen.shown()[0]
+            assert len(seen.shown()) == 1
 
     def test_colours_are_left_out_where_nobody_wants_them(self, terminal, monkeypatch):
         coloured, bare = terminal(), terminal()
