@@ -110,7 +110,13 @@ def _stop(work: Work, node: str) -> list[str]:
     hold, answered = (answers.get(name) for name in _MOVE[:2])
     notes = []
     if not isinstance(hold, dict):
-        notes.append(f"new connections were let in meanwhile ({last_words(hold)})")
+        notes.append(f"new connections were let in meanwhile ({_why(hold)})")
     if not isinstance(answered, dict):
-        notes.append(f"not all requests had their answer ({last_words(answered)})")
+        notes.append(f"not all requests had their answer ({_why(answered)})")
     return notes
+
+
+def _why(answer: Any) -> str:
+    words = last_words(answer)
+    # What Salt makes of a function that the minion has not loaded, in one job with others.
+    return "its minion has no such function yet" if "not callable" in words else words
