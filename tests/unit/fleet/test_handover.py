@@ -107,7 +107,10 @@ def test_where_there_is_nothing_to_hand_over_nothing_is_asked(work, step, case):
         ({"failing": {"haproxy.closing": "not configured"}}, "lb-a: not configured"),
         ({"failing": {"haproxy.connections": "does not answer"}}, "whether clients have left"),
         ({"answers": {"newcomers.hold": "Traceback\nError: no nft"}}, "Error: no nft"),
-        ({"answers": {"newcomers.hold": "E: 'str' object is not callable"}}, "no such function yet"),
+        (
+            {"answers": {"newcomers.hold": "E: 'str' object is not callable"}},
+            "no such function yet",
+        ),
         ({"answers": {"haproxy.wait_answered": "Traceback\nE: 2 left"}}, "not all .*E: 2 left"),
         ({"idle": [3]}, "3 kept connections had not ended"),
     ],
