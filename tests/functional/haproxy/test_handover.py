@@ -15,7 +15,8 @@ def moving(way):
     """Move an address under load, in namespaces; return what clients saw."""
     ran = subprocess.run(
         [
-            *("unshare", "--map-root-user", "--net", "--mount"),
+            # Whatever fails, nothing of it is left.
+            *("unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"),
             *(sys.executable, "-m", "tests.functional.haproxy.moving", way, str(MOVES)),
         ],
         cwd=ROOT,
