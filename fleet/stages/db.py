@@ -20,7 +20,10 @@ def run(work: Work) -> None:
         begin(work, members)
     else:
         todo = in_order(work.plan.todo(["db"], "db"), found["states"])
-        new = [node for node in todo if work.plan.nodes[node].fresh]
+        there = {
+            member["name"] for state in found["states"].values() for member in state["members"]
+        }
+        new = [node for node in todo if _address(work, node) not in there]
         if new:
             # Whoever takes one into the set wants all that are declared to be there.
             work.apply("db", new, ["db.service"])
@@ -104,7 +107,7 @@ def step_aside(work: Work, node: str) -> None:
             step.did = "the only member: there is nobody to hand over to"
             return
         others = [each for each in members if each != node]
-        own = f"{work.nodes[node]['address']}:{work.settings['mongodb']['port']}"
+        own = _address(work, node)
 
         def look() -> tuple[bool, str]:
             seen = _view(work, others)
@@ -123,6 +126,10 @@ def step_aside(work: Work, node: str) -> None:
             return
         successor = work.ask([node], "mongodb.step_down", timeout=90)
         step.did = f"handed over to {successor[node]}"
+
+
+def _address(work: Work, node: str) -> str:
+    return f"{work.nodes[node]['address']}:{work.settings['mongodb']['port']}"
 
 
 def _leaving(work: Work) -> list[str]:
@@ -165,8 +172,7 @@ def healthy(work: Work) -> None:
         kwarg: dict[str, Any] = {"require": "all", "timeout": patience}
         if _leaving(work):
             # One that leaves may be gone already.
-            port = work.settings["mongodb"]["port"]
-            staying = [f"{work.nodes[node]['address']}:{port}" for node in work.with_role("db")]
+            staying = [_address(work, node) for node in work.with_role("db")]
             kwarg = {"members": staying, "timeout": patience}
         found = work.minions.everyone([first], "mongodb.wait_healthy", (), kwarg, patience)
         if found.failed:

@@ -60,6 +60,11 @@ def problems(revision: Revision, named: Sequence[str]) -> list[str]:
     named
         The nodes that the command named as leaving: what ends a node is said in both places.
     """
+    if isinstance(named, str) or not all(isinstance(node, str) for node in named):
+        return [
+            'leaving is a list of node IDs, as in pillar=\'{"leaving": ["web-2"]}\', not '
+            f"{named!r}"
+        ]
     found = []
     leaving = revision.topology["leaving"]
     name = revision.topology["name"]
@@ -200,16 +205,9 @@ def withdraw(work: Work) -> None:
     leaves = going(work.target)
     alive = _alive(work, leaves)
     for node in _of_role(leaves, "lb", alive):
-        with work.step("lb", "handing over the VIP for good", node) as step:
-            _touch(work, "lb", node)
-            step.did = handover.hand_over(work, node, step)
-            work.ask([node], "service.stop", "keepalived", timeout=_STOPS)
-    views = web.balancers_views(work)
-    known = {server["name"] for servers in views.values() for server in servers}
+        _hand_over(work, node)
     for node in _of_role(leaves, "web", alive):
-        if node in known:
-            _touch(work, "web", node)
-            web.drain(work, node)
+        _drain(work, node)
 
 
 def run(work: Work) -> None:
@@ -248,9 +246,10 @@ def turn_away(work: Work, entered: Mapping[str, Any]) -> list[str]:
     """
     alive = _alive(work, entered)
     steps: list[Callable[[], None]] = []
-    for role in ("lb", "web"):
-        for node in _of_role(entered, role, alive):
-            steps.append(partial(_stop, work, role, node, UNITS[role]))
+    for node in _of_role(entered, "lb", alive):
+        steps.append(partial(_retire, _hand_over, work, "lb", node))
+    for node in _of_role(entered, "web", alive):
+        steps.append(partial(_retire, _drain, work, "web", node))
     for node in _of_role(entered, "db"):
         address = entered[node]["address"]
         steps.append(partial(_leave_set, work, node, address, node in alive))
@@ -261,7 +260,7 @@ def turn_away(work: Work, entered: Mapping[str, Any]) -> list[str]:
     for step in steps:
         try:
             step()
-        except StepFailed as error:
+        except FleetError as error:
             found += error.problems
     return found
 
@@ -316,6 +315,27 @@ def _touch(work: Work, stage: str, node: str) -> None:
     if work.forward:
         # It does not converge to where it came from by itself meanwhile.
         revisions.move(work.change.master, [node], work.change.id)
+
+
+def _retire(withdraw: Callable[[Work, str], None], work: Work, role: str, node: str) -> None:
+    """Stop what runs on a node for a role, once it is out of use."""
+    withdraw(work, node)
+    _stop(work, role, node, UNITS[role])
+
+
+def _hand_over(work: Work, node: str) -> None:
+    with work.step("lb", "handing over the VIP for good", node) as step:
+        _touch(work, "lb", node)
+        step.did = handover.hand_over(work, node, step)
+        if work.ask([node], "service.status", "keepalived")[node] is True:
+            work.ask([node], "service.stop", "keepalived", timeout=_STOPS)
+
+
+def _drain(work: Work, node: str) -> None:
+    views = web.balancers_views(work)
+    if any(server["name"] == node for servers in views.values() for server in servers):
+        _touch(work, "web", node)
+        web.drain(work, node)
 
 
 def _stop(work: Work, stage: str, node: str, units: Sequence[str]) -> None:

@@ -223,6 +223,8 @@ class Fleet:
         return True
 
     def _service_status(self, node, unit):
+        if unit == "keepalived" and node in self.servers:
+            return (node, unit) not in self.stopped
         return (node, unit) in self.running
 
     def _grains_get(self, node, _key):

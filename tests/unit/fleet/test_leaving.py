@@ -75,6 +75,11 @@ class TestMay:
         [problem] = said(master, named=["web-2"])
         assert "web-2 was named as leaving, but topology 'default' does not list it" in problem
 
+    @pytest.mark.parametrize("named", ["web-2", [2]])
+    def test_what_is_no_list_of_nodes_is_refused(self, master, named):
+        [problem] = said(master, "web-2", named=named)
+        assert problem.startswith("leaving is a list of node IDs, as in")
+
     def test_nobody_vanishes(self, master):
         target = revision(master, *without("web-2"))
         [problem] = leaving.problems(target, [])
@@ -325,6 +330,19 @@ class TestUndone:
         assert {("web-3", "counterapp"), ("db-4", "mongod")} <= set(fleet.stopped)
         # It is on its way nowhere.
         assert revisions.moving(change.master) == {}
+
+    def test_it_is_drained_and_hands_over_before(self, going, fleet, change):
+        fleet.servers = {**fleet.servers, "lb-1": ["web-1", "web-3"], "lb-3": ["web-1", "web-3"]}
+        fleet.vip = "lb-3"
+        entered = revision(change.master, "web-3", "lb-3").topology["nodes"]
+        assert leaving.turn_away(going(environment="base"), entered) == []
+        assert fleet.drained == ["web-3"]
+        assert fleet.vip == "lb-1"
+        assert set(fleet.stopped) == {
+            ("lb-3", "keepalived"),
+            ("lb-3", "haproxy"),
+            ("web-3", "counterapp"),
+        }
 
     def test_what_could_not_be_done_is_told(self, going, fleet, change):
         fleet.bricks.append("store-1")
