@@ -322,20 +322,27 @@ class Together:
         # Others may not have heard of it yet, or be cut off.
         witness = max(told, key=lambda node: told[node]["state"] == "PRIMARY")
         members, primary = told[witness]["members"], told[witness]["primary"]
-        by_name = {status["me"]: node for node, status in told.items()}
+        # Members have the addresses of their nodes, or their names, before a port.
+        hosts = {entry["address"]: node for node, entry in self._nodes.items()}
+        hosts.update({node: node for node in self._nodes})
+        by_name = {m["name"]: hosts.get(m["name"].rpartition(":")[0]) for m in members}
         for member in members:
-            node, lag = by_name.get(member["name"]), member["lag_s"]
+            node, lag = by_name[member["name"]], member["lag_s"]
             if node and lag is not None and lag >= _BEHIND:
                 self._words.append((node, f"{duration(lag)} behind"))
-        self._problems += [
-            f"the replica set, as {witness} sees it: {why}; look at `systemctl status mongod` on "
-            "that node, whose member catches up by itself when it runs"
-            for why in mongodb.unhealthy(members, primary, None, need_all=True)
-        ]
-        keys = ("name", "state", "lag_s")
+        for why in mongodb.unhealthy(members, primary, None, need_all=True):
+            name, _, rest = why.partition(" ")
+            self._problems.append(
+                f"the replica set, as {witness} sees it: {by_name.get(name) or name} {rest}; look "
+                "at `systemctl status mongod` on that node, whose member catches up by itself when "
+                "it runs"
+            )
         return {
-            "primary": primary,
-            "members": [{key: member[key] for key in keys} for member in members],
+            "primary": by_name.get(primary, primary) if primary else None,
+            "members": [
+                {"node": by_name[m["name"]], **{key: m[key] for key in ("name", "state", "lag_s")}}
+                for m in members
+            ],
         }
 
     def _look_at_volume(self, volume: str) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ def status(
     ``created``, ``commit``, or None before the first rollout), ``drift`` (what of the checkout
     differs from it), ``lock`` (of the change that runs), ``moving`` (nodes between two revisions),
     ``last`` (the last change that has ended), ``vip`` (``address``, ``holders``), ``replica_set``
-    (``primary``, ``members``), ``volume`` (``name``, ``healthy``, ``reasons``) and ``nodes``.
+    (``primary``, ``members`` with ``lag_s``), ``volume`` (``name``, ``healthy``, ``reasons``) and ``nodes``.
 
     Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a web
     server, what it serves), ``state`` (a few words on what it does), ``since`` (since when it is

@@ -81,7 +81,7 @@ def facts(state: dict[str, Any]) -> list[str]:
             f"last change  {name} of {last.get('owner')} {last['outcome']}, {last['ended']}"
         )
     lags = [
-        f"{member['name']} {member['lag_s']:g} s"
+        f"{member['node'] or member['name']} {member['lag_s']:g} s"
         for member in (state.get("replica_set") or {}).get("members", [])
         if member["lag_s"] is not None and member["state"] != "PRIMARY"
     ]

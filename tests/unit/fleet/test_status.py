@@ -50,7 +50,7 @@ def unit(name, state="active", entered="2026-11-20 08:00:00"):
 
 
 def member(number, state="SECONDARY", lag=0.0, health=1):
-    name = f"db-{number}:27017"
+    name = f"192.168.33.{13 + number}:27017"
     return {"name": name, "state": state, "lag_s": lag, "health": health, "votes": 1, "self": False}
 
 
@@ -104,7 +104,14 @@ class Fleet:
             if node == "lb-2" and len(self.holders) > 1:
                 self.holders.pop(0)
             return [VIP] if node in holders else []
-        state = next((m["state"] for m in self.members if m["name"][3:4] == number), None)
+        state = next(
+            (
+                m["state"]
+                for m in self.members
+                if m["name"].startswith(f"192.168.33.{13 + int(number or 0)}:")
+            ),
+            None,
+        )
         return {
             "counterapp.clock": time.time(),
             "grains.item": {"osfinger": "Debian-12"},
@@ -118,8 +125,7 @@ class Fleet:
                 "reachable": True,
                 "reason": None,
                 "state": state,
-                "me": f"{node}:27017",
-                "primary": "db-1:27017",
+                "primary": "192.168.33.14:27017",
                 "members": self.members,
             },
             "gluster.healthy": {"healthy": True, "reasons": []},
@@ -175,8 +181,10 @@ def test_a_fleet_that_is_well(look, fleet, rolled_out):
     assert found["lock"] is None
     assert found["vip"] == {"address": VIP, "holders": ["lb-1"]}
     assert found["volume"] == {"name": "shared", "healthy": True, "reasons": []}
+    assert found["replica_set"]["primary"] == "db-1"
     assert found["replica_set"]["members"][1] == {
-        "name": "db-2:27017",
+        "node": "db-2",
+        "name": "192.168.33.15:27017",
         "state": "SECONDARY",
         "lag_s": 0.0,
     }
@@ -271,13 +279,12 @@ class TestProblems:
             "reachable": False,
             "reason": "connection refused",
             "state": None,
-            "me": None,
             "members": [],
         }
         of_node, of_set = problems(look)
         assert of_node.startswith("db-3: its mongod does not answer: connection refused; look at ")
         assert of_set.startswith(
-            "the replica set, as db-1 sees it: db-3:27017 is (not reachable/healthy); look at "
+            "the replica set, as db-1 sees it: db-3 is (not reachable/healthy); look at "
         )
 
     def test_a_member_that_is_behind(self, look, fleet):

@@ -26,9 +26,9 @@ STATE = {
     "last": None,
     "replica_set": {
         "members": [
-            {"name": "db-1:27017", "state": "PRIMARY", "lag_s": 0.0},
-            {"name": "db-2:27017", "state": "SECONDARY", "lag_s": 1.5},
-            {"name": "db-3:27017", "state": "DOWN", "lag_s": None},
+            {"node": "db-1", "name": "192.168.33.14:27017", "state": "PRIMARY", "lag_s": 0.0},
+            {"node": "db-2", "name": "192.168.33.15:27017", "state": "SECONDARY", "lag_s": 1.5},
+            {"node": "db-3", "name": "192.168.33.16:27017", "state": "DOWN", "lag_s": None},
         ]
     },
     "nodes": {
@@ -65,7 +65,7 @@ def test_a_fleet_that_is_well_is_told_in_a_few_lines():
     assert summary.facts(STATE) == [
         "revision     aaaaaaaaaaaa, release 1.4.0, made 2026-11-27T10:00:00+00:00",
         "checkout     as it was rolled out",
-        "replication  behind the primary: db-2:27017 1.5 s",
+        "replication  behind the primary: db-2 1.5 s",
         "certificates the first ends on 2027-04-01",
     ]
 
