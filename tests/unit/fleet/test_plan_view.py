@@ -540,3 +540,15 @@ def test_what_fails_in_a_dry_run_is_marked():
     failed = {"result": False, "changes": {}, "__id__": "It", "__sls__": "web.config"}
     made = plan._of_node(["web"], minions.report({"file_|-x_|-x_|-managed": failed}))
     assert made.pending["web.config"][0]["fails"]
+
+
+def test_who_leaves_is_told_and_need_not_be_named(master, fleet, monkeypatch):
+    said = []
+    monkeypatch.setattr(plan_view.leaving, "going", lambda _revision: {"web-2": {}})
+    monkeypatch.setattr(
+        preflight, "problems", lambda work, *_args: said.append(work.limits["leaving"]) or []
+    )
+    found = plan_view.command(master, fleet, "1.0", stream=io.StringIO())
+    assert said == [["web-2"]]
+    assert (found["leaving"], found["retcode"]) == (["web-2"], 2)
+    assert plan_table.summary(found).endswith("web-2 would leave")
