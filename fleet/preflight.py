@@ -5,7 +5,7 @@ from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import canary, clocks, plan, releases
+from fleet import canary, clocks, plan, releases, tls
 from fleet.change import Step
 from fleet.errors import FleetError, refuse
 from fleet.plan import Plan
@@ -85,6 +85,7 @@ def problems(work: Work, reached: list[str], step: Step) -> list[str]:
         _volume,
         _balancers,
         _leaving,
+        _tls,
     )
     found: list[str] = []
     for check in checks:
@@ -205,6 +206,10 @@ def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
         reasons = seen.get("reasons") or error.problems
         return [f"{holders[0]}: volume {volume}: {why}" for why in reasons]
     return []
+
+
+def _tls(work: Work, _reached: list[str], _step: Step) -> list[str]:
+    return tls.unfinished(work.change.master)
 
 
 def _leaving(work: Work, _reached: list[str], _step: Step) -> list[str]:

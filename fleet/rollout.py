@@ -48,6 +48,8 @@ class Rollout:
         The revision that the fleet is on; None on the first rollout.
     limits
         The settings of ``rollout``, with what was said to this one on top.
+    earlier
+        The candidate of a change that died and has left nodes on their way, or None.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Rollout:
         target: Revision,
         before: Revision | None,
         limits: Mapping[str, Any],
+        earlier: Revision | None = None,
     ) -> None:
         self.change = change
         self.master = change.master
         self.minions = minions
         self.target = target
         self.before = before
+        self.earlier = earlier
         self.limits = dict(limits)
         whole = limits.get("total_deadline")
         end = time.monotonic() + whole if isinstance(whole, int | float) else None
@@ -79,6 +83,8 @@ class Rollout:
             for warning in preflight.warnings(self.work, reached):
                 step.waits(warning)
             self.work.plan = made
+            # What others have left is ours from now on, to finish or to put back.
+            self.change.note(touched=_left_touched(self.master))
             self.change.note(nodes=[node for node, each in made.nodes.items() if each.pending])
             step.did = {
                 node: {
@@ -155,7 +161,7 @@ class Rollout:
             problems.append("there is no revision before this one to go back to")
         if not touched and not arrived:
             self._forget_modules()
-        revisions.withdraw(self.master)
+        _withdraw(self.master, None if touched or arrived else self.earlier)
         failure = self.change.failure or {}
         where = " ".join(filter(None, (failure.get("stage"), failure.get("node"))))
         why = failure.get("reason") or ["a step could not be run: see the steps above"]
@@ -226,6 +232,7 @@ def begin(
     minions = minions or SaltMinions(master)
     kind = "rollback" if "revision" in given else "rollout"
     change = Change(master, kind, wait, tuple(listeners)).open()
+    earlier = revisions.candidate(master)
     try:
         before = revisions.base(master) or _recovered(change)
         target = target_of(master, given)
@@ -236,14 +243,13 @@ def begin(
             **{"from": before.id if before else None, "to": target.id},
             release=target.release,
             previous=before.release if before else releases.current(master),
-            touched=_left_touched(master),
         )
         change.hook("before", change.entry("begun"))
-        rollout = Rollout(change, minions, target, before, limits)
+        rollout = Rollout(change, minions, target, before, limits, earlier)
     except Exception as error:
         reason = getattr(error, "problems", None) or [str(error)]
         change.failure = {"stage": "begin", "node": None, "step": "begin", "reason": reason}
-        revisions.withdraw(master)
+        _withdraw(master, earlier)
         change.close()
         raise
     _running.append(rollout)
@@ -318,12 +324,21 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+def _withdraw(master: Master, earlier: Revision | None) -> None:
+    """Serve no candidate any more, or the earlier one as long as nodes are on their way to it."""
+    if earlier and revisions.moving(master):
+        revisions.offer(earlier)
+    revisions.withdraw(master)
+
+
 def _left_touched(master: Master) -> dict[str, list[str]]:
     """Return what changes that died have touched and not put back, by stage."""
     left: dict[str, list[str]] = {}
     moving = revisions.moving(master)
     for id_ in dict.fromkeys(moving.values()):
         for stage, nodes in Journal(master.state, id_).facts().get("touched", {}).items():
+            if stage not in {each.name for each in STAGES}:
+                continue
             there = left.setdefault(stage, [])
             there += [node for node in nodes if node in moving and node not in there]
     return left
