@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from fleet import clocks, drift, journal, lock, looking, pillar, revision, verify
+from fleet import clocks, drift, journal, lock, looking, overview, pillar, revision, verify
 from fleet.errors import FleetError
 from fleet.looking import Look
 from fleet.master import Master
@@ -34,7 +34,8 @@ def status(
     ``created``, ``commit``, or None before the first rollout), ``drift`` (what of the checkout
     differs from it), ``lock`` (of the change that runs), ``moving`` (nodes between two revisions),
     ``last`` (the last change that has ended), ``vip`` (``address``, ``holders``), ``replica_set``
-    (``primary``, ``members`` with ``lag_s``), ``volume`` (``name``, ``healthy``, ``reasons``) and ``nodes``.
+    (``primary``, ``members`` with ``lag_s``), ``volume`` (``name``, ``healthy``, ``reasons``) and
+    ``nodes``.
 
     Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a web
     server, what it serves), ``state`` (a few words on what it does), ``since`` (since when it is
@@ -63,9 +64,9 @@ def status(
         # Who has none of our modules yet cannot tell the time.
         readings.failed.clear()
     wrong, clock_problems = clocks.problems(asking, nodes, list(found.answers), readings)
-    overview = {node: seen.overview(found, node) for node in nodes}
+    told = {node: seen.overview(found, node) for node in nodes}
     for node, words in [*together.words(), *_clock_words(wrong)]:
-        overview[node]["state"] = ", ".join(filter(None, (overview[node]["state"], words)))
+        told[node]["state"] = ", ".join(filter(None, (told[node]["state"], words)))
     moving, holder = revision.moving(master), lock.holder(master.state)
     result: dict[str, Any] = {
         "url": verify.url_of(topology, chosen),
@@ -79,7 +80,7 @@ def status(
         "vip": together.vip,
         "replica_set": together.replica_set,
         "volume": together.volume,
-        "nodes": overview,
+        "nodes": told,
     }
     failed = [
         f"{node}: {why}; look at `salt-key -L` on the master and at `systemctl status salt-minion` "
@@ -92,8 +93,10 @@ def status(
         failed += [*seen.problems(found), *together.problems()]
     else:
         result["note"] = _BARE
-    rows.end([result["note"]] if not base else [], failed)
-    return {**result, "retcode": 1, "failed": failed} if failed else result
+    if failed:
+        result.update(retcode=1, failed=failed)
+    rows.end(result)
+    return result
 
 
 def present(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -176,11 +179,10 @@ class Rows:
             node, self._roles[node], facts["address"], facts["release"] or "-", since, state
         )
 
-    def end(self, notes: list[str], failed: list[str]) -> None:
+    def end(self, result: Mapping[str, Any]) -> None:
         """Print what is to be told of the whole."""
         if self._stream:
-            for line in [*notes, *failed]:
-                print(line, file=self._stream, flush=True)
+            print(*overview.lines(result), sep="\n", file=self._stream, flush=True)
 
     def _print(self, *cells: str) -> None:
         if self._stream:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from fleet.words import count, duration
+from fleet import overview
+from fleet.words import duration
 from lab import engine
 from lab.config import Lab
 
@@ -56,49 +57,6 @@ def _for(since: str | None, now: datetime.datetime) -> str:
     return duration((now - datetime.datetime.fromisoformat(since)).total_seconds())
 
 
-def facts(state: dict[str, Any]) -> list[str]:
-    """Return a line for each thing that is to be told of the fleet as a whole, problems last."""
-    lines = []
-    revision, drift = state.get("revision"), state.get("drift")
-    if revision:
-        line = f"revision     {revision['id']}, release {revision['release']}, made "
-        lines.append(line + revision["created"])
-    if drift:
-        differing = [name for kind in ("changed", "added", "gone") for name in drift[kind]]
-        some = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
-        differs = f"{count(len(differing), 'file')} not rolled out yet: {some}"
-        lines.append(f"checkout     {differs if differing else 'as it was rolled out'}")
-    if lock := state.get("lock"):
-        alive = "runs" if lock["alive"] else "died"
-        lines.append(
-            f"lock         {lock['kind']} {lock['change']} of {lock['owner']} {alive}, "
-            f"since {lock['since']}"
-        )
-    if last := state.get("last"):
-        # Older versions only had rollouts, and named them by their job.
-        name = f"{last.get('kind', 'rollout')} {last.get('id') or last.get('jid')}"
-        lines.append(
-            f"last change  {name} of {last.get('owner')} {last['outcome']}, {last['ended']}"
-        )
-    lags = [
-        f"{member['node'] or member['name']} {member['lag_s']:g} s"
-        for member in (state.get("replica_set") or {}).get("members", [])
-        if member["lag_s"] is not None and member["state"] != "PRIMARY"
-    ]
-    if lags:
-        lines.append(f"replication  behind the primary: {', '.join(lags)}")
-    if ends := _first_end(state):
-        lines.append(f"certificates the first ends on {ends[:10]}")
-    if note := state.get("note"):
-        lines.append(f"note         {note}")
-    return [*lines, *(f"WRONG        {problem}" for problem in state.get("failed") or [])]
-
-
-def _first_end(state: dict[str, Any]) -> str | None:
-    ends = [node.get("certificate") for node in (state.get("nodes") or {}).values()]
-    return min((end for end in ends if end), default=None)
-
-
 def aligned(table: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     return "\n".join(
@@ -115,7 +73,7 @@ def show(lab: Lab, state: dict[str, Any], timings: list[tuple[str, float]] | Non
     print()
     print(aligned(rows(lab, state)))
     print()
-    if lines := facts(state):
+    if lines := overview.lines(state):
         print(*lines, "", sep="\n")
     for title, seconds in timings or []:
         print(f"  {seconds:6.1f} s  {title}")

@@ -435,16 +435,17 @@ class TestRows:
         fleet.silent = {"web-2"}
         stream = Tty()
         status.status(rolled_out, fleet, stream)
-        head, *rows, reason = stream.getvalue().splitlines()
+        head, *lines = stream.getvalue().splitlines()
+        nodes = revision.base(rolled_out).topology["nodes"]
+        rows, rest = lines[: len(nodes)], lines[len(nodes) :]
         assert head.split() == ["NODE", "ROLES", "ADDRESS", "RELEASE", "SINCE", "STATE"]
-        assert sorted(row.split()[0] for row in rows) == sorted(
-            revision.base(rolled_out).topology["nodes"]
-        )
+        assert sorted(row.split()[0] for row in rows) == sorted(nodes)
         [row] = [row for row in rows if row.startswith("db-2")]
         assert re.fullmatch(
             r"db-2 +db,storage +192\.168\.33\.15 +- +2026-11-20 08:00 +SECONDARY, glusterd up", row
         )
-        assert reason.startswith("web-2: the minion does not answer")
+        assert rest[0].startswith("revision     ")
+        assert rest[-1].startswith("WRONG        web-2: the minion does not answer")
 
     def test_they_come_as_nodes_answer(self, rolled_out, fleet):
         stream = Tty()
