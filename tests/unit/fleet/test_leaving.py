@@ -7,7 +7,7 @@ from fleet import revision as revisions
 from fleet.change import Change, StepFailed
 from fleet.master import Master
 from fleet.stages import leaving
-from tests.unit.fleet.leavers import Fleet, address, revision
+from tests.support.leavers import Fleet, address, revision
 
 ALL = ["boss", "web-1", "web-2", "db-1", "db-2", "db-3", "lb-1", "lb-2"]
 

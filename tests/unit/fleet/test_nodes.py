@@ -8,7 +8,7 @@ from fleet.change import StepFailed
 from fleet.errors import FleetError
 from fleet.journal import history
 from fleet.master import Master
-from tests.unit.fleet.leavers import SETTINGS, Fleet, address, revision
+from tests.support.leavers import SETTINGS, Fleet, address, revision
 
 ALL = ["boss", "web-1", "web-2", "db-1", "db-2", "db-3", "lb-1", "lb-2"]
 
