@@ -32,8 +32,8 @@ FOLDER = "revisions"
 #: Of the master's configuration folder.
 NOTES = "revisions.json"
 #: What this module makes there: an archive, or a part of one whose maker died.
-_OURS = re.compile(r"(?P<id>[0-9a-f]{12})\.tar\.gz|\.[0-9a-f]{12}\.tar\.gz\.[0-9a-f]{16}")
-_ID = re.compile(r"[0-9a-f]{12}\Z")
+_OURS = re.compile(r"(?P<id>r[0-9a-f]{12})\.tar\.gz|\.r[0-9a-f]{12}\.tar\.gz\.[0-9a-f]{16}")
+_ID = re.compile(r"r[0-9a-f]{12}\Z")
 _KEYS = ("id", "sha256", "release", "created", "commit")
 
 
@@ -66,7 +66,7 @@ def noted(master: Master) -> dict[str, Any]:
         raise FleetError(f"{path} is damaged ({error}): put its copy back, or remove it") from error
     try:
         for each in found["revisions"]:
-            if not _ID.match(each["id"]) or each["sha256"][:12] != each["id"]:
+            if not _ID.match(each["id"]) or f"r{each['sha256'][:12]}" != each["id"]:
                 raise ValueError(f"{each['id']!r} is no revision")
             release.check_note(each["archive_sha256"], each["size"])
             str(each["release"]), str(each["created"]), str(each["commit"])

@@ -193,7 +193,7 @@ class SaltMinions:
         timeout: float = 15,
         patience: float = 10,
     ) -> Answers:
-        """See :class:`Minions`; one that has not loaded a module yet is told to, and asked again."""
+        """See :class:`Minions`; one that lacks a module so far loads it, and is asked again."""
         nodes = list(nodes)
         found = Answers()
         if not nodes:

@@ -164,7 +164,7 @@ def _zlib(work: Work, _reached: list[str], _step: Step) -> list[str]:
     ]
 
 
-def warnings(work: Work, reached: list[str]) -> list[str]:
+def warnings(work: Work, reached: list[str]) -> list[tuple[str, str]]:
     """Return which nodes run a mongod with CVE-2025-14847, and whether a stranger can use it."""
     found = []
     # One that does not run yet cannot tell.
@@ -178,10 +178,8 @@ def warnings(work: Work, reached: list[str]) -> list[str]:
                 if "zlib" in info["compressors"]
                 else "it is out of reach, since zlib is off"
             )
-            found.append(
-                f"{node}: its mongod {info['version']} has CVE-2025-14847, repaired in {repaired}: "
-                f"{state}"
-            )
+            has = f"its mongod {info['version']} has CVE-2025-14847, repaired in {repaired}"
+            found.append((node, f"{has}: {state}"))
     return found
 
 

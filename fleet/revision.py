@@ -33,7 +33,8 @@ BASE, CANDIDATE = "base", "candidate"
 FOLDERS = ("salt", "_modules", "_states", "_utils")
 #: What belongs to the master's own work, or is made by Python as it runs.
 _LEFT_OUT = {"orch", "_runners", "__pycache__", ".pytest_cache"}
-_ID = re.compile(r"[0-9a-f]{12}\Z")
+# The letter keeps digits alone from being taken for a number on the command line.
+_ID = re.compile(r"r[0-9a-f]{12}\Z")
 #: What a revision holds beside what it is a revision of.
 NOTE = "revision.json"
 _MOVING = "moving.yaml"
@@ -45,7 +46,7 @@ class Revision:
     A revision of this master.
 
     id
-        Twelve hexadecimal digits.
+        The letter r and twelve hexadecimal digits.
     folder
         Where it lies.
     """
@@ -134,7 +135,7 @@ def capture(master: Master, release: str) -> Revision:
         gather(master, release, made)
         found = digest(made)
         note = {
-            "id": found[:12],
+            "id": f"r{found[:12]}",
             "sha256": found,
             "release": release,
             "created": now(),

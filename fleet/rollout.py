@@ -80,8 +80,8 @@ class Rollout:
         """
         with self.change.step("preflight", "checking what a rollout needs") as step:
             made, reached = preflight.examine(self.work, step)
-            for warning in preflight.warnings(self.work, reached):
-                step.waits(warning)
+            for node, warning in preflight.warnings(self.work, reached):
+                self.change.tell("warns", stage="preflight", node=node, text=warning)
             self.work.plan = made
             # What others have left is ours from now on, to finish or to put back.
             self.change.note(touched=_left_touched(self.master))

@@ -99,7 +99,7 @@ def test_nothing_to_go_back_to_is_said_on_a_first_rollout(salt_run, fleet):
         ({"relase": "1.4.0"}, "has no 'relase': is release meant?"),
         ({"release": "9.9.9"}, "make dist VERSION=9.9.9"),
         ({"release": 1.1}, "write it as text"),
-        ({"revision": "0123456789ab"}, "there is no revision '0123456789ab'"),
+        ({"revision": "r123456789ab"}, "there is no revision 'r123456789ab'"),
         ({"revision": "../base"}, "there is no revision"),
         ({"wait": "long"}, "wait must be a number of seconds"),
     ],

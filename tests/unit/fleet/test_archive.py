@@ -137,8 +137,8 @@ def test_going_back_makes_one_the_last_used(master, mount):
 def test_what_others_have_made_there_stays(master, mount):
     (mount / "revisions").mkdir()
     (mount / "revisions/README").write_text("")
-    (mount / "revisions/0123456789ab.tar.gz").write_text("one that nobody noted")
-    (mount / "revisions/.0123456789ab.tar.gz.0123456789abcdef").write_text("of a dead master")
+    (mount / "revisions/r0123456789ab.tar.gz").write_text("one that nobody noted")
+    (mount / "revisions/.r0123456789ab.tar.gz.0123456789abcdef").write_text("of a dead master")
     made = rolled_out(master, "1.0", mount)
     assert names(mount) == sorted(["README", f"{made.id}.tar.gz"])
 

@@ -71,7 +71,7 @@ def test_a_revision_has_what_nodes_go_by_and_nothing_else(master):
         "pillar/release.sls",
     }
     assert made.folder.parent == master.state / "revisions"
-    assert made.folder.name == made.id == made.note["sha256"][:12]
+    assert made.folder.name == made.id == f"r{made.note['sha256'][:12]}"
     assert made.release == "1.4.0"
     assert (made.folder / "salt/_modules").readlink() == (master.tree / "salt/_modules").readlink()
 
