@@ -186,11 +186,13 @@ def begin(pillar: dict[str, Any]) -> Any:
     pillar
         The pillar of the orchestration: what was said to this rollout is in it, beside the fleet's.
 
+    Called by ``orch.rollout``, in whose process the rollout runs.
+
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run state.orchestrate orch.rollout
+        salt-run rollout.begin pillar='{"release": "1.4.0"}'
     """
     begun = rollout.begin(_master(), rollout.said(_master(), pillar))
     return {"change": begun.change.id, "revision": begun.target.id}
@@ -201,11 +203,13 @@ def preflight() -> Any:
     """
     Check everything that the rollout needs, and find out what it would change.
 
+    Called by ``orch.rollout``, in whose process the rollout runs.
+
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run state.orchestrate orch.rollout
+        salt-run rollout.preflight
     """
     return rollout.running().preflight()
 
@@ -216,13 +220,15 @@ def stage(stage: str) -> Any:
     Do one stage of the rollout.
 
     stage
-        ``prepare``, ``storage``, ``db``, ``web`` or ``lb``.
+        ``prepare``, ``storage``, ``db``, ``web``, ``lb`` or ``leaving``.
+
+    Called by ``orch.rollout``, in whose process the rollout runs.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run state.orchestrate orch.rollout
+        salt-run rollout.stage web
     """
     return rollout.running().stage(stage)
 
@@ -232,11 +238,13 @@ def verify() -> Any:
     """
     Count hits through the VIP, and see that every web server has the release.
 
+    Called by ``orch.rollout``, in whose process the rollout runs.
+
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run state.orchestrate orch.rollout
+        salt-run rollout.verify
     """
     return rollout.running().verify()
 
@@ -246,11 +254,13 @@ def finish() -> Any:
     """
     Have the candidate be the fleet's revision, and end the rollout.
 
+    Called by ``orch.rollout``, in whose process the rollout runs.
+
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run state.orchestrate orch.rollout
+        salt-run rollout.finish
     """
     return rollout.running().finish()
 
@@ -260,10 +270,12 @@ def undo() -> Any:
     """
     Put back what the rollout has touched, and end it; always ends with exit code 1.
 
+    Called by ``orch.rollout``, in whose process the rollout runs.
+
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run state.orchestrate orch.rollout
+        salt-run rollout.undo
     """
     return {"retcode": 1, "failed": rollout.undo()}
