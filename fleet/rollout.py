@@ -391,11 +391,9 @@ def _left_unfinished(master: Master) -> str | None:
 
 
 def _arrivals(master: Master) -> list[dict[str, Any]]:
-    return [
-        entry
-        for entry in history(master.state, 1000)
-        if entry["outcome"] == "succeeded" and "to" in entry and "from" in entry
-    ]
+    # One that died or failed at its very end has arrived as well. One that did not arrive anywhere
+    # does no harm: before the fleet is on its target, another one has taken it there.
+    return [entry for entry in history(master.state, 1000) if "to" in entry and "from" in entry]
 
 
 def settings(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,6 +8,7 @@ The simulation checks the safety rules at every moment (``Fleet.broken``), and
 import contextlib
 import functools
 import logging
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fleet.lock
+import fleet.revision
+from fleet import handover
 from fleet.errors import FleetError
+from fleet.stages import db, web
 from tests.support.examples import examples
 from tests.support.simulated import Died, Fault
 from tests.support.simulated_master import Simulation
@@ -42,8 +46,18 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
+#: Revisions that are bad, by the stage that finds it.
+BAD = {
+    "prepare": ("base.hosts", "its state fails"),
+    "storage": ("storage.volume", "its state fails"),
+    "db": ("db.config", "mongod does not start"),
+    "web": ("web.config", "the app is never ready"),
+    "lb": ("lb.haproxy", "it sees nobody"),
+}
+
+
 @contextlib.contextmanager
-def simulated(seed=0, edits=EVERYWHERE, canary=False, topology="default"):
+def simulated(seed=0, edits=EVERYWHERE, canary=False, topology="default", bad=None):
     """Yield a fleet on release 1.0, with a checkout in which these parts were edited."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
@@ -57,6 +71,8 @@ def simulated(seed=0, edits=EVERYWHERE, canary=False, topology="default"):
             }
         for part in edits:
             simulation.edit(part, "second")
+        if bad:
+            simulation.edit(*BAD[bad])
         yield simulation
 
 
@@ -164,23 +180,46 @@ def test_what_cannot_be_is_told_before_anything_is_touched(given, words):
         assert simulation.problems() == []
 
 
+def nothing(*_args):
+    """Stand in for a step that a careless change of the code has lost."""
+
+
+@pytest.mark.parametrize(
+    ("module", "step", "rule"),
+    [
+        (db, "step_aside", "the primary db-. is restarted"),
+        (db, "member_back", "of the replica set are away at once"),
+        (web, "drain", "is restarted while lb-. sends it requests"),
+        (handover, "hand_over", "is altered while it holds the VIP"),
+        (fleet.revision, "move", "is not moved"),
+    ],
+)
+def test_a_rule_that_is_broken_is_noticed(monkeypatch, module, step, rule):
+    monkeypatch.setattr(module, step, nothing)
+    if step == "member_back":
+        # It waits for the others before the next one is touched.
+        monkeypatch.setattr(module, "step_aside", nothing)
+    with simulated() as simulation:
+        simulation.rollout(release="2.0")
+        assert re.search(rule, "\n".join(simulation.fleet.broken))
+
+
 # A revision that is bad
 
 
 @pytest.mark.parametrize(
-    ("part", "text", "stage", "step"),
+    ("stage", "step"),
     [
-        ("base.hosts", "its state fails", "prepare", "applying prepare"),
-        ("storage.volume", "its state fails", "storage", "applying storage, gluster"),
-        ("db.config", "mongod does not start", "db", "applying db"),
-        ("web.config", "the app is never ready", "web", "waiting until ready"),
-        ("lb.haproxy", "it sees nobody", "lb", "waiting until it sees the web servers"),
+        ("prepare", "applying prepare"),
+        ("storage", "applying storage, gluster"),
+        ("db", "applying db"),
+        ("web", "waiting until ready"),
+        ("lb", "waiting until it sees the web servers"),
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_a_bad_revision_touches_one_node_and_is_undone(part, text, stage, step, seed):
-    with simulated(seed, edits=()) as simulation:
-        simulation.edit(part, text)
+def test_a_bad_revision_touches_one_node_and_is_undone(stage, step, seed):
+    with simulated(seed, edits=(), bad=stage) as simulation:
         assert not simulation.rollout()
         assert simulation.problems() == []
         assert simulation.base() == simulation.first
@@ -307,6 +346,27 @@ def test_a_master_that_is_killed_can_be_rolled_back(step):
         assert simulation.base() == simulation.first
 
 
+@pytest.mark.parametrize("kind", ["fails", "dies"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_rollout_whose_end_went_wrong_has_arrived_and_can_be_rolled_back(kind, again):
+    with simulated() as rehearsal:
+        assert rehearsal.rollout(release="2.0")
+        arrival = max(at for at, what in enumerate(rehearsal.written) if what == "point base")
+    with simulated() as simulation:
+        simulation.fleet.fault = Fault(kind, None, "before", write=arrival + 1)
+        with contextlib.suppress(Died):
+            assert not simulation.rollout(release="2.0")
+            assert "is on revision" in simulation.last["failed"][1]
+            assert simulation.problems() == []
+        assert simulation.base() != simulation.first
+        heal(simulation)
+        if again:
+            arrives(simulation)
+        assert simulation.rollback(), simulation.last
+        assert simulation.problems() == []
+        assert simulation.base() == simulation.first
+
+
 # Anything, at any moment, on any fleet
 
 
@@ -325,24 +385,26 @@ def faults(draw):
 
 
 @functools.cache
-def length(edits, canary):
+def length(edits, canary, bad=None):
     """Return how many writes come before a rollout, and how many questions and writes are in it."""
-    with simulated(0, edits, canary) as rehearsal:
+    with simulated(0, edits, canary, bad=bad) as rehearsal:
         before = len(rehearsal.written)
-        assert rehearsal.rollout(release="2.0")
+        assert rehearsal.rollout(release="2.0") == (bad is None)
         return before, len(rehearsal.fleet.asked), len(rehearsal.written)
 
 
-def strike(simulation, edits, canary, struck):
+def strike(simulation, edits, canary, struck, bad=None):
     """Have the fault be at its place in the course that a rollout takes without it."""
     where, place, fault = struck
-    before, calls, writes = length(edits, canary)
+    before, calls, writes = length(edits, canary, bad)
     if where == "call":
         fault.call = int(place * calls)
+        simulation.fleet.fault = fault
         return
     # When its end cannot be written down, it is in no history either.
     last = writes - before - (5 if fault.kind == "fails" else 0)
     fault.write = before + int(place * last)
+    simulation.fleet.fault = fault
 
 
 @given(
@@ -359,7 +421,6 @@ def test_whatever_happens_the_rules_hold_and_the_fleet_comes_to_an_end(
 ):
     with simulated(seed, edits, canary) as simulation:
         strike(simulation, edits, canary, fault)
-        simulation.fleet.fault = fault[2]
         try:
             simulation.rollout(release="2.0")
         except Died:
@@ -386,3 +447,30 @@ def test_whatever_happens_the_rules_hold_and_the_fleet_comes_to_an_end(
         assert refused is None or not left and "nothing to go back to" in str(refused)
         assert simulation.problems() == []
         assert simulation.base() == simulation.first or finished
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    bad=st.sampled_from(sorted(BAD)),
+    fault=faults(),
+    pause=st.sampled_from([0.0, 5.0, 400.0]),
+    back=st.booleans(),
+)
+@examples(50)
+def test_a_bad_revision_is_off_the_fleet_in_the_end_whatever_else_happens(
+    seed, bad, fault, pause, back
+):
+    with simulated(seed, (), bad=bad) as simulation:
+        strike(simulation, (), False, fault, bad)
+        with contextlib.suppress(Died):
+            assert not simulation.rollout(release="2.0")
+        assert simulation.fleet.broken == []
+        assert simulation.crashes == []
+        heal(simulation, pause)
+        if back:
+            with contextlib.suppress(FleetError):
+                assert simulation.rollback(), simulation.last
+        if simulation.problems():
+            assert not simulation.rollout(release="2.0")
+        assert simulation.problems() == []
+        assert simulation.base() == simulation.first
