@@ -21,7 +21,8 @@ from fleet import revision
 from fleet.errors import FleetError
 from fleet.master import Master
 from fleet.minions import Answers
-from tests.support.simulated_nodes import PARTS, Clock, Failed, Functions, Node, Unknown
+from tests.support.simulated_nodes import PARTS, Clock, Failed, Node, Unknown
+from tests.support.simulated_salt import Functions
 
 SILENT = "the minion does not answer"
 #: Seconds for which nobody may hold the VIP: the time that it needs to move.
