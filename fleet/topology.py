@@ -2,7 +2,7 @@
 Reading and checking the topology: which nodes exist, where, and for what.
 
 Pure Python on plain data, so that the lab tool, the runners and the tests share one idea of
-what a good topology is. Salt users reach it as ``__utils__["topology.problems"]``.
+what a good topology is.
 """
 
 import ipaddress
