@@ -12,7 +12,7 @@ from fleet.change import Change, Step
 from fleet.errors import FleetError
 from fleet.minions import Answers, Minions
 from fleet.plan import Plan
-from fleet.revision import BASE, CANDIDATE, Revision
+from fleet.revision import CANDIDATE, Revision
 from fleet.waiting import until
 
 
@@ -160,9 +160,6 @@ class Work:
             self.touch(stage, nodes)
             if self.forward:
                 revisions.move(self.change.master, nodes, self.change.id)
-            else:
-                # Its modules, which a highstate would bring, are older than those of the candidate.
-                self.ask(nodes, "saltutil.sync_all", saltenv=BASE, timeout=30)
             reports = asking.apply(self.minions, nodes, self.environment, sls, pillar)
             bad = [f"{node}: {each.why()}" for node, each in reports.items() if not each.good]
             self._count(reports)

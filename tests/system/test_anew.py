@@ -4,8 +4,6 @@ from tests.support import guide
 from tests.system.test_failures import holder
 
 GUIDE = "docs/operating.md"
-# In the lab a brick is on the root file system.
-FORCE = "force=True"
 KEEPER = "db-3"
 
 
@@ -22,22 +20,19 @@ def peers(cluster):
 
 
 def test_a_node_of_each_role_and_the_master_are_made_anew_while_the_others_serve(cluster, tmp_path):
-    destroy, forget, up = guide.section(GUIDE, "A lost node")[:3]
+    destroy, make, replace = guide.section(GUIDE, "A lost node")[:3]
     lines = guide.section(GUIDE, "A master that is a new machine")
-    copy, *anew, last = (line.replace("/root/", f"{tmp_path}/") for line in lines)
-    assert up == last == "make up"
+    lines = [line.replace("/root/", f"{tmp_path}/") for line in lines]
     before, known = cluster.runner("rollout.history", "limit=1"), peers(cluster)
     lost = ["web-1", holder(cluster), KEEPER]
     with cluster.traffic("made-anew") as traffic:
         for node in lost:
-            follow(cluster, destroy.replace("web-1", node), forget.replace("web-1", node))
-        follow(cluster, copy, *anew)
-        # What a volume's copy is, nobody guesses: the rollout stops there.
-        stopped = cluster.typed(up)
-        assert stopped.code != 0
-        assert f"peer {cluster.lab.node(KEEPER).address} is not ready" in stopped.text
-        service, rejoin, *rest = guide.section(GUIDE, "A storage node that is a new machine")
-        follow(cluster, service, f"{rejoin} {FORCE}", *rest, up)
+            follow(cluster, destroy.replace("web-1", node))
+        # At once, which takes less time than one after the other.
+        follow(cluster, make.replace("web-1", " ".join(lost)))
+        for node in lost:
+            follow(cluster, replace.replace("web-1", node))
+        follow(cluster, *lines)
     # Each hit that was acknowledged is in the count, once.
     assert len(set(traffic.values)) == len(traffic.values) > 1000
     count = cluster.count("made-anew")

@@ -11,10 +11,13 @@ GUIDE = "docs/operating.md"
 HERE = {
     "How is it?": None,
     "Rolling out": None,
+    "Back": None,
+    "The canary": None,
     "A rollout that failed": None,
     "A release that was changed": None,
     "A rollout that died": None,
-    "The rollout's lock": None,
+    "The lock": None,
+    "Nodes that enter and leave": None,
     "A daemon that died": None,
     "A minion does not answer": None,
     "A key that is left out": None,
@@ -29,7 +32,6 @@ HERE = {
 # The tests that type the others, or that do what they do.
 ELSEWHERE = {
     "A storage node that lost its disk": "tests/system/test_storage_faults.py",
-    "A storage node that is a new machine": "tests/system/test_anew.py",
     "A lost node": "tests/system/test_anew.py",
     "A master that is a new machine": "tests/system/test_anew.py",
     "Switching it on or off": "tests/system/test_storage_tls.py",
@@ -37,14 +39,17 @@ ELSEWHERE = {
     "A counter on one machine": "tests/functional/lab/test_masterless.py",
 }
 LEFT = {
-    "salt-run state.event 'counterapp/rollout/*' pretty=True": "goes on until it is stopped; "
-    "lab/events.py reads the same bus in each `make up`",
     "salt-run rollout.unlock confirm=root@master": "wants a rollout that hangs: "
-    "tests/unit/runners/test_counterapp.py",
+    "tests/integration/test_rollout.py",
+    "salt-run rollout.promote": "wants a canary that cannot be judged: "
+    "tests/unit/fleet/test_canary.py",
+    "salt-run rollout.rollback": "tests/system/test_undo.py",
     "salt-run rollout.plan release=1.4.0": "each rollout's preflight makes this plan; "
     "tests/integration/test_rollout.py",
     "salt-run state.orchestrate orch.rollout": "tests/system/test_rollout.py",
     'salt-run state.orchestrate orch.rollout pillar=\'{"release": "1.4.0"}\'': "test_change.py",
+    'salt-run state.orchestrate orch.rollout pillar=\'{"leaving": ["web-2"]}\'': "its steps are "
+    "tried in tests/unit/fleet/test_leaving.py, and what they ask for where it is done",
     "salt-run storage.switch_tls restart=True": "the steps are "
     "those of the switch, which test_storage_tls.py makes three times",
     "/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets": "each "
