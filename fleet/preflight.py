@@ -6,6 +6,7 @@ from typing import Any
 from salt.exceptions import SaltException
 
 from fleet import canary, clocks, plan, releases, tls
+from fleet import revision as revisions
 from fleet.change import Step
 from fleet.errors import FleetError, refuse
 from fleet.plan import Plan
@@ -215,7 +216,9 @@ def _leaving(work: Work, _reached: list[str], _step: Step) -> list[str]:
 
 
 def _balancers(work: Work, reached: list[str], step: Step) -> list[str]:
-    balancers = _having(work, reached, "lb")
+    # One that a change has left on its way may see what it likes: this rollout is what mends it.
+    moving = revisions.moving(work.change.master)
+    balancers = [node for node in _having(work, reached, "lb") if node not in moving]
 
     def look() -> tuple[bool, str]:
         # One that does not run or has no such backend yet is brought up by the rollout.

@@ -27,6 +27,11 @@ def run(work: Work) -> None:
         # None sends anything yet, so nobody is hurt.
         work.apply("lb", todo, ["lb"])
     else:
+        # One that has nothing to do may have it from a rollout that died before it was seen to
+        # serve; the VIP would go to it next.
+        for node in work.with_role("lb") if todo else ():
+            if node not in todo:
+                ready(work, node)
         for node in todo:
             replace(work, node)
     held(work)

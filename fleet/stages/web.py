@@ -214,8 +214,24 @@ def rejoin(work: Work, node: str) -> None:
         canary.restore(work, node)
         patience = work.left(_UP)
         found = work.minions.everyone(
-            balancers, "haproxy.wait_up", [backend, node], {"timeout": patience}, patience
+            _seeing(work, balancers),
+            "haproxy.wait_up",
+            [backend, node],
+            {"timeout": patience},
+            patience,
         )
         if found.failed:
             raise FleetError(*found.problems())
         step.did = f"in rotation in {', '.join(balancers) or 'no balancer, as none knows it'}"
+
+
+def _seeing(work: Work, balancers: Sequence[str]) -> list[str]:
+    """
+    Return the balancers that call any web server up; all, when none does.
+
+    One that sees nobody while another one does was altered badly and sends nobody anything: it is
+    mended in its own stage, which must not wait for it here.
+    """
+    views = balancers_views(work, balancers)
+    seeing = [node for node, view in views.items() if any(each["up"] for each in view)]
+    return seeing or list(balancers)

@@ -200,6 +200,7 @@ class Simulation:
             raise
         finally:
             self._frozen = None
+            self._bury()
             for change in [*fleet.change._open]:
                 change._resources.close()
             fleet.change._open.clear()
@@ -230,11 +231,14 @@ class Simulation:
                 path.symlink_to(content)
             else:
                 path.write_bytes(content)
+
+    def _bury(self) -> None:
+        """Have what the process held be held by one that is dead: it has ended."""
         lock = self.master.state / fleet.lock.NAME
         if lock.exists():
             held = json.loads(lock.read_text())
-            # Another process than this one, and dead.
-            lock.write_text(json.dumps({**held, "started": 1}))
+            if held["pid"] == os.getpid():
+                lock.write_text(json.dumps({**held, "started": 1}))
 
     # The package in this world
 

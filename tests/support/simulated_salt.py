@@ -85,10 +85,13 @@ class Functions(Roles):
             failed = []
             if not test:
                 failed = self._become(node, {part: wanted[part] for part in different})
+            bad = [part for part in parts if "state fails" in wanted[part]]
+            different += [part for part in bad if part not in different]
             stopped = [part for part in self._stopped(node) if part in parts]
             different += [part for part in stopped if part not in different]
             if not test:
                 self._start(node, stopped)
+            failed += [] if test else bad
             yield RUN / 2 + (self.random.uniform(0, 2) if different else 0)
             return {
                 f"file_|-{part}_|-{part}_|-managed": {
@@ -123,7 +126,7 @@ class Functions(Roles):
             self._restart_app(node)
         if "lb" in roles:
             self._reload(node)
-        return failed + [part for part in changed if "state fails" in changed[part]]
+        return failed
 
     def _stopped(self, node: Node) -> list[str]:
         """Return the parts whose service does not run, which each state run starts."""

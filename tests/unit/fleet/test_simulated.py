@@ -7,6 +7,7 @@ The simulation checks the safety rules at every moment (``Fleet.broken``), and
 
 import contextlib
 import functools
+import json
 import logging
 import re
 import tempfile
@@ -150,6 +151,9 @@ def test_somebody_elses_lock_stays_and_nothing_is_begun():
         state = simulation.master.state
         with simulation.patched():
             taken = fleet.lock.take(state, "20260101-000000-0000", "rollout")
+            path = state / fleet.lock.NAME
+            held = {**json.loads(path.read_text()), "pid": 1, "started": fleet.lock.started(1)}
+            path.write_text(json.dumps(held))
         assert not simulation.rollout(release="2.0")
         # The step that failed first says who has it, and no other has anything to add.
         assert simulation.answers[0]["failed"][0].startswith("the change 20260101-000000-0000")
@@ -365,6 +369,27 @@ def test_a_rollout_whose_end_went_wrong_has_arrived_and_can_be_rolled_back(kind,
         assert simulation.rollback(), simulation.last
         assert simulation.problems() == []
         assert simulation.base() == simulation.first
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_bad_balancer_of_a_rollout_that_died_never_gets_the_vip_and_can_be_put_back(back):
+    with simulated(edits=(), bad="lb") as simulation:
+        applied = simulated_step("lb", "lb: waiting until it sees")
+        simulation.fleet.fault = Fault("dies", applied)
+        with pytest.raises(Died):
+            simulation.rollout(release="2.0")
+        heal(simulation, 0)
+        # Whether back or once more: it is mended, though it disagrees with the other one.
+        assert simulation.rollback() if back else not simulation.rollout(release="2.0")
+        assert simulation.problems() == []
+        assert simulation.base() == simulation.first
+
+
+def simulated_step(bad, step):
+    """Return the number of the first question of a step in a rollout of a bad revision."""
+    with simulated(edits=(), bad=bad) as rehearsal:
+        assert not rehearsal.rollout(release="2.0")
+        return next(at for at, text in enumerate(rehearsal.fleet.steps) if text.startswith(step))
 
 
 # Anything, at any moment, on any fleet
