@@ -204,6 +204,22 @@ class Cluster:
         own = self.lab.directory / "pillar" / f"{part}.sls"
         own.write_text(yaml.safe_dump(document))
 
+    @contextmanager
+    def changed(self, part: str, **changes: Any) -> Iterator[None]:
+        """Have a pillar file of the cluster's own differ in these keys for as long as the block."""
+        own = self.lab.directory / "pillar" / f"{part}.sls"
+        before = own.read_text() if own.exists() else None
+        document = yaml.safe_load(before or (ROOT / f"pillar/{part}.sls").read_text())
+        document[part].update(changes)
+        own.write_text(yaml.safe_dump(document))
+        try:
+            yield
+        finally:
+            if before is None:
+                own.unlink()
+            else:
+                own.write_text(before)
+
     # Traffic: only ever to the lab's own bridge.
 
     def get(self, path: str, timeout: float = 10) -> requests.Response:
