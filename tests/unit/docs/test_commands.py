@@ -50,7 +50,7 @@ def setting(file, key):
     return re.search(rf"^  {key}: (\S+)", source(f"pillar/{file}.sls"), re.MULTILINE)[1]
 
 
-FOLDERS = ("salt", "bootstrap", "lab", "pillar", "app/backend/src")
+FOLDERS = ("salt", "fleet", "bootstrap", "lab", "pillar", "app/backend/src")
 SOURCES = ("_*/*.py", "Vagrantfile", "app/*.py", "tests/*.py", "tests/support/*.py")
 SOURCES += tuple(f"{folder}/**/*.*" for folder in FOLDERS)
 TREE = source(*SOURCES, "bootstrap/*").replace("\\\n", " ")
@@ -405,7 +405,10 @@ def wrong_paths(text):
         made = f'"{inside.split("/")[0]}"' in TREE
         if not (made if folder == "build" else any(ROOT.glob(path.rstrip("./")))):
             yield f"there is no {path}"
-    for path in re.findall(r"(?<![\w/.…:-])/(?:etc|var|opt|run|usr|srv|dev)/[\w.*/-]*", text):
+    for path in re.findall(r"(?<![\w/.…:-])/(?:etc|var|opt|run|usr|srv|dev)/[\w.*/-]*…?", text):
+        if path.endswith("…"):
+            # A name that is cut short stands for those in its folder.
+            path = path.rpartition("/")[0]
         _, *parts = path.rstrip("./*").split("/")
         begin = "/".join(["", *parts[: 3 if parts[0] in ("var", "usr") else 2]])
         names = [part.removesuffix(".sls") for part in parts if not part[0].isdigit()]
@@ -559,6 +562,7 @@ def test_a_wrong_command_is_complained_of(line, complaint):
         ("run /srv/counterapp/bootstrap/boot.sh", "there is no bootstrap/boot.sh"),
         ("into `build/distribution`", "there is no build/distribution"),
         ("keep `/var/lib/counter/operator.header`", "nothing in the tree knows /var/lib/counter/"),
+        ("in `/var/lib/counter/revisions/r3f0c…/`", "nothing in the tree knows /var/lib/counter/"),
         ("the runner `counterapp.unlocks`", "no function counterapp.unlocks"),
     ],
 )
