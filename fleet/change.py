@@ -128,6 +128,9 @@ class Change:
         Write the change's line of the history, give the lock back, and return the line.
 
         It is ``succeeded`` unless :attr:`failure` is set; then ``undone`` or ``failed``.
+
+        Raises OSError when the line cannot be written. Then the lock stays: whoever takes it over,
+        once this process has ended, writes the line.
         """
         outcome = "succeeded"
         if self.failure:
@@ -136,14 +139,16 @@ class Change:
         try:
             self.journal.write("ended", outcome=outcome, failed=self.failure)
             record(self.master.state, entry)
+        finally:
+            self._resources.close()
+            if self in _open:
+                _open.remove(self)
+        try:
             prune(self.master.state)
             if self.hook:
                 self.hook("failure" if self.failure else "after", entry)
         finally:
-            self._resources.close()
             lock.release(self.master.state)
-            if self in _open:
-                _open.remove(self)
         self.tell("ended", **entry)
         return entry
 

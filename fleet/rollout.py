@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from salt.exceptions import SaltException
+
 from fleet import archive, hooks, lock, preflight, releases
 from fleet import pillar as pillars
 from fleet import revision as revisions
@@ -24,7 +26,7 @@ from fleet.master import Master
 from fleet.minions import Minions, SaltMinions
 from fleet.revision import BASE, CANDIDATE, Revision
 from fleet.screen import Screen
-from fleet.stages import STAGES, leaving
+from fleet.stages import STAGES, Stage, leaving
 from fleet.verify import verify
 from fleet.work import Work
 
@@ -102,12 +104,22 @@ class Rollout:
             raise FleetError("the rollout has not passed its preflight")
         for stage in STAGES:
             if stage.name == name:
-                stage.run(self.work)
+                self._run(stage)
                 return {
                     "stage": name,
                     "touched": self.change.facts.get("touched", {}).get(name, []),
                 }
         raise FleetError(f"there is no stage {name!r}: {', '.join(each.name for each in STAGES)}")
+
+    def _run(self, stage: Stage) -> None:
+        try:
+            stage.run(self.work)
+        except (SaltException, OSError) as error:
+            # What fails between two steps is told like a step.
+            reason = getattr(error, "problems", None) or [str(error)]
+            where = {"stage": stage.name, "node": None, "step": "finding out what to do"}
+            self.change.failure = self.change.failure or {**where, "reason": reason}
+            raise
 
     def verify(self) -> dict[str, Any]:
         """Count hits through the VIP, and see that every web server has the release."""

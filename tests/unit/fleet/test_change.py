@@ -190,19 +190,6 @@ def test_a_change_that_cannot_begin_its_journal_gives_the_lock_back(master, chan
         changes.current()
 
 
-def test_a_change_that_cannot_write_its_end_gives_the_lock_back(master, change, monkeypatch):
-    def full(*_args):
-        raise OSError(28, "No space left on device")
-
-    change.open()
-    monkeypatch.setattr(changes, "record", full)
-    with pytest.raises(OSError, match="No space"):
-        change.close()
-    assert lock.holder(master.state) is None
-    with pytest.raises(FleetError, match="no change runs"):
-        changes.current()
-
-
 def test_the_steps_of_an_orchestration_find_their_change(master, change):
     with pytest.raises(FleetError, match="no change runs in this process: a step is called by"):
         changes.current()
@@ -303,3 +290,23 @@ def test_who_died_before_it_began_anything_has_no_line(master):
     with Change(master, "rollout") as change:
         assert "taken_from" not in change.facts
     assert [each["id"] for each in journal.history(master.state)] == [change.id]
+
+
+def test_a_change_whose_end_cannot_be_written_keeps_its_lock_for_who_comes_next(
+    master, monkeypatch
+):
+    def full(*_args):
+        raise OSError("no space")
+
+    change = Change(master, "rollout").open()
+    monkeypatch.setattr(changes, "record", full)
+    with pytest.raises(OSError, match="no space"):
+        change.close()
+    assert lock.holder(master.state)["change"] == change.id
+    monkeypatch.undo()
+    # As it is once that process has ended.
+    monkeypatch.setattr(lock, "started", lambda _pid: None)
+    with Change(master, "rollout") as after:
+        pass
+    entries = journal.history(master.state)
+    assert [entry["id"] for entry in entries] == [after.id, change.id]

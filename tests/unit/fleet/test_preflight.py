@@ -45,9 +45,6 @@ class Fleet(leavers.Fleet):
     def _counterapp_clock(self, _node):
         return time.time()
 
-    def _haproxy_servers(self, node, backend):
-        return [{**each, "up": True} for each in super()._haproxy_servers(node, backend)]
-
 
 @pytest.fixture
 def checkout(tmp_path):
