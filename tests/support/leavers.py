@@ -199,7 +199,13 @@ class Fleet:
 
     def _haproxy_servers(self, node, _backend):
         return [
-            {"name": name, "in_service": name not in self.drained, "admin": "ready", "weight": 1}
+            {
+                "name": name,
+                "up": True,
+                "in_service": name not in self.drained,
+                "admin": "ready",
+                "weight": 1,
+            }
             for name in self.servers.get(node, [])
         ]
 

@@ -5,7 +5,7 @@ import time
 import pytest
 import yaml
 
-from fleet import plan, preflight, tls, work
+from fleet import plan, preflight, revision, tls, work
 from fleet.change import Change
 from fleet.errors import FleetError
 from fleet.revision import CANDIDATE
@@ -13,7 +13,7 @@ from tests.support import leavers, release_archive
 from tests.support.checkout import Checkout
 from tests.support.loading import ROOT
 
-ALL = ["boss", "web-1", "web-2", "db-1", "lb-1"]
+ALL = ["boss", "web-1", "web-2", "db-1", "lb-1", "lb-2"]
 LIMITS = {"batch": 1, "min_in_service": 1, "min_healthy_time": 0, "deadline": 600}
 
 
@@ -21,7 +21,8 @@ class Fleet(leavers.Fleet):
     """A fleet that has nothing to do, and what a preflight asks it besides."""
 
     def __init__(self):
-        super().__init__(members={"db-1": "PRIMARY"}, servers={"lb-1": ["web-1", "web-2"]})
+        super().__init__(members={"db-1": "PRIMARY"})
+        self.servers = {node: ["web-1", "web-2"] for node in ("lb-1", "lb-2")}
         self.states = {}
         self.mongods = {}
         self.open = False
@@ -156,6 +157,23 @@ class TestProblems:
 
     def test_one_whose_daemon_is_down_is_not_who_tells(self, problems, fleet):
         fleet.members.clear()
+        assert problems() == []
+
+    def test_a_volume_that_is_not_whole_is_not_touched(self, problems, fleet, monkeypatch):
+        monkeypatch.setattr(preflight, "_HEALS", 0)
+        sick = {"healthy": False, "reasons": ["a brick is down"]}
+        monkeypatch.setattr(fleet, "_gluster_volumes", lambda _node: ["shared"])
+        monkeypatch.setattr(fleet, "_gluster_healthy", lambda _node, _volume: sick)
+        assert problems() == ["db-1: volume shared: a brick is down"]
+
+    def test_balancers_see_the_same_unless_a_change_has_left_one_on_its_way(
+        self, problems, fleet, master, monkeypatch
+    ):
+        monkeypatch.setattr(preflight, "_AGREE", 0)
+        fleet.servers["lb-2"] = ["web-1"]
+        [reason] = problems()
+        assert "lb-1 sees web-1, web-2; lb-2 sees web-1" in reason
+        revision.move(master, ["lb-2"], "20261127-220000-abcd")
         assert problems() == []
 
 
