@@ -52,7 +52,8 @@ def of_node(master: Master, folders: list[Path], node: str) -> dict[str, Any]:
     Raises FleetError when the pillar does not render.
     """
     opts = {
-        **master.opts,
+        # Within an orchestration they have its pillar, with which Salt would begin.
+        **{key: value for key, value in master.opts.items() if key != "pillar"},
         "pillar_roots": {"base": [str(folder) for folder in [*folders, master.notes]]},
         "file_client": "local",
     }
