@@ -255,6 +255,7 @@ def begin(
             **{"from": before.id if before else None, "to": target.id},
             release=target.release,
             previous=before.release if before else releases.current(master),
+            changes={},
         )
         change.hook("before", change.entry("begun"))
         rollout = Rollout(change, minions, target, before, limits, earlier)

@@ -8,6 +8,7 @@ import pytest
 
 from fleet import lock
 from fleet import revision as revisions
+from fleet.journal import Journal
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,7 @@ def hold_lock(fleet, pid):
         "kind": "rollout",
     }
     (fleet.state / lock.NAME).write_text(json.dumps(held))
+    Journal(fleet.state, held["change"]).write("begun", kind="rollout", owner=held["owner"])
 
 
 def dead_pid():
