@@ -5,6 +5,7 @@ Salt's own targeting leaves out who does not answer; here a node that was asked 
 is a failure with its name.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ import salt.client
 from fleet.errors import FleetError
 from fleet.master import Master
 
+#: Where Salt says which file could not be rendered, from its folder in a minion's cache on.
+_PLACE = re.compile(r".*/files/[^/]+/(?P<path>[^()]+)\((?P<line>\d+)\):$")
 #: A state of this comment only tells that another one failed.
 _CONSEQUENCE = "One or more requisite failed"
 
@@ -143,7 +146,7 @@ def report(answer: Any) -> Report:
     """Return what a node's return of a state run says."""
     if not isinstance(answer, dict):
         problems = answer if isinstance(answer, list) else [answer]
-        return Report(error="; ".join(" ".join(str(each).split()) for each in problems))
+        return Report(error="; ".join(_unrendered(problems)))
     states = sorted(
         ((key, each) for key, each in answer.items() if isinstance(each, dict)),
         key=lambda pair: pair[1].get("__run_num__", 0),
@@ -157,6 +160,24 @@ def report(answer: Any) -> Report:
     ]
     failed = [_entry(key, each) for key, each in states if each.get("result") is False]
     return Report(None, changed, failed, len(states))
+
+
+def _unrendered(problems: Iterable[Any]) -> list[str]:
+    """
+    Return why states could not be rendered: a sentence for each reason, with a file and its line.
+
+    Salt gives the file's text around it, and its own trace, for each SLS that includes the file.
+    """
+    found: dict[str, str] = {}
+    for problem in problems:
+        first, *more = [line.strip() for line in str(problem).splitlines() if line.strip()] or [""]
+        if first.endswith(":") and more:
+            first = f"{first} {more.pop(0)}"
+        place = _PLACE.match(more[0]) if more else None
+        where = f" ({place['path']}, line {place['line']})" if place else ""
+        # What follows the name of the SLS: many may have the same.
+        found.setdefault(first.rpartition("' failed: ")[2] + where, f"{first}{where}")
+    return list(found.values())
 
 
 def _entry(key: str, state: dict[str, Any]) -> dict[str, Any]:

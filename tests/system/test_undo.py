@@ -146,10 +146,11 @@ def test_a_release_that_leaks_errors_gets_no_further_than_its_canary(cluster, tm
     assert cluster.salt("roles:web", "counterapp.current", kind="grain") == before
 
 
-def test_a_setting_with_which_the_database_does_not_start_stops_one_member(cluster):
+def test_a_setting_with_which_the_database_does_not_start_stops_one_member(cluster, tree):
     before = running(cluster, "db", "mongod")
     conf = {node: files(cluster, node, "/etc/mongod.conf") for node in before}
-    with cluster.changed("mongodb", compressors=["no-such-one"]), unnoticed(cluster, "undo-db"):
+    cluster.master("sed", "-i", "$a noSuchSetting: 1", f"{tree}/salt/db/files/mongod.conf.jinja")
+    with unnoticed(cluster, "undo-db"):
         code, output = cluster.rollout()
     assert code != 0, output
     last = undone(cluster, "db", "mongod")

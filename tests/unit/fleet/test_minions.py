@@ -246,3 +246,18 @@ class TestSalt:
             "a": "'gluster.info' is not available."
         }
         assert len(client.asked) == 1
+
+
+def test_what_cannot_be_rendered_is_told_once_and_without_a_trace():
+    def text(sls):
+        return (
+            f"Rendering SLS 'candidate:{sls}' failed: Jinja error: mongodb:compressors is wrong\n"
+            "/var/cache/salt/minion/files/candidate/db/map.jinja(14):\n---\n[...]\n"
+            "{{- raise('mongodb:compressors is wrong') -}}\n---\nTraceback (most recent call last):"
+        )
+
+    told = minions.report([text("db.install"), text("db.config"), "The role is unknown"])
+    assert told.error == (
+        "Rendering SLS 'candidate:db.install' failed: Jinja error: mongodb:compressors is wrong "
+        "(db/map.jinja, line 14); The role is unknown"
+    )
