@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import hypothesis
+import pytest
 
 import salt  # noqa: F401 (puts its hook in place)
 
@@ -24,6 +25,15 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lanes"))
 # Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
 # has no find_spec, and pytest's importlib mode asks every hook for one.
 sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")]
+
+
+@pytest.fixture(autouse=True)
+def _restart_event_listener() -> None:
+    """Stand in for a fixture of salt-factories: what it starts is for tests with Salt's daemons.
+
+    Started by every lane, it fails the first test of one when another program has taken the port that
+    it has found free a moment before.
+    """
 
 
 def pytest_unconfigure() -> None:

@@ -7,6 +7,7 @@ runners, orchestration, key store, keys, and the strict settings that bootstrap 
 minions.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ import salt.utils.crypt
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from saltfactories.plugins.event_listener import EventListener
 
 from fleet import files
 from fleet import revision as revisions
@@ -207,6 +209,23 @@ def package(fleet):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(fleet.folder / "python"), prepend=os.pathsep)
         yield
+
+
+@pytest.fixture(scope="session")
+def event_listener():
+    """What salt-factories has the daemons tell their events to, on a port that is free."""
+    with contextlib.ExitStack() as listening:
+        yield _listener(listening)
+
+
+def _listener(listening, tries=3):
+    try:
+        return listening.enter_context(EventListener())
+    except RuntimeError:
+        # Its port was free a moment before.
+        if tries == 1:
+            raise
+        return _listener(listening, tries - 1)
 
 
 @pytest.fixture(scope="session")
