@@ -31,8 +31,8 @@ sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")
 def _restart_event_listener() -> None:
     """Stand in for a fixture of salt-factories: what it starts is for tests with Salt's daemons.
 
-    Started by every lane, it fails the first test of one when another program has taken the port that
-    it has found free a moment before.
+    Started by every lane, it would fail the first test of one whenever another program has taken
+    the port that it had found free a moment before.
     """
 
 

@@ -331,7 +331,7 @@ def minions(master, fleet):
     daemons = {}
     for name, node in fleet.nodes.items():
         daemon, fingerprint = make_minion(master, fleet, name, node["roles"])
-        noted = run.run("enroll.expect", name, fingerprint, _timeout=90)
+        noted = run.run("enroll.expect", name, fingerprint, _timeout=300)
         # A runner that Salt cannot load ends with 0 as well.
         assert noted.data["id"] == name, noted
         daemons[name] = daemon
@@ -352,7 +352,7 @@ def salt_run(master):
     cli = master.salt_run_cli()
 
     def run(*args, **kwargs):
-        return cli.run(*args, _timeout=90, **kwargs)
+        return cli.run(*args, _timeout=300, **kwargs)
 
     return run
 
@@ -362,6 +362,6 @@ def salt_cli(master):
     cli = master.salt_cli()
 
     def run(*args, minion_tgt, **kwargs):
-        return cli.run(*args, minion_tgt=minion_tgt, _timeout=60, **kwargs)
+        return cli.run(*args, minion_tgt=minion_tgt, _timeout=180, **kwargs)
 
     return run
