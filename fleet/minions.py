@@ -114,6 +114,7 @@ def apply(
     pillar: Mapping[str, Any] | None = None,
     test: bool = False,
     timeout: float = 30,
+    modules: bool = False,
 ) -> dict[str, Report]:
     """
     Apply states on nodes, all at once: some SLS, or the whole highstate.
@@ -126,14 +127,16 @@ def apply(
         Pillar on top, the same for each.
     test
         True to only say what would change.
+    modules
+        True to bring the environment's modules along, as a highstate does in any case.
     """
     # The master of a change may have died and left its minions at work: they finish first.
     kwarg = {"test": test, "queue": True, "saltenv": environment, "pillarenv": environment}
     if pillar:
         kwarg["pillar"] = dict(pillar)
     if sls:
-        # A highstate brings its environment's modules along; this is asked to.
-        kwarg["sync_mods"] = "all"
+        if modules:
+            kwarg["sync_mods"] = "all"
         found = minions.everyone(nodes, "state.sls", [",".join(sls)], kwarg, timeout)
     else:
         found = minions.everyone(nodes, "state.highstate", [], kwarg, timeout)

@@ -160,7 +160,10 @@ class Work:
             self.touch(stage, nodes)
             if self.forward:
                 revisions.move(self.change.master, nodes, self.change.id)
-            reports = asking.apply(self.minions, nodes, self.environment, sls, pillar)
+            # The preflight has brought the candidate's modules; those of `base` are others.
+            reports = asking.apply(
+                self.minions, nodes, self.environment, sls, pillar, modules=not self.forward
+            )
             bad = [f"{node}: {each.why()}" for node, each in reports.items() if not each.good]
             self._count(reports)
             if bad:

@@ -124,7 +124,7 @@ class TestAsking:
 
     def test_states_come_from_one_environment_with_their_pillar(self):
         fake = Recorded({"a": {key("x"): state(True)}})
-        minions.apply(fake, ["a"], "candidate", ["web", "base"], {"release": "2"})
+        minions.apply(fake, ["a"], "candidate", ["web", "base"], {"release": "2"}, modules=True)
         assert fake.asked == [
             (
                 ["a"],

@@ -125,6 +125,8 @@ class TestApplying:
         assert (nodes, arg) == (["web-1"], ["web"])
         assert kwarg["saltenv"] == kwarg["pillarenv"] == "candidate"
         assert kwarg["pillar"] == {"fresh": []}
+        # The preflight's highstate has brought them.
+        assert "sync_mods" not in kwarg
         assert refreshed[0] == "saltutil.refresh_pillar"
 
     def test_back_all_is_from_base_modules_too(self, going, change):
