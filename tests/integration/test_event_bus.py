@@ -80,7 +80,7 @@ def patched(patched_factories):
     cli = master.salt_cli()
 
     def run(*args, minion_tgt, **kwargs):
-        return cli.run(*args, minion_tgt=minion_tgt, _timeout=60, **kwargs)
+        return cli.run(*args, minion_tgt=minion_tgt, _timeout=180, **kwargs)
 
     folder = pathlib.Path(minions["gamma"].config["conf_file"]).parent
     with master.started(), minions["delta"].started():

@@ -31,7 +31,7 @@ def run(patched_factories, tmp_path_factory):
     cli = master.salt_run_cli()
 
     def run(*args):
-        done = cli.run(*args, _timeout=90)
+        done = cli.run(*args, _timeout=300)
         return done.returncode, done.data if done.data is not None else done.stdout
 
     return run

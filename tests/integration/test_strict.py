@@ -55,7 +55,7 @@ class Stage:
 
     def ask(self, function):
         """Return what the minion answers, in JSON's terms."""
-        return self.master.salt_cli().run(function, minion_tgt="delta", _timeout=60).data
+        return self.master.salt_cli().run(function, minion_tgt="delta", _timeout=180).data
 
     def got(self, jid):
         """Return what the master has of a job: None when it dropped it."""
