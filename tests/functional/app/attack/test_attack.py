@@ -83,14 +83,13 @@ def test_what_is_refused_costs_no_more_than_what_is_answered(
             # All that is sent is there at once, however long this machine takes to send it.
             with frozen(node):
                 abuse = abuses.enter_context(Abuse(node, hits))
-            for _ in range(5):
-                honest.hit()
             report = until(
                 abuse.report,
                 60,
                 "all are answered",
                 wanted=lambda seen: sum(seen["statuses"].values()) == hits["connections"],
             )
+            honest.hit()
         return report["statuses"], node.computed() - computed, commands(single) - written
 
     _, usual, _ = cost(answered)
