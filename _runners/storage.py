@@ -7,14 +7,12 @@ The shared volume of the whole fleet: switching its TLS.
 Daemons and mounts with TLS do not hear those without, so no node can change its mode alone.
 """
 
-import sys
 from typing import Any
 
 from fleet import command, tls
-from fleet.bus import Bus
 from fleet.master import Master
 from fleet.minions import SaltMinions
-from fleet.screen import Screen
+from fleet.screen import audience
 
 __context__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -46,7 +44,7 @@ def switch_tls(restart: bool = False, test: bool = False, wait: float = 0) -> di
         salt-run storage.switch_tls test=True
     """
     master = Master(__opts__)
-    listeners = () if test else (Bus(master), Screen(sys.stderr))
+    listeners = () if test else audience(master)
     return tls.switch(master, SaltMinions(master), restart, test, listeners, wait)
 
 

@@ -151,12 +151,7 @@ def _enter(work: Work, node: str, weight: int) -> list[str]:
         # Before it is ready, so that it never has more.
         found = work.everyone(balancers, "haproxy.set_weight", backend, node, f"{weight}%")
         work.ask(balancers, "haproxy.ready", backend, node)
-        patience = work.left(_UP)
-        up = work.minions.everyone(
-            balancers, "haproxy.wait_up", [backend, node], {"timeout": patience}, patience
-        )
-        if up.failed:
-            raise FleetError(*up.problems())
+        work.wait(balancers, "haproxy.wait_up", backend, node, timeout=_UP)
         # One whose configuration knows no such weights sends it its whole part: no reason to stop.
         step.did = [f"at a weight of {weight} % in {each}" for each in found.answers]
         step.did += [f"at its whole weight in {problem}" for problem in found.problems()]

@@ -19,7 +19,7 @@ from typing import Any
 from salt.exceptions import SaltException
 
 from fleet import lock
-from fleet.errors import FleetError
+from fleet.errors import FleetError, sentences
 from fleet.journal import Journal, history, make_id, prune, record
 from fleet.master import Master
 
@@ -185,8 +185,7 @@ class Change:
             self.journal.write("fails", **step.what, reason=error.failure["reason"])
             raise
         except (SaltException, OSError) as error:
-            reason = getattr(error, "problems", None) or [str(error)]
-            failure = {**step.what, "reason": reason}
+            failure = {**step.what, "reason": sentences(error)}
             self.failure = self.failure or failure
             self.journal.write("fails", **failure)
             self.tell("fails", **failure)
@@ -205,6 +204,10 @@ class Change:
         told = {"change": self.id, "time": lock.now(), "event": event, "kind": self.kind, **facts}
         for listener in self._listeners:
             listener(told)
+
+    def warn(self, stage: str, text: str, node: str | None = None) -> None:
+        """Tell what somebody should know, and what stops nothing."""
+        self.tell("warns", stage=stage, node=node, text=text)
 
     def _say(self, text: str) -> None:
         self.tell("waits", stage="lock", node=None, step="taking the lock", seen=text, left=None)

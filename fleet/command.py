@@ -22,7 +22,7 @@ from typing import Any, ParamSpec
 
 from salt.exceptions import SaltException
 
-from fleet.errors import FleetError, refuse
+from fleet.errors import FleetError, refuse, sentences
 
 P = ParamSpec("P")
 
@@ -49,21 +49,13 @@ def run(context: MutableMapping[str, Any], action: Callable[[], Any]) -> Any:
     try:
         answer = action()
     except (SaltException, OSError) as error:
-        answer = {"retcode": 1, "failed": _sentences(error)}
+        answer = {"retcode": 1, "failed": sentences(error)}
     except TypeError as error:
         # Salt would take it for a wrong argument, and end with 0.
         raise RuntimeError(f"an error of this code: {error}") from error
     if isinstance(answer, dict) and answer.get("retcode"):
         context["retcode"] = answer["retcode"]
     return answer
-
-
-def _sentences(error: SaltException | OSError) -> list[str]:
-    if isinstance(error, FleetError):
-        return error.problems
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return [f"{error.filename}: {error.strerror}"]
-    return [str(error)]
 
 
 def checked(function: Callable[P, Any]) -> Callable[P, Any]:

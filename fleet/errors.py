@@ -13,6 +13,15 @@ class FleetError(CommandExecutionError):
         self.problems = list(problems)
 
 
+def sentences(error: Exception) -> list[str]:
+    """Return what an error says to an operator, a sentence for each reason."""
+    if isinstance(error, FleetError):
+        return error.problems
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return [f"{error.filename}: {error.strerror}"]
+    return [str(error)]
+
+
 def refuse(problems: Iterable[str]) -> None:
     """Raise with all these problems at once; do nothing where there is none."""
     found = list(problems)

@@ -29,13 +29,13 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
 from fleet.change import Change, Hook
-from fleet.errors import FleetError, refuse
+from fleet.errors import FleetError, refuse, sentences
 
 MOMENTS = ("before", "after", "failure")
 #: Seconds that a command may take, and each try of a webhook; ``timeout`` of the hook changes it.
@@ -111,7 +111,7 @@ def _wrong_webhook(entry: dict[str, Any]) -> Iterator[str]:
     try:
         _secret(path)
     except (FleetError, OSError) as error:
-        yield _words(error)
+        yield from sentences(error)
 
 
 def _secret(name: str) -> bytes:
@@ -147,7 +147,7 @@ def hook(settings: Mapping[str, Any], change: Change) -> Hook:
             try:
                 run(each, moment, entry)
             except (FleetError, OSError, ValueError, subprocess.SubprocessError) as error:
-                facts["reason"] = _words(error)
+                facts["reason"] = "; ".join(sentences(error))
                 change.tell("hook", **facts)
             change.journal.write("hook", **facts)
 
@@ -226,9 +226,3 @@ def _post(entry: Mapping[str, Any], moment: str, body: bytes) -> None:
             time.sleep(pause)
             pause *= 2
     raise FleetError(f"{reason}, {TRIES} times")
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{cast(str, error.filename)}: {error.strerror}"
-    return str(error)

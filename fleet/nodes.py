@@ -10,7 +10,6 @@ from typing import Any
 
 from fleet import enroll, hooks, keys, rollout
 from fleet import revision as revisions
-from fleet.bus import Bus
 from fleet.change import Change, Listener
 from fleet.command import one_of
 from fleet.errors import FleetError
@@ -18,18 +17,12 @@ from fleet.journal import Journal, journals
 from fleet.master import Master
 from fleet.minions import Minions, SaltMinions
 from fleet.revision import BASE
+from fleet.screen import audience
 from fleet.stages import db, lb, storage, web
 from fleet.stages.leaving import UNITS
-from fleet.work import Work
+from fleet.work import Work, limits
 
 KIND = "replace"
-#: Where an older revision has no such settings.
-_LIMITS: dict[str, Any] = {
-    "min_in_service": 1,
-    "min_healthy_time": 3,
-    "deadline": 600,
-    "data_timeout": 86400,
-}
 #: Seconds in which a minion that is expected comes, and for its daemons to answer.
 _COMES = 300.0
 #: Seconds between the start of a brick or pool and its being whole again, without its data.
@@ -114,13 +107,13 @@ def replace(
             "begins with an empty database, and restore a backup"
         )
     minions = minions or SaltMinions(master)
-    heard = (Bus(master),) if listeners is None else tuple(listeners)
+    heard = audience(master) if listeners is None else tuple(listeners)
     with Change(master, KIND, wait, heard, nodes=[node]) as change:
         change.note(**{"from": base.id, "to": base.id}, release=base.release)
-        limits = {**_LIMITS, **base.settings.get("rollout", {})}
-        change.hook = hooks.hook(limits, change)
+        chosen = limits(base)
+        change.hook = hooks.hook(chosen, change)
         change.hook("before", change.entry("begun"))
-        work = Work(change, minions, base, BASE, None, limits)
+        work = Work(change, minions, base, BASE, None, chosen)
         with work.step("key", "seeing that its old machine is gone", node) as step:
             step.did = _forget_old(work, node, roles)
         _come(work, node, roles)

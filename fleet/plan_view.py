@@ -18,7 +18,7 @@ from fleet.errors import FleetError
 from fleet.master import Master
 from fleet.minions import Minions
 from fleet.plan import NodePlan, Plan
-from fleet.revision import BASE, CANDIDATE, Revision
+from fleet.revision import CANDIDATE, Revision
 from fleet.screen import drawable
 from fleet.stages import db, leaving, prepare, web
 from fleet.work import Work
@@ -345,9 +345,8 @@ def _offered(
         try:
             yield candidate
         finally:
-            if base and not base.same_modules(candidate):
-                nodes_ = list(base.topology["nodes"])
-                minions.everyone(nodes_, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
+            if base:
+                rollout.forget_modules(minions, base, candidate)
             revisions.withdraw(master)
     finally:
         if dead:

@@ -8,7 +8,7 @@ from salt.exceptions import SaltException
 from fleet import canary, clocks, plan, releases, tls
 from fleet import revision as revisions
 from fleet.change import Step
-from fleet.errors import FleetError, refuse
+from fleet.errors import FleetError, refuse, sentences
 from fleet.plan import Plan
 from fleet.revision import CANDIDATE
 from fleet.stages import leaving
@@ -92,10 +92,8 @@ def problems(work: Work, reached: list[str], step: Step) -> list[str]:
     for check in checks:
         try:
             found += check(work, reached, step)
-        except FleetError as error:
-            found += error.problems
         except SaltException as error:
-            found.append(str(error))
+            found += sentences(error)
     # What several checks stumble over is told once.
     return list(dict.fromkeys(found))
 

@@ -7,7 +7,6 @@ A rollout: the fleet goes from the revision that it is on to another one, or bac
 """
 
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,18 +16,17 @@ from salt.exceptions import SaltException
 from fleet import archive, hooks, lock, preflight, releases
 from fleet import pillar as pillars
 from fleet import revision as revisions
-from fleet.bus import Bus
 from fleet.change import Change, Listener, current
 from fleet.command import known
-from fleet.errors import FleetError
+from fleet.errors import FleetError, sentences
 from fleet.journal import Journal, history
 from fleet.master import Master
 from fleet.minions import Minions, SaltMinions
 from fleet.revision import BASE, CANDIDATE, Revision
-from fleet.screen import Screen
+from fleet.screen import audience
 from fleet.stages import STAGES, Stage, leaving
 from fleet.verify import verify
-from fleet.work import Work
+from fleet.work import Work, limits
 
 #: What can be said to one rollout, beside the settings of ``rollout`` in the pillar.
 ARGUMENTS = ("release", "revision", "wait", "leaving")
@@ -83,7 +81,7 @@ class Rollout:
         with self.change.step("preflight", "checking what a rollout needs") as step:
             made, reached = preflight.examine(self.work, step)
             for node, warning in preflight.warnings(self.work, reached):
-                self.change.tell("warns", stage="preflight", node=node, text=warning)
+                self.change.warn("preflight", warning, node)
             self.work.plan = made
             # What others have left is ours from now on, to finish or to put back.
             self.change.note(touched=_left_touched(self.master))
@@ -116,9 +114,12 @@ class Rollout:
             stage.run(self.work)
         except (SaltException, OSError) as error:
             # What fails between two steps is told like a step.
-            reason = getattr(error, "problems", None) or [str(error)]
-            where = {"stage": stage.name, "node": None, "step": "finding out what to do"}
-            self.change.failure = self.change.failure or {**where, "reason": reason}
+            self.change.failure = self.change.failure or {
+                "stage": stage.name,
+                "node": None,
+                "step": "finding out what to do",
+                "reason": sentences(error),
+            }
             raise
 
     def verify(self) -> dict[str, Any]:
@@ -143,7 +144,7 @@ class Rollout:
         return self._close()
 
     def _warn(self, text: str) -> None:
-        self.change.tell("warns", stage="finish", node=None, text=text)
+        self.change.warn("finish", text)
 
     def undo(self) -> list[str]:
         """
@@ -171,8 +172,8 @@ class Rollout:
             self.change.undone = not problems
         elif touched:
             problems.append("there is no revision before this one to go back to")
-        if not touched and not arrived:
-            self._forget_modules()
+        if not touched and not arrived and self.before:
+            forget_modules(self.minions, self.before, self.target)
         _withdraw(self.master, None if touched or arrived else self.earlier)
         failure = self.change.failure or {}
         where = " ".join(filter(None, (failure.get("stage"), failure.get("node"))))
@@ -204,12 +205,6 @@ class Rollout:
         reached = {node for nodes in touched.values() for node in nodes} - there
         return {node: entry for node, entry in self.work.nodes.items() if node in reached}
 
-    def _forget_modules(self) -> None:
-        """Give nodes that have loaded the candidate's modules those of ``base`` again."""
-        if self.before and not self.before.same_modules(self.target):
-            nodes = list(self.before.topology["nodes"])
-            self.minions.everyone(nodes, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
-
     def _close(self) -> dict[str, Any]:
         if self in _running:
             _running.remove(self)
@@ -240,7 +235,7 @@ def begin(
     if type(wait) not in (int, float) or wait < 0:
         raise FleetError(f"wait must be a number of seconds, not {wait!r}")
     if listeners is None:
-        listeners = (Bus(master), Screen(sys.stderr))
+        listeners = audience(master)
     minions = minions or SaltMinions(master)
     kind = "rollback" if "revision" in given else "rollout"
     change = Change(master, kind, wait, tuple(listeners)).open()
@@ -248,8 +243,8 @@ def begin(
     try:
         before = revisions.base(master) or _recovered(change)
         target = target_of(master, given)
-        limits = limits_of(target, given)
-        change.hook = hooks.hook(limits, change)
+        chosen = limits_of(target, given)
+        change.hook = hooks.hook(chosen, change)
         revisions.offer(target)
         change.note(
             **{"from": before.id if before else None, "to": target.id},
@@ -258,10 +253,10 @@ def begin(
             changes={},
         )
         change.hook("before", change.entry("begun"))
-        rollout = Rollout(change, minions, target, before, limits, earlier)
+        rollout = Rollout(change, minions, target, before, chosen, earlier)
     except Exception as error:
-        reason = getattr(error, "problems", None) or [str(error)]
-        change.failure = {"stage": "begin", "node": None, "step": "begin", "reason": reason}
+        failure = {"stage": "begin", "node": None, "step": "begin"}
+        change.failure = {**failure, "reason": sentences(error)}
         _withdraw(master, earlier)
         change.close()
         raise
@@ -300,7 +295,7 @@ def _recovered(change: Change) -> Revision | None:
     chosen = pillars.settings(change.master, change.master.pillars)
     found = archive.recover(change.master, chosen["gluster"]["mount"])
     for problem in found.problems:
-        change.tell("warns", stage="begin", node=None, text=problem)
+        change.warn("begin", problem)
     return found.base
 
 
@@ -319,22 +314,18 @@ def target_of(master: Master, given: Mapping[str, Any]) -> Revision:
 
 def limits_of(target: Revision, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of ``rollout`` of a revision, with what a command was told on top."""
-    # A revision of an older version of this tree may have none of them.
-    defaults = {**_DEFAULTS, **target.settings.get("rollout", {})}
+    found = limits(target)
     said = {key: given[key] for key in LIMITS if key in given}
     if isinstance(said.get("canary"), Mapping):
-        said["canary"] = {**defaults.get("canary", {}), **said["canary"]}
-    return {**defaults, **said, "leaving": given.get("leaving", [])}
+        said["canary"] = {**found.get("canary", {}), **said["canary"]}
+    return {**found, **said, "leaving": given.get("leaving", [])}
 
 
-_DEFAULTS: dict[str, Any] = {
-    "batch": 1,
-    "min_in_service": 1,
-    "min_healthy_time": 3,
-    "deadline": 600,
-    "total_deadline": None,
-    "revisions_kept": 5,
-}
+def forget_modules(minions: Minions, base: Revision, candidate: Revision) -> None:
+    """Give nodes that have loaded a candidate's modules those of ``base`` again."""
+    if not base.same_modules(candidate):
+        nodes = list(base.topology["nodes"])
+        minions.everyone(nodes, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
 
 
 def _withdraw(master: Master, earlier: Revision | None) -> None:

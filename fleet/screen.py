@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from fleet import bus, lock
+from fleet.change import Listener
 from fleet.errors import FleetError
 from fleet.journal import Journal
 from fleet.master import Master
@@ -235,6 +236,11 @@ class Screen:
 
 
 # Whoever wants to see a change that runs
+
+
+def audience(master: Master) -> tuple[Listener, ...]:
+    """Return who hears of a change that a command makes: the event bus, and who looks at it."""
+    return bus.Bus(master), Screen(sys.stderr)
 
 
 def watch(master: Master, stream: TextIO | None = None) -> str | dict[str, Any]:

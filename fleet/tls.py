@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from fleet.master import Master
 from fleet.minions import Minions, apply
 from fleet.revision import BASE, CANDIDATE, Revision
 from fleet.stages.storage import volume_healthy
-from fleet.work import Work
+from fleet.work import Work, limits
 
 COMMAND = "salt-run storage.switch_tls"
 STAGE = "tls"
@@ -234,8 +235,8 @@ def switch(
         made = plan(master, minions, restart)
         base = _base(master)
         target = revisions.capture(master, base.release) if made.anew else base
-        limits = dict(target.settings.get("rollout", {}))
-        change.hook = hooks.hook(limits, change)
+        chosen = limits(target)
+        change.hook = hooks.hook(chosen, change)
         nodes = list(target.topology["nodes"])
         change.note(
             **{"from": base.id, "to": target.id},
@@ -249,7 +250,7 @@ def switch(
         if made.anew:
             revisions.offer(target)
         try:
-            _switch(Work(change, minions, target, environment, None, limits), made)
+            _switch(Work(change, minions, target, environment, None, chosen), made)
         except FleetError as error:
             if left := unfinished(master):
                 raise FleetError(str(error), *left) from error
@@ -261,14 +262,9 @@ def switch(
             revisions.settle(target)
             _marker(master).unlink(missing_ok=True)
             if made.anew:
-                keep = limits.get("revisions_kept", 5)
+                keep = chosen["revisions_kept"]
                 mount = target.settings["gluster"]["mount"]
-                archive.keep_or_tell(
-                    target,
-                    mount,
-                    keep,
-                    lambda text: change.tell("warns", stage=STAGE, node=None, text=text),
-                )
+                archive.keep_or_tell(target, mount, keep, partial(change.warn, STAGE))
                 revisions.prune(master, keep)
     did = f"Gluster works {made.mode}"
     return {**told, "did": did, "change": change.id, "revision": target.id}

@@ -9,11 +9,27 @@ from typing import Any
 from fleet import minions as asking
 from fleet import revision as revisions
 from fleet.change import Change, Step
-from fleet.errors import FleetError
+from fleet.errors import FleetError, refuse
 from fleet.minions import Answers, Minions
 from fleet.plan import Plan
 from fleet.revision import CANDIDATE, Revision
 from fleet.waiting import until
+
+#: What a revision of an older version of this tree may not have.
+_DEFAULTS: dict[str, Any] = {
+    "batch": 1,
+    "min_in_service": 1,
+    "min_healthy_time": 3,
+    "deadline": 600,
+    "total_deadline": None,
+    "data_timeout": 86400,
+    "revisions_kept": 5,
+}
+
+
+def limits(revision: Revision) -> dict[str, Any]:
+    """Return the settings of ``rollout`` of a revision."""
+    return {**_DEFAULTS, **revision.settings.get("rollout", {})}
 
 
 @dataclass
@@ -91,6 +107,31 @@ class Work:
     ) -> Answers:
         """Return the answers of those who answer, and why others did not."""
         return self.minions.everyone(nodes, function, arg, kwarg, timeout)
+
+    def wait(
+        self,
+        nodes: Sequence[str],
+        function: str,
+        *arg: Any,
+        timeout: float,
+        extra: float = 0,
+        **kwarg: Any,
+    ) -> dict[str, Any]:
+        """
+        Return the answers to a function that waits on the node, for as long as it is told.
+
+        timeout
+            Seconds, within the deadlines; the function gets them as its own ``timeout``.
+        extra
+            Seconds that it may take beyond that.
+
+        Raises FleetError with a sentence for each node that failed.
+        """
+        patience = self.left(timeout)
+        kwarg = {"timeout": patience, **kwarg}
+        found = self.minions.everyone(nodes, function, arg, kwarg, patience + extra)
+        refuse(found.problems())
+        return found.answers
 
     # Time
 

@@ -155,25 +155,16 @@ def _may_serve(work: Work, others: Sequence[str], own: str) -> bool:
 def member_back(work: Work, node: str) -> None:
     """Wait until a member serves again and has caught up, and the set has a primary."""
     with work.step("db", "waiting until it serves and has caught up", node) as step:
-        patience = work.left(_BACK)
-        seen = work.minions.everyone(
-            [node], "mongodb.wait_member", (), {"timeout": patience}, patience
-        )
-        if seen.failed:
-            raise FleetError(*seen.problems())
-        step.did = f"{seen.answers[node]['state']}, {seen.answers[node]['lag_s']} s behind"
+        seen = work.wait([node], "mongodb.wait_member", timeout=_BACK)[node]
+        step.did = f"{seen['state']}, {seen['lag_s']} s behind"
 
 
 def healthy(work: Work) -> None:
     """Wait until every member of the replica set is up and there is a primary."""
     first = work.with_role("db")[0]
     with work.step("db", "waiting for the replica set", first):
-        patience = work.left(60.0)
-        kwarg: dict[str, Any] = {"require": "all", "timeout": patience}
+        wanted: dict[str, Any] = {"require": "all"}
         if _leaving(work):
             # One that leaves may be gone already.
-            staying = [_address(work, node) for node in work.with_role("db")]
-            kwarg = {"members": staying, "timeout": patience}
-        found = work.minions.everyone([first], "mongodb.wait_healthy", (), kwarg, patience)
-        if found.failed:
-            raise FleetError(*found.problems())
+            wanted = {"members": [_address(work, node) for node in work.with_role("db")]}
+        work.wait([first], "mongodb.wait_healthy", timeout=60.0, **wanted)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from fleet import handover
-from fleet.errors import FleetError
 from fleet.stages import leaving, turns
 from fleet.stages.web import balancers_views
 from fleet.work import Work
@@ -58,12 +57,7 @@ def ready(work: Work, node: str) -> None:
     with work.step("lb", "waiting until it sees the web servers", node) as step:
         backend = work.settings["lb"]["backend"]
         for web in work.with_role("web"):
-            patience = work.left(_UP)
-            found = work.minions.everyone(
-                [node], "haproxy.wait_up", [backend, web], {"timeout": patience}, patience
-            )
-            if found.failed:
-                raise FleetError(*found.problems())
+            work.wait([node], "haproxy.wait_up", backend, web, timeout=_UP)
         step.did = f"{', '.join(work.with_role('web'))} up"
 
 

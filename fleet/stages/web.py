@@ -197,12 +197,15 @@ def ready(work: Work, nodes: Sequence[str]) -> None:
     release = work.target.release
     with work.step("web", f"waiting until ready with release {release}", ", ".join(nodes)) as step:
         web, hold = work.settings["web"], work.limits["min_healthy_time"]
-        kwarg = {"timeout": work.left(web["ready_timeout"]), "release": release, "hold": hold}
-        patience = kwarg["timeout"] + hold
-        found = work.minions.everyone(nodes, "counterapp.wait_ready", (), kwarg, patience)
-        if found.failed:
-            raise FleetError(*found.problems())
-        step.did = {node: f"ready after {seen['waited']} s" for node, seen in found.answers.items()}
+        found = work.wait(
+            nodes,
+            "counterapp.wait_ready",
+            timeout=web["ready_timeout"],
+            extra=hold,
+            release=release,
+            hold=hold,
+        )
+        step.did = {node: f"ready after {seen['waited']} s" for node, seen in found.items()}
 
 
 def rejoin(work: Work, node: str) -> None:
@@ -212,16 +215,7 @@ def rejoin(work: Work, node: str) -> None:
         balancers = _knowing(work, node)
         work.ask(balancers, "haproxy.ready", backend, node)
         canary.restore(work, node)
-        patience = work.left(_UP)
-        found = work.minions.everyone(
-            _seeing(work, balancers),
-            "haproxy.wait_up",
-            [backend, node],
-            {"timeout": patience},
-            patience,
-        )
-        if found.failed:
-            raise FleetError(*found.problems())
+        work.wait(_seeing(work, balancers), "haproxy.wait_up", backend, node, timeout=_UP)
         step.did = f"in rotation in {', '.join(balancers) or 'no balancer, as none knows it'}"
 
 

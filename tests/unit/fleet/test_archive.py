@@ -21,13 +21,6 @@ def _mounted(monkeypatch):
 
 
 @pytest.fixture
-def mount(tmp_path):
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def master(tmp_path):
     tree = tmp_path / "tree"
     for name in ("salt/top.sls", "_modules/a.py", "_states/a.py", "_utils/a.py", "pillar/top.sls"):

@@ -13,7 +13,6 @@ from fleet.change import Change, StepFailed
 from fleet.errors import FleetError
 from fleet.journal import Journal, history
 from fleet.judging import Errors, Verdict
-from fleet.master import Master
 from tests.support.loading import ROOT
 
 NODES = {
@@ -137,27 +136,11 @@ class Target(revision.Revision):
 
 
 @pytest.fixture
-def master(tmp_path):
-    return Master({"id": "boss", "counterapp_state": str(tmp_path / "state")})
-
-
-@pytest.fixture
 def fleet(monkeypatch):
     fleet = Fleet()
     monkeypatch.setattr(canary, "hit", fleet.hit)
     monkeypatch.setattr(waiting, "PAUSE", 0.001)
     return fleet
-
-
-@pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
-def change(master, told):
-    with Change(master, "rollout", listeners=(told.append,)) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -37,11 +37,6 @@ def master(tmp_path):
 
 
 @pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
 def change(master, told):
     made = Change(master, "rollout", listeners=(told.append,), to="0123456789ab")
     yield made

@@ -18,11 +18,6 @@ SECRET = "sixteen-or-more-characters"
 
 
 @pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
 def change(tmp_path, told):
     master = Master({"id": "boss", "counterapp_state": str(tmp_path / "state")})
     with Change(master, "rollout", listeners=(told.append,), to="abc") as opened:

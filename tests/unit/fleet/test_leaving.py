@@ -5,23 +5,10 @@ import pytest
 from fleet import keys, work
 from fleet import revision as revisions
 from fleet.change import Change, StepFailed
-from fleet.master import Master
 from fleet.stages import leaving
 from tests.support.leavers import Fleet, address, revision
 
 ALL = ["boss", "web-1", "web-2", "db-1", "db-2", "db-3", "lb-1", "lb-2"]
-
-
-@pytest.fixture
-def master(tmp_path):
-    return Master(
-        {
-            "id": "boss",
-            "cachedir": str(tmp_path / "cache"),
-            "counterapp_state": str(tmp_path / "state"),
-            "counterapp_config": str(tmp_path / "config"),
-        }
-    )
 
 
 @pytest.fixture

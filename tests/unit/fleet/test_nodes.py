@@ -7,22 +7,9 @@ from fleet import revision as revisions
 from fleet.change import StepFailed
 from fleet.errors import FleetError
 from fleet.journal import history
-from fleet.master import Master
 from tests.support.leavers import SETTINGS, Fleet, address, revision
 
 ALL = ["boss", "web-1", "web-2", "db-1", "db-2", "db-3", "lb-1", "lb-2"]
-
-
-@pytest.fixture
-def master(tmp_path):
-    return Master(
-        {
-            "id": "boss",
-            "cachedir": str(tmp_path / "cache"),
-            "counterapp_state": str(tmp_path / "state"),
-            "counterapp_config": str(tmp_path / "config"),
-        }
-    )
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ def master(checkout):
     return checkout.master
 
 
-@pytest.fixture
-def told():
-    return []
-
-
 class Silent:
     """Minions that do not answer, and what they were asked."""
 

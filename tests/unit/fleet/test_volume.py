@@ -10,13 +10,6 @@ from fleet.errors import FleetError
 
 
 @pytest.fixture
-def mount(tmp_path):
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def source(tmp_path):
     path = tmp_path / "source"
     path.write_text("good")

@@ -5,9 +5,8 @@ import time
 import pytest
 
 from fleet import minions, revision, work
-from fleet.change import Change, StepFailed
+from fleet.change import StepFailed
 from fleet.errors import FleetError
-from fleet.master import Master
 
 GOOD = {"file_|-x_|-x_|-managed": {"result": True, "changes": {"new": 1}, "__id__": "x"}}
 SAME = {"file_|-x_|-x_|-managed": {"result": True, "changes": {}, "__id__": "x"}}
@@ -36,28 +35,6 @@ class Fleet:
 
     def functions(self):
         return [function for function, *_ in self.asked]
-
-
-@pytest.fixture
-def master(tmp_path):
-    return Master(
-        {
-            "id": "boss",
-            "counterapp_state": str(tmp_path / "state"),
-            "counterapp_config": str(tmp_path / "config"),
-        }
-    )
-
-
-@pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
-def change(master, told):
-    with Change(master, "rollout", listeners=(told.append,)) as opened:
-        yield opened
 
 
 @pytest.fixture
