@@ -134,7 +134,7 @@ class Bench:
         :raises LabError: the rollout fails, or changes something.
         """
         began = time.monotonic()
-        self._on(self._lab.master.id, "salt", "*", "state.apply", "test=True", "--out=quiet")
+        self._on(self._lab.master.id, "salt", "*", "state.apply", "test=True", "--out=json")
         by_hand = time.monotonic() - began
         took, lines = self._rollout()
         if touched := next((line["touched"] for line in lines if line.get("touched")), None):
