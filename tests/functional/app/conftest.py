@@ -17,7 +17,7 @@ import requests
 from tests.support.browser import chromium
 from tests.support.loading import ROOT
 from tests.support.mongod import free_port, replica_set
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 # At DEBUG, where pytest-salt-factories has it, it tells of every message to a server.
 logging.getLogger("pymongo").setLevel(logging.INFO)
@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
 
 FROM_SOURCE = (sys.executable, "-m", "gunicorn")
 HIT = "/api/v1/counters/default/shared/hits"
+ANSWER_SECONDS = 30 * PATIENCE
+"""For how long a client of a test waits for an answer: no promise, but the end of what hangs."""
 COMMAND = ["-c", "python:counterapp.gunicorn_conf", "counterapp.wsgi:app"]
 
 
@@ -93,20 +95,22 @@ class Node:
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def get(self, path, **options):
-        return requests.get(self.url + path, **{"timeout": 30, **options})
+        return requests.get(self.url + path, **{"timeout": ANSWER_SECONDS, **options})
 
     def metrics(self):
         """Return what the metrics' listener answers to a reader."""
-        answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30)
+        answer = requests.get(
+            f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=ANSWER_SECONDS
+        )
         answer.raise_for_status()
         return answer.text
 
     def post(self, path=HIT, **options):
-        return requests.post(self.url + path, **{"timeout": 30, **options})
+        return requests.post(self.url + path, **{"timeout": ANSWER_SECONDS, **options})
 
     def status_line(self, sent):
         """Send bytes as they are and return the first line of the answer, empty without one."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), ANSWER_SECONDS) as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             return connection.recv(65536).split(b"\r\n")[0]
@@ -120,7 +124,7 @@ class Node:
     def accepts(self):
         """Tell whether the process takes new connections."""
         with contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", self.port), ANSWER_SECONDS).close()
             return True
         return False
 
@@ -129,8 +133,11 @@ class Node:
         self._process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout=40):
-        """Wait for the end of the process and return its exit code."""
-        return self._process.wait(timeout)
+        """Wait for the end of the process and return its exit code.
+
+        :param timeout: seconds, on a machine that does nothing else; see ``until``.
+        """
+        return self._process.wait(timeout * PATIENCE)
 
     def kill(self):
         """Crash the process and its workers."""
@@ -138,7 +145,7 @@ class Node:
             # The group outlives its leader when a worker does.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(10 * PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -183,6 +190,8 @@ def environ(static):
         "PYTHONPATH": str(ROOT / "app" / "backend" / "src"),
         "COUNTERAPP_STATIC": str(static),
         "COUNTERAPP_DATABASE": f"test-{uuid.uuid4().hex[:12]}",
+        # As long as a node waits by itself, on a machine that has nothing else to do.
+        "COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE),
     }
 
 
@@ -221,7 +230,7 @@ def run_gunicorn(environ, tmp_path):
             cwd=pathlib.Path(cwd),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=30 * PATIENCE,
             check=False,
         )
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.waiting import until
+from tests.functional.app.conftest import ANSWER_SECONDS
+from tests.support.waiting import PATIENCE, until
 
 LIBRARY = "libfaketime.so.1"
 RESOLUTIONS = {"minute": 60, "hour": 3600, "day": 86400}
@@ -81,7 +82,7 @@ class Traffic:
     def __exit__(self, *_):
         self._ended.set()
         for each in self._running:
-            each.result(60)
+            each.result(60 * PATIENCE)
         self._pool.shutdown()
 
     def _run(self, number):
@@ -94,7 +95,7 @@ class Traffic:
             options = {"json": {"amount": 1}} if kind == "updates" else {}
             if turn % 3 == 0:
                 options["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
-            answer = session.post(node.url + path, timeout=30, **options)
+            answer = session.post(node.url + path, timeout=ANSWER_SECONDS, **options)
             if answer.status_code == 404:
                 # An update of a counter that nobody has hit yet.
                 continue
@@ -102,7 +103,7 @@ class Traffic:
             value = answer.json()["value"]
             if "headers" in options:
                 other = random.choice(self._nodes)
-                again = session.post(other.url + path, timeout=30, **options).json()
+                again = session.post(other.url + path, timeout=ANSWER_SECONDS, **options).json()
                 assert (again["value"], again["replayed"]) == (value, True)
             with self._lock:
                 self.values[key].append(value)
@@ -203,7 +204,9 @@ def own_counters(maker, other):
     assert begun <= moment(made["created"]) <= now()
     assert moment(made["expires"]) - moment(made["created"]) == timedelta(hours=1)
     key, path = {"Authorization": f"Bearer {made['admin_key']}"}, f"/api/v1/counters/clocks/{name}"
-    put = requests.put(f"{maker.url}{path}/value", json={"value": 1000}, headers=key, timeout=30)
+    put = requests.put(
+        f"{maker.url}{path}/value", json={"value": 1000}, headers=key, timeout=ANSWER_SECONDS
+    )
     assert put.json()["previous"] == 0
     for node in (maker, other):
         assert node.get(path).json()["value"] == 1000

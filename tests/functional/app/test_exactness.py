@@ -10,7 +10,7 @@ import uuid
 import pytest
 import requests
 
-from tests.functional.app.conftest import HIT
+from tests.functional.app.conftest import ANSWER_SECONDS, HIT
 from tests.support.waiting import until
 
 
@@ -34,7 +34,7 @@ class Load:
             with self._lock:
                 self.attempts += 1
             try:
-                response = session.post(node.url + HIT, timeout=30)
+                response = session.post(node.url + HIT, timeout=ANSWER_SECONDS)
             except requests.RequestException:
                 # Refused or cut off. A pause, so that a dead node is not asked without end.
                 self._stop.wait(0.02)

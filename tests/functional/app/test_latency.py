@@ -3,6 +3,7 @@
 import pytest
 import requests
 
+from tests.functional.app.conftest import ANSWER_SECONDS
 from tests.support.loading import load
 
 counterapp = load("_modules/counterapp.py")
@@ -24,7 +25,10 @@ def test_latency_is_told_by_route(single, make_node):
         node.get("/assets/of-another-release.js")
     after = counterapp.latency(url=url)
     assert (after["node"], after["process"]) == (node.name, before["process"])
-    assert after["release"] == requests.get(f"{node.url}/livez", timeout=5).headers["X-Release"]
+    assert (
+        after["release"]
+        == requests.get(f"{node.url}/livez", timeout=ANSWER_SECONDS).headers["X-Release"]
+    )
     assert after["not_found"] - before["not_found"] == 3
     old, new = before["routes"][route], after["routes"][route]
     assert list(new["buckets"])[-1] == "+Inf"

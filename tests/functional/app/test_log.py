@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.functional.app.conftest import ANSWER_SECONDS
 from tests.support.waiting import until
 
 LONG = "/" + "x" * 4000
@@ -33,7 +34,7 @@ def node(single, pipe, make_node):  # which ends before its reader does
 
 @pytest.fixture
 def connection(node):
-    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=ANSWER_SECONDS)
     yield connection
     connection.close()
 
@@ -62,7 +63,7 @@ def test_without_a_reader_all_are_answered_and_what_was_dropped_is_told(node, co
         sent += 1
         assert sent < 5000
     # What is not a request's line goes the same way, and no longer waits either.
-    other = http.client.HTTPConnection(connection.host, connection.port, timeout=10)
+    other = http.client.HTTPConnection(connection.host, connection.port, timeout=ANSWER_SECONDS)
     other.putrequest("GET", "/", skip_host=True)
     other.putheader("Host", "one")
     other.putheader("Host", "two")

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import requests
 
-from tests.functional.app.conftest import HIT
+from tests.functional.app.conftest import ANSWER_SECONDS, HIT
 from tests.support.mongod import replica_set
 from tests.support.waiting import until
 
@@ -143,7 +143,7 @@ def test_bytes_that_are_hardly_http_give_no_500_and_no_harm(shared_node, sent):
 
 def test_a_chunked_body_beyond_the_limit_is_refused(shared_node):
     chunks = iter([b"x" * 8192] * 8)
-    response = requests.post(shared_node.url + HIT, data=chunks, timeout=10)
+    response = requests.post(shared_node.url + HIT, data=chunks, timeout=ANSWER_SECONDS)
     assert response.status_code in {400, 413}
 
 

@@ -7,14 +7,15 @@ import time
 import pytest
 import requests
 
-from tests.support.waiting import until
+from tests.functional.app.conftest import ANSWER_SECONDS
+from tests.support.waiting import PATIENCE, until
 
 
 class Stream:
     """An open stream of a node."""
 
     def __init__(self, node, path="/stream/page"):
-        self.answer = requests.get(node.url + path, stream=True, timeout=30)
+        self.answer = requests.get(node.url + path, stream=True, timeout=ANSWER_SECONDS)
         self._lines = self.answer.iter_lines(chunk_size=1)
 
     def __enter__(self):
@@ -68,7 +69,7 @@ def test_changes_arrive_from_every_node_and_name_it(single, make_node):
                 value = node.get("/hit/page").json()["value"]
                 began = time.monotonic()
                 event = stream.next_value()
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 5 * PATIENCE
                 assert event["value"] == value
                 if round_:
                     # Before, it may have been looked up, which tells no node.
@@ -86,7 +87,9 @@ def test_a_client_that_goes_gives_its_place_back(single, make_node):
         def served():
             # Each change is an attempt to write, which finds out who has gone.
             node.get("/hit/page")
-            with requests.get(f"{node.url}/stream/page", stream=True, timeout=20) as answer:
+            with requests.get(
+                f"{node.url}/stream/page", stream=True, timeout=ANSWER_SECONDS
+            ) as answer:
                 return answer.status_code
 
         until(served, 10, "there is a place for a stream", wanted=200)
@@ -94,7 +97,7 @@ def test_a_client_that_goes_gives_its_place_back(single, make_node):
 
 def test_a_client_that_does_not_read_gets_the_newest_in_the_end_and_holds_nobody_up(node):
     node.get("/hit/page")
-    slow = socket.create_connection(("127.0.0.1", node.port), timeout=20)
+    slow = socket.create_connection(("127.0.0.1", node.port), timeout=ANSWER_SECONDS)
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     with slow, Stream(node) as quick:
         slow.sendall(b"GET /stream/page HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -10,7 +10,7 @@ import jwt
 import pytest
 import requests
 
-from tests.functional.app.conftest import HIT
+from tests.functional.app.conftest import ANSWER_SECONDS, HIT
 from tests.support.waiting import until
 
 COUNTERS = "/api/v1/counters"
@@ -45,7 +45,9 @@ def test_a_counters_whole_life(node):
     assert refused.status_code == 403
     update = node.post(f"{path}/updates", json={"amount": -3}, headers=bearer(key))
     assert update.json().get("value") == 4, update.text
-    put = requests.put(f"{node.url}{path}/value", json={"value": 9}, headers=bearer(key), timeout=9)
+    put = requests.put(
+        f"{node.url}{path}/value", json={"value": 9}, headers=bearer(key), timeout=ANSWER_SECONDS
+    )
     assert (put.json()["previous"], put.json()["value"]) == (4, 9)
 
     seen = node.get(path)
@@ -58,7 +60,7 @@ def test_a_counters_whole_life(node):
     assert [each["key"] for each in node.get(COUNTERS, headers=bearer(key)).json()["items"]] == [
         "post-1"
     ]
-    gone = requests.delete(f"{node.url}{path}", headers=bearer(key), timeout=9)
+    gone = requests.delete(f"{node.url}{path}", headers=bearer(key), timeout=ANSWER_SECONDS)
     assert gone.status_code == 204
     assert node.get(path).status_code == 404
     assert node.post(f"{path}/hits").json()["value"] == 1
@@ -96,13 +98,21 @@ def test_operators_reach_every_counter(node):
     listed = node.get(COUNTERS, headers=operator("counters:read")).json()["items"]
     assert [each["key"] for each in listed] == ["counter"]
     path = f"{node.url}/api/v1/operator/counters/some/counter"
-    refused = requests.delete(path, headers=operator("counters:read"), timeout=9)
+    refused = requests.delete(path, headers=operator("counters:read"), timeout=ANSWER_SECONDS)
     assert refused.status_code == 403
     put = requests.put(
-        f"{path}/value", json={"value": 50}, headers=operator("counters:write"), timeout=9
+        f"{path}/value",
+        json={"value": 50},
+        headers=operator("counters:write"),
+        timeout=ANSWER_SECONDS,
     )
     assert (put.json()["previous"], put.json()["value"]) == (1, 50)
-    assert requests.delete(path, headers=operator("counters:write"), timeout=9).status_code == 204
+    assert (
+        requests.delete(
+            path, headers=operator("counters:write"), timeout=ANSWER_SECONDS
+        ).status_code
+        == 204
+    )
     assert "operator test deleted some/counter" in node.log
     assert OPERATOR_KEY not in node.log
 
@@ -112,10 +122,10 @@ def test_an_operator_deletes_a_namespace(node):
     for records in (spam[:1250], spam[1250:], [{**spam[0], "namespace": "spam-not"}]):
         assert node.post("/api/v1/import", json=records).json()["taken"] == len(records)
     url, write = f"{node.url}/api/v1/operator/counters", operator("counters:write")
-    asked = requests.delete(url, params={"prefix": "spam/"}, headers=write, timeout=30)
+    asked = requests.delete(url, params={"prefix": "spam/"}, headers=write, timeout=ANSWER_SECONDS)
     assert (asked.status_code, asked.json()["counters"]) == (422, 2500)
     confirmed = {"prefix": "spam/", "confirm": "spam/"}
-    done = requests.delete(url, params=confirmed, headers=write, timeout=30)
+    done = requests.delete(url, params=confirmed, headers=write, timeout=ANSWER_SECONDS)
     assert (done.status_code, done.json()) == (200, {"deleted": 2500, "left": 0})
     left = node.get(COUNTERS, headers=operator("counters:read")).json()["items"]
     assert [each["namespace"] for each in left] == ["spam-not"]

@@ -3,14 +3,16 @@
     python -m tests.functional.app.attack.abuser
 
 The first line of standard input says what to do, as JSON: ``port``, and ``groups`` of connections
-that all do the same. Once each connection has sent its first bytes, a line comes back. Each further
-line is answered with a report, and the end of the input ends it all. A group has:
+that all do the same. Once each connection has sent its first bytes, or is there if it is one that
+waits for its turn, a line comes back. A line ``turn`` has one connection of each group whose
+connections take turns send, and is answered when those have their answers; a line ``report`` is
+answered with a report. The end of the input ends it all. A group has:
 
 - ``connections``: how many; ``addresses``: the addresses that they come from, in turn.
 - ``send``: a list of what they send, in turn, with ``{n}`` where a number goes that never comes
   twice.
-- ``every``: seconds from one sending to the next, in which the connections take turns. Left out,
-  each sends once, reads what comes, and counts as open for as long as it is.
+- ``turns``: true if each sends whenever it is its turn. Left out, each sends once, reads what
+  comes, and counts as open for as long as it is.
 - ``drip``: seconds after each of which an ``x`` follows, without ever making up a request.
 
 A report has the statuses by how often they came, how many connections are open, and how often one
@@ -39,20 +41,26 @@ class Abuser:
         """Start the groups, and return when each connection has sent its first bytes."""
         begun = [asyncio.Event() for group in groups for _ in range(group["connections"])]
         events = iter(begun)
-        loop = asyncio.get_running_loop()
-        self._tasks = []
-        # All connect before the first of them sends.
-        first = loop.time() + len(begun) / 1000
+        self._tasks, self._turns = [], []
         for group in groups:
             addresses = itertools.cycle(group["addresses"])
             sends = itertools.cycle(group["send"])
-            turn = group.get("every", 0) / group["connections"]
-            for number in range(group["connections"]):
-                mine = group | {"send": next(sends), "first": first + number * turn}
-                connection = self._connection(mine, next(addresses), next(events))
+            turns = [asyncio.Queue() for _ in range(group["connections"])]
+            if group.get("turns"):
+                self._turns.append(itertools.cycle(turns))
+            for mine in turns:
+                to_do = group | {"send": next(sends), "turns": mine if group.get("turns") else None}
+                connection = self._connection(to_do, next(addresses), next(events))
                 self._tasks.append(asyncio.create_task(connection))
         for event in begun:
             await event.wait()
+
+    async def turn(self):
+        """Have one connection of each group that takes turns send, and wait for the answers."""
+        chosen = [next(each) for each in self._turns]
+        for each in chosen:
+            each.put_nowait(None)
+        await asyncio.gather(*(each.join() for each in chosen))
 
     def report(self):
         return {"statuses": self.statuses, "open": self.open, "closed": self.closed}
@@ -71,33 +79,37 @@ class Abuser:
                     self.open -= 1
                     self.closed += 1
                     writer.close()
-            if group.get("every") is None:
+            if group["turns"] is None:
                 return
             await asyncio.sleep(0.05)
 
     async def _use(self, group, reader, writer, begun):
-        first, every, drip = group["first"], group.get("every"), group.get("drip")
-        loop = asyncio.get_running_loop()
-        for turn in itertools.count():
-            if every is not None:
-                late = loop.time() - first
-                turn = max(turn, int(late // every) + 1 if late > 0 else 0)
-                await asyncio.sleep(first + turn * every - loop.time())
-            writer.write(group["send"].replace("{n}", str(next(self._numbers))).encode())
-            await writer.drain()
+        if group["turns"] is None:
+            await self._ask(group, reader, writer, begun)
+            # Its body, which may have no end, or whatever else comes until the node closes it.
+            while await reader.read(65536):
+                pass
+            return
+        while True:
             begun.set()
-            if drip:
-                dripping = asyncio.create_task(self._drip(writer, drip))
+            await group["turns"].get()
             try:
-                await self._answer(reader)
+                await self._ask(group, reader, writer, begun)
             finally:
-                if drip:
-                    dripping.cancel()
-            if every is None:
-                # Its body, which may have no end, or whatever else comes until the node closes it.
-                while await reader.read(65536):
-                    pass
-                return
+                group["turns"].task_done()
+
+    async def _ask(self, group, reader, writer, begun):
+        drip = group.get("drip")
+        writer.write(group["send"].replace("{n}", str(next(self._numbers))).encode())
+        await writer.drain()
+        begun.set()
+        if drip:
+            dripping = asyncio.create_task(self._drip(writer, drip))
+        try:
+            await self._answer(reader)
+        finally:
+            if drip:
+                dripping.cancel()
 
     async def _drip(self, writer, seconds):
         with contextlib.suppress(OSError):
@@ -123,8 +135,12 @@ async def main():
     abuser = Abuser(spec["port"])
     await abuser.run(spec["groups"])
     print("begun", flush=True)
-    while await lines.readline():
-        print(json.dumps(abuser.report()), flush=True)
+    while line := await lines.readline():
+        if line == b"turn\n":
+            await abuser.turn()
+            print("turned", flush=True)
+        else:
+            print(json.dumps(abuser.report()), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import uuid
 import pytest
 
 from tests.support.loading import ROOT
+from tests.support.waiting import PATIENCE
 
 FLOOR = 0.004
 """Seconds of a processor; a median below is as good as this."""
@@ -21,8 +22,8 @@ PACE = 0.012
 
 ROUNDS = 3
 
-PATIENCE = 10
-"""Seconds for which he waits for an answer: as long as a busy machine may need, and no longer."""
+WAITED_SECONDS = 10 * PATIENCE
+"""For how long he waits for an answer: as long as a busy machine may need, and no longer."""
 
 HERE = "127.0.0.1"
 ELSEWHERE = [f"127.0.0.{number}" for number in range(2, 8)]
@@ -34,7 +35,7 @@ class Honest:
     def __init__(self, node):
         self._node = node
         self._path = f"/api/v1/counters/honest/{uuid.uuid4().hex}"
-        self._connection = http.client.HTTPConnection(HERE, node.port, PATIENCE, (HERE, 0))
+        self._connection = http.client.HTTPConnection(HERE, node.port, WAITED_SECONDS, (HERE, 0))
         self._value = 0
 
     def hit(self):
@@ -45,17 +46,21 @@ class Honest:
         self._value += 1
         assert body["value"] == self._value
 
-    def median(self, turns):
+    def median(self, turns, beside=contextlib.nullcontext):
         """Hit at a pace of his own for so many turns, and return the median of what he waited for.
 
         That is what the node computed until he had his answer. It is the same however busy the
         machine is with other things; and where a node waits instead, the answer never comes.
+
+        :param beside: what goes on during each of his turns. Who abuses the node at a pace of his
+            own would have it compute the more during one turn, the slower the machine is.
         """
         waited = []
         for _ in range(turns):
             begun, computed = time.monotonic(), self._node.computed()
-            self.hit()
-            waited.append(self._node.computed() - computed)
+            with beside():
+                self.hit()
+                waited.append(self._node.computed() - computed)
             time.sleep((begun - time.monotonic()) % PACE)
         return statistics.median(waited)
 
@@ -86,9 +91,16 @@ class Abuse:
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
+    @contextlib.contextmanager
+    def turn(self):
+        """Have connections that take turns send now; their answers are there in the end."""
+        self._say("turn")
+        yield
+        assert self._process.stdout.readline() == "turned\n"
+
     def report(self):
         """Return what the connections have been told so far."""
-        self._say("")
+        self._say("report")
         return json.loads(self._process.stdout.readline())
 
     def __exit__(self, *_):
@@ -113,7 +125,7 @@ def beside():
         for _ in range(ROUNDS):
             before = honest.median(75)
             with abuse:
-                during = honest.median(turns)
+                during = honest.median(turns, abuse.turn)
                 report = ask(abuse)
             # What the abusers have asked for and left behind is no part of the time without them.
             for _ in range(3):
