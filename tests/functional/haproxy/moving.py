@@ -22,12 +22,16 @@ import jinja2
 
 from fleet import handover
 from tests.support.loading import ROOT, load
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 VIP, WEB = "10.9.0.100", "10.9.0.3"
 ADDRESSES = {"a": "10.9.0.11", "b": "10.9.0.12", "clients": "10.9.0.20"}
 CLIENTS = 16
+# How many answers come before the first move, and from one to the next.
+BETWEEN = 100
 FOLDER = Path("/run/moving")
+# One in each balancer's network, there before it is needed, as keepalived is.
+ANNOUNCERS = {}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -120,19 +124,21 @@ def balancer(name):
 
 
 def announce():
-    """Tell everybody who has the address now, as keepalived does."""
+    """Tell everybody who has the address now, as keepalived does, whenever a line comes."""
     own = socket.inet_aton(VIP)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("eth0", 0))
         mac = raw.getsockname()[4]
         head = b"\xff" * 6 + mac + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x800, 6, 4, 1)
-        for _ in range(3):
-            raw.send(head + mac + own + b"\xff" * 6 + own)
+        for _ in sys.stdin:
+            for _ in range(3):
+                raw.send(head + mac + own + b"\xff" * 6 + own)
+            print("announced", flush=True)
 
 
 def take(name):
     run("ip", "-n", name, "address", "add", f"{VIP}/24", "dev", "eth0")
-    assert inside(name, "announce").wait(20) == 0
+    assert say(ANNOUNCERS[name]) == "announced"
 
 
 def drop(name):
@@ -140,7 +146,10 @@ def drop(name):
 
 
 def clients():
-    """Ask all the while, on connections that are kept and on new ones, until the input ends."""
+    """Ask all the while, on connections that are kept and on new ones, until the input ends.
+
+    Each line of the input is answered with the number of answers so far.
+    """
     done = threading.Event()
     answered, failed, times = [], [], []
 
@@ -149,7 +158,9 @@ def clients():
         while not done.is_set():
             began = time.monotonic()
             try:
-                connection = connection or http.client.HTTPConnection(VIP, 80, timeout=20)
+                connection = connection or http.client.HTTPConnection(
+                    VIP, 80, timeout=20 * PATIENCE
+                )
                 connection.request("GET", "/")
                 answer = connection.getresponse()
                 answer.read()
@@ -167,11 +178,30 @@ def clients():
     threads = [threading.Thread(target=client, args=(n % 2 == 0,)) for n in range(CLIENTS)]
     for thread in threads:
         thread.start()
-    sys.stdin.read()
+    for _ in sys.stdin:
+        print(len(answered), flush=True)
     done.set()
     for thread in threads:
         thread.join()
     print(json.dumps({"answered": len(answered), "failed": failed, "longest": max(times)}))
+
+
+def say(process):
+    """Give a part of this program a line; return the one that it answers."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def wait_more(asking):
+    """Wait until clients have some answers more than now."""
+    before = int(say(asking))
+    until(
+        lambda: int(say(asking)) - before,
+        60,
+        f"{BETWEEN} requests more are answered",
+        wanted=lambda more: more >= BETWEEN,
+    )
 
 
 def modules(name):
@@ -196,11 +226,11 @@ def modules(name):
 def hand_over(old, new):
     """Do what ``fleet/handover.py`` has a balancer do."""
     haproxy, newcomers = modules(old)
-    haproxy.closing(60)
+    haproxy.closing(int(60 * PATIENCE))
     look = lambda: haproxy.connections(handover.FRONTEND)["idle"]  # noqa: E731
     until(look, 30, "no connection is kept", wanted=0)
-    newcomers.hold(VIP, 80, 10)
-    haproxy.wait_answered(handover.FRONTEND, 5)
+    newcomers.hold(VIP, 80, int(10 * PATIENCE))
+    haproxy.wait_answered(handover.FRONTEND, 5 * PATIENCE, stream_after=0.5 * PATIENCE)
     drop(old)
     take(new)
     newcomers.admit()
@@ -212,23 +242,24 @@ def main(way, moves):
     FOLDER.mkdir()
     threading.Thread(target=Web((WEB, 8000), Handler).serve_forever, daemon=True).start()
     processes = [balancer(name) for name in ("a", "b")]
+    ANNOUNCERS.update((name, inside(name, "announce")) for name in ("a", "b"))
     take("a")
     for name in ("a", "b"):
         ready = (FOLDER / f"{name}.sock").exists
         until(ready, 20, f"HAProxy of {name} runs", wanted=True)
     asking = inside("clients", "clients")
     for number in range(moves):
-        time.sleep(1.5)
+        wait_more(asking)
         old, new = "ab"[number % 2], "ba"[number % 2]
         if way == "handed over":
             hand_over(old, new)
         else:
             drop(old)
             take(new)
-    time.sleep(1.5)
-    told, _ = asking.communicate(timeout=60)
+    wait_more(asking)
+    told, _ = asking.communicate(timeout=60 * PATIENCE)
     print(told.strip())
-    for process in processes:
+    for process in (*processes, *ANNOUNCERS.values()):
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
             process.wait(10)

