@@ -5,7 +5,8 @@
     python -m tests.lanes system -- -k undo
 
 What a lane printed is shown when it has ended (at once, when it is the only one) and kept in
-``build/test-logs/LANE.log``; its slowest tests are in ``build/test-times/LANE.txt``.
+``build/test-logs/LANE.log``; its slowest tests are in ``build/test-times/LANE.txt``. Below the
+table each failed test has a line with its reason.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ PATIENCE = "4"
 # For the fixtures of a lane that was told to stop: they remove nodes.
 GOODBYE_SECONDS = 60.0
 SLOWEST = 40
+# Characters of a failure's reason below the table.
+REASON_LENGTH = 300
 # Where Linux has the processors' controller, of version 1 and 2, with half of the usual weight.
 # Niceness would do nothing between lanes: each is a session, and Linux gives all sessions alike.
 CONTROLLERS = {
@@ -193,15 +196,30 @@ class Run:
 
     def figures(self) -> tuple[str, str]:
         """Return how many tests ran and how many of them failed; dashes for what has no tests."""
-        try:
-            suites = list(ElementTree.parse(self.lane.report).getroot().iter("testsuite"))
-        except (OSError, ElementTree.ParseError):
+        suites = self._suites()
+        if not suites:
             return "-", "-"
         tests = sum(int(suite.get("tests", 0)) - int(suite.get("skipped", 0)) for suite in suites)
         failed = sum(
             int(suite.get("failures", 0)) + int(suite.get("errors", 0)) for suite in suites
         )
         return str(tests), str(failed)
+
+    def failures(self) -> list[str]:
+        """Return each failed test with its reason, a line each."""
+        return [
+            f"{case.get('classname')}::{case.get('name')}: {_in_a_line(reason)}"
+            for suite in self._suites()
+            for case in suite.iter("testcase")
+            for reason in case
+            if reason.tag in ("failure", "error")
+        ]
+
+    def _suites(self) -> list[ElementTree.Element]:
+        try:
+            return list(ElementTree.parse(self.lane.report).getroot().iter("testsuite"))
+        except (OSError, ElementTree.ParseError):
+            return []
 
     def write_times(self) -> None:
         """Keep the slowest tests of a lane that pytest ran, as pytest lists them."""
@@ -251,6 +269,38 @@ def table(runs: Sequence[Run], whole: float) -> str:
     )
 
 
+def reasons(runs: Sequence[Run]) -> str:
+    """Return each failed test with its lane and its reason, a line each; a lane without by itself.
+
+    Whoever sees but the last lines of a run can tell from them what failed, and why.
+    """
+    lines = []
+    for run in runs:
+        if found := run.failures():
+            lines += [f"{run.lane.name}: {failure}" for failure in found]
+        elif run.code != 0:
+            last = run.lane.log.read_text().split()[-100:] if run.lane.log.exists() else []
+            lines.append(
+                f"{run.lane.name}: no test is known to have failed: {_cut(' '.join(last))}"
+            )
+    return "\n".join(lines)
+
+
+def _in_a_line(reason: ElementTree.Element) -> str:
+    """Return why a test failed: the last error of its report, of which the message is a part."""
+    last = re.split(r"^(?:During handling of|The above exception)", reason.text or "", flags=re.M)[
+        -1
+    ]
+    words = re.findall(r"^E +(.*)$", last, re.M) or [reason.get("message") or last or "no word"]
+    return _cut(" ".join(" ".join(words).split()))
+
+
+def _cut(text: str) -> str:
+    """Return a text's beginning, and its end, where an error's own words are."""
+    half = REASON_LENGTH // 2
+    return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"
+
+
 def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -287,6 +337,8 @@ def run(lanes: Sequence[Lane], more: Sequence[str] = ()) -> int:
             each.end(signal.SIGKILL)
     _join(threads, GOODBYE_SECONDS)
     print(f"\n{table(list(runs.values()), time.monotonic() - began)}", flush=True)
+    if why := reasons(list(runs.values())):
+        print(f"\n{why}", flush=True)
     return 0 if all(each.code == 0 for each in runs.values()) else 1
 
 

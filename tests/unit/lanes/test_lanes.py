@@ -51,9 +51,8 @@ def test_each_lane_has_a_row_and_one_that_failed_makes_the_exit_code(folders, ca
     )
     printed = capsys.readouterr().out
     assert code == 1
-    rows = {
-        line.split()[0]: line.split() for line in printed.rpartition("LANE")[2].splitlines()[1:]
-    }
+    below, _, reasons = printed.rpartition("LANE")[2].partition("\n\n")
+    rows = {line.split()[0]: line.split() for line in below.splitlines()[1:]}
     assert rows["red"][1:3] == ["2", "1"]
     assert "FAILED" in rows["red"]
     assert rows["green"][1:3] == ["1", "0"]
@@ -61,6 +60,40 @@ def test_each_lane_has_a_row_and_one_that_failed_makes_the_exit_code(folders, ca
     # What a lane printed is there whole.
     assert "AssertionError: why" in printed
     assert "1 failed, 1 passed" in printed
+    assert reasons == "red: test_red::test_bad: AssertionError: why assert False\n"
+
+
+def test_each_failure_is_told_with_its_reason_below_the_table(folders, lane, capsys):
+    source = """
+import pytest
+
+@pytest.fixture
+def left():
+    yield
+    raise OSError("left behind")
+
+@pytest.mark.parametrize("word", ["a", "b"])
+def test_bad(word):
+    assert word * 1000 == "c", "what\\nwas seen " + "word " * 500 + "the end"
+
+def test_untidy(left): pass
+"""
+    lanes.run([pytest_lane(folders, "red", source), lane("dumb", "echo it broke; exit 2")])
+    printed = capsys.readouterr().out.rpartition("\n\n")[2].splitlines()
+    assert len(printed) == 4
+    for line, word in zip(printed[:2], "ab", strict=True):
+        assert line.startswith(
+            f"red: test_red::test_bad[{word}]: AssertionError: what was seen word"
+        )
+        assert len(line) < 350
+    assert printed[2].startswith("red: test_red::test_untidy: ")
+    assert "OSError: left behind" in printed[2]
+    assert printed[3] == "dumb: no test is known to have failed: it broke"
+
+
+def test_where_nothing_failed_the_table_is_the_end(lane, capsys):
+    assert lanes.run([lane("good", "true")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("all ")
 
 
 def test_the_slowest_tests_are_kept(folders):
