@@ -102,8 +102,9 @@ def create(volume, bricks, replica=1, arbiter=0, force=False, disperse=0, redund
     :param int disperse: instead of copies, erasure coding over each run of this many bricks.
     :param int redundancy: how many bricks of each such run may be lost; less than half of them.
     :returns: the new volume as :py:func:`info` returns it.
-    :raises CommandExecutionError: if the layout is impossible (nothing is asked of glusterd then)
-        or glusterd refuses.
+    :raises CommandExecutionError: if the layout is impossible (nothing is asked of glusterd then),
+        connected members of the pool do not see each other (:py:func:`wait_met`), or glusterd
+        refuses.
 
     CLI Example:
 
@@ -120,6 +121,8 @@ def create(volume, bricks, replica=1, arbiter=0, force=False, disperse=0, redund
         words += ["replica", str(replica)]
     if arbiter:
         words += ["arbiter", str(arbiter)]
+    hosts = [__utils__["gluster_declared.brick"](name)["host"] for name in wanted]
+    __salt__["gluster.wait_met"](hosts)
     _gluster(*words, *wanted, *_force(force))
     return info(volume)
 

@@ -37,8 +37,9 @@ def add_bricks(volume, bricks, replica=None, arbiter=None, force=False):
     :param bool force: also take bricks on a root file system, several of one set on one host, and
         such as were part of a volume before, with the files that they hold.
     :returns: the volume as :py:func:`info` returns it.
-    :raises CommandExecutionError: if the number of bricks does not fit, glusterd refuses, or, with
-        ``replica``, bricks are offline or files wait to be healed.
+    :raises CommandExecutionError: if the number of bricks does not fit, connected members of the
+        pool do not see each other (:py:func:`wait_met`), glusterd refuses, or, with ``replica``,
+        bricks are offline or files wait to be healed.
 
     CLI Example:
 
@@ -59,6 +60,7 @@ def add_bricks(volume, bricks, replica=None, arbiter=None, force=False):
         words += ["arbiter", str(arbiter)] if arbiter else []
     elif len(names) % len(sets[0]):
         _check_number(volume, names, len(sets[0]), "a whole set (or a multiple of it)")
+    __salt__["gluster.wait_met"]([name.partition(":/")[0] for name in names])
     _gluster("volume", "add-brick", volume, *words, *names, *(["force"] if force else []))
     return __salt__["gluster.info"](volume)
 
@@ -227,7 +229,8 @@ def replace_brick(volume, old, new, force=False):
     :param bool force: also where another brick of the set is on the same host.
     :returns: the volume as :py:func:`info` returns it.
     :raises CommandExecutionError: if the other bricks of the volume are not all there (offline,
-        waiting to be healed, in split-brain), or glusterd refuses.
+        waiting to be healed, in split-brain), connected members of the pool do not see the new
+        one's host (:py:func:`wait_met`), or glusterd refuses.
 
     CLI Example:
 
@@ -253,6 +256,7 @@ def replace_brick(volume, old, new, force=False):
         # Of this glusterd says no more than that one should look into its log.
         raise CommandExecutionError(f"{host} is not in the pool or not connected: {peer['state']}")
     _check(made_of, [old])
+    __salt__["gluster.wait_met"]([host])
     _gluster("volume", "replace-brick", volume, old, new, "commit", "force")
     return __salt__["gluster.info"](volume)
 

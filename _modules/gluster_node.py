@@ -73,7 +73,8 @@ def reset_brick(volume, brick, confirm=None, force=False, timeout=60):
     :param str brick: ``host:/path`` as in :py:func:`info`; on this node.
     :param str confirm: the volume's name once more; without it nothing is done.
     :param bool force: also a brick on the root file system, and with a copy offline.
-    :param float timeout: seconds to wait for the brick to be online.
+    :param float timeout: seconds to wait for this node to be seen by the other members of the pool,
+        and for the brick to be online.
     :returns: dict with ``brick`` and ``reason``, why it was lost. Follow with
         :py:func:`wait_healed`.
     :raises CommandExecutionError: if it is refused, here or by glusterd, or does not come online.
@@ -124,6 +125,7 @@ def reset_brick(volume, brick, confirm=None, force=False, timeout=60):
         raise CommandExecutionError(
             f"brick {name} of volume {volume} ({reason}) was not reset: say confirm={volume}"
         )
+    __salt__["gluster.wait_met"]([brick["host"]], timeout)
     # The process of a brick that was emptied under it runs on.
     if online[name]:
         _gluster("volume", "reset-brick", volume, name, "start")
@@ -192,9 +194,10 @@ def rejoin(server, confirm=None, force=False, timeout=120):
     Make this new machine the one that it replaces in a pool: same name, same UUID, same bricks.
 
     Takes the UUID by which the pool knows this host from ``server``, starts this node's glusterd
-    with it and with the pool's hosts as peers, waits until it knows the pool's volumes, makes this
-    host's bricks anew and launches the healing of their files. Where an earlier call ended
-    half-way, this one goes on. glusterd is restarted twice.
+    with it and with the pool's hosts as peers, waits until it knows the pool's volumes and each
+    connected member of the pool sees it (:py:func:`wait_met`), makes this host's bricks anew and
+    launches the healing of their files. Where an earlier call ended half-way, this one goes on.
+    glusterd is restarted twice.
 
     Refused, with nothing changed, if this node is in a pool or has volumes already, if the pool can
     still use the peer of that name, or if a directory above one of the bricks is missing.
@@ -332,9 +335,11 @@ def _become(uuid, members, timeout):
 
 def _wait_in_pool(server, former, timeout):
     for _ in __utils__["gluster.attempts"](timeout):
-        if _in_pool(server, former):
+        # Not for the server alone: each member takes part in what follows.
+        if _in_pool(server, former) and not __salt__["gluster.unmet"]():
             return
     states = [f"{peer['hostname']} ({peer['state']})" for peer in __salt__["gluster.peers"]()]
+    states += __salt__["gluster.unmet"]()
     raise CommandExecutionError(
         f"this node has the UUID {former['uuid']} now, but is not back in the pool of {server} "
         f"after {timeout} s: {', '.join(states) or 'no peers'}. Say the same again to go on"

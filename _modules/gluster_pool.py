@@ -85,7 +85,8 @@ def find_peers(hosts):
 
     :param list hosts: names or addresses; this node itself may be among them.
     :returns: dict of host to a dict with ``self`` (bool: it is this node), ``member`` (bool),
-        ``ready`` (bool: member and usable now) and ``state`` (words).
+        ``ready`` (bool: member and usable now), ``state`` (words) and ``uuid`` (None for this node
+        and for who is no peer).
     :raises CommandExecutionError: if a host's name does not resolve here.
 
     CLI Example:
@@ -110,6 +111,7 @@ def find_peers(hosts):
                 )
             if addresses & own:
                 found[host] = {"self": True, "member": True, "ready": True, "state": "this node"}
+                found[host]["uuid"] = None
                 continue
             for candidate in known:
                 if any(addresses & _addresses(name) for name in candidate["names"]):
@@ -119,6 +121,7 @@ def find_peers(hosts):
             "member": peer is not None,
             "ready": peer is not None and peer["ready"],
             "state": "not a peer" if peer is None else _peer_words(peer),
+            "uuid": peer and peer["uuid"],
         }
     return found
 
@@ -146,10 +149,12 @@ def wait_peers(hosts, timeout=60):
     """
     Wait until each host is connected and in this node's pool, then return :py:func:`peers`.
 
+    Ends when the members see each other so, too; see :py:func:`wait_met`.
+
     :param list hosts: names or addresses; this node itself may be among them.
     :param float timeout: seconds to wait at most.
     :raises CommandExecutionError: when the time is over, with the state of each peer that is not
-        ready; at once if a name does not resolve.
+        ready, or who does not see whom; at once if a name does not resolve.
 
     CLI Example:
 
@@ -160,17 +165,19 @@ def wait_peers(hosts, timeout=60):
     began = time.monotonic()
     for _ in __utils__["gluster.attempts"](timeout):
         found = find_peers(hosts)
-        if all(seen["ready"] for seen in found.values()):
+        unmet = __salt__["gluster.unmet"](hosts) if _all_ready(found) else []
+        if _all_ready(found) and not unmet:
             return peers()
         if _stuck(found, began):
             timeout = SETTLE_SECONDS
             break
-    raise CommandExecutionError(_not_ready(found, timeout))
+    raise CommandExecutionError(_not_ready(found, timeout, unmet=unmet))
 
 
 def gather(hosts, timeout=60):
     """
-    Bring hosts into one pool with this node, and wait until all of them are connected.
+    Bring hosts into one pool with this node, and wait until all of them are connected with each
+    other; see :py:func:`wait_met`.
 
     May run on several of the hosts at the same time. Two new nodes that probe each other end in two
     pools, which glusterd cannot join, so a node that is in no pool yet gives those listed before it
@@ -184,8 +191,8 @@ def gather(hosts, timeout=60):
     :param float timeout: seconds to go on at most.
     :returns: list of the hosts that this call added.
     :raises CommandExecutionError: when the time is over, with the state of each host that is not
-        ready and what glusterd said to the last probe of it; at once if this node lost its list of
-        peers, with the remedy.
+        ready and what glusterd said to the last probe of it, or who does not see whom; at once if
+        this node lost its list of peers, with the remedy.
 
     CLI Example:
 
@@ -208,12 +215,13 @@ def gather(hosts, timeout=60):
                         added.append(host)
                 except CommandExecutionError as error:
                     refusals[host] = str(error)
-        if all(seen["ready"] for seen in found.values()):
+        unmet = __salt__["gluster.unmet"](hosts) if _all_ready(found) else []
+        if _all_ready(found) and not unmet:
             return added
         if _stuck(found, began):
             timeout = SETTLE_SECONDS
             break
-    raise CommandExecutionError(_not_ready(found, timeout, refusals))
+    raise CommandExecutionError(_not_ready(found, timeout, refusals, unmet))
 
 
 def detach(host, force=False, confirm=None):
@@ -350,6 +358,10 @@ def _peer_words(peer):
     return peer["state"] if peer["connected"] else "disconnected"
 
 
+def _all_ready(found):
+    return all(seen["ready"] for seen in found.values())
+
+
 def _refuse_forgetful(hosts):
     """Raise if this node, which has no peers, is a member to the pool of one of the hosts."""
     own = __utils__["gluster_node.own_uuid"](_gluster("system::", "uuid", "get"))
@@ -370,12 +382,15 @@ def _refuse_forgetful(hosts):
 
 
 def _stuck(found, began):
-    """Tell whether each host that is not ready is in a state that does not end by itself."""
+    """Tell whether some are not ready, and all those in a state that does not end by itself."""
     waiting = [seen["state"] for seen in found.values() if not seen["ready"]]
-    return time.monotonic() - began > SETTLE_SECONDS and all(map(_remedy, waiting))
+    late = time.monotonic() - began > SETTLE_SECONDS
+    return late and bool(waiting) and all(map(_remedy, waiting))
 
 
-def _not_ready(found, timeout, refusals=None):
+def _not_ready(found, timeout, refusals=None, unmet=()):
+    if _all_ready(found):
+        return f"the pool is not whole after {timeout} s: {'; '.join(unmet)}"
     waiting = {host: seen["state"] for host, seen in found.items() if not seen["ready"]}
     words = [f"{host} ({(refusals or {}).get(host, state)})" for host, state in waiting.items()]
     words += __salt__["gluster.replaced"](list(found))

@@ -50,8 +50,12 @@ _MIGRATING = re.compile(
     r"\b(rebalance( session)?|migration) is in progress|\bRebalance on \S+ is already started",
     re.IGNORECASE,
 )
-# What one member says of another, as against what the glusterd that was asked says by itself.
-_NOT_MET = re.compile(r"^Staging failed on \S+\. Error: Host \S+ (is )?not connected")
+# What one member says of another, as against what the glusterd that was asked says by itself; in
+# either way that glusterd has of putting a command to the others.
+_NOT_MET = re.compile(
+    r"^(Staging|Pre Validation) failed on \S+\. (Error: )?"
+    r"(Host \S+ (is )?not (connected|in 'Peer in Cluster' state)|Some of the peers are down)"
+)
 
 
 class GlusterError(salt.exceptions.CommandExecutionError):
@@ -95,7 +99,7 @@ def run(
     :param cmd: the loader's ``cmd.run_all``, which a utility module cannot reach by itself.
     :param patience: seconds to repeat a command that meets another one holding glusterd's lock, a
         rebalance that just begins or ends, a probe of a host that has not answered yet, or members
-        of a new pool that have not met. However short, a question to another node's glusterd that
+        of the pool that have not met. However short, a question to another node's glusterd that
         got lost is asked again.
     :param text: for the few commands that know no XML: return what they printed, see :func:`said`.
     :raises CommandExecutionError: as :func:`reply` does, and without the command itself.
@@ -252,7 +256,7 @@ def probing(error: Exception) -> bool:
 
 
 def meeting(error: Exception) -> bool:
-    """Tell whether a member of a new pool has not met another one yet.
+    """Tell whether a member of the pool has not met another one yet, which is new or was restarted.
 
     Who was just probed lets in whom it knows, and has to be told of the others first; who was
     turned away tries again after 3 s (seen with glusterd 10.3). A host that is down is told by the

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from lab import engine, images
-from lab.config import ROOT, Lab, Node
+from lab.config import ROOT, Lab, LabError, Node
 from tests.support import evidence
 from tests.support.waiting import until
 
@@ -62,6 +62,10 @@ def lab(platform):
 
 class CallError(Exception):
     """An execution function raised; the text is what Salt said."""
+
+
+# What the nodes say where an earlier test has left them otherwise than it found them.
+FAILURES = (CallError, AssertionError, LabError)
 
 
 class StorageNode:
@@ -202,7 +206,7 @@ def join(nodes):
     """Have the nodes in one pool, each of them connected with all others; returns them."""
     try:
         _gather(nodes)
-    except (CallError, AssertionError):
+    except FAILURES:
         # What a failed test left is no pool any more: that one has told of it.
         everywhere(_forget, nodes)
         _gather(nodes)
@@ -240,6 +244,15 @@ def _joined(peers):
 
 def separate(nodes):
     """Have each of the nodes in a pool of its own, without volumes; returns them."""
+    try:
+        _part(nodes)
+    except FAILURES:
+        # As in `join`.
+        everywhere(_forget, nodes)
+    return nodes
+
+
+def _part(nodes):
     for name in nodes[0].sh("ls /var/lib/glusterd/vols").split():
         remove(nodes, name)
     for peer in nodes[1:]:
@@ -250,7 +263,6 @@ def separate(nodes):
         "the pool has come apart",
         wanted=[],
     )
-    return nodes
 
 
 def declare(nodes):
@@ -279,9 +291,17 @@ def create(nodes, name, arguments):
 
 
 def remove(nodes, name):
-    """Remove a volume, if it is there."""
-    nodes[0].sh(
-        f"{GLUSTER} volume list | grep -qx {name} || exit 0\n"
-        f"{GLUSTER} volume stop {name} force || true\n"
-        f"{GLUSTER} volume delete {name}"
+    """Remove a volume, if it is there.
+
+    A member that does not see another one refuses, for a while after the start of a glusterd.
+    """
+    until(
+        lambda: nodes[0].sh(
+            f"{GLUSTER} volume list | grep -qx {name} || exit 0\n"
+            f"{GLUSTER} volume stop {name} force >&2 || true\n"
+            f"{GLUSTER} volume delete {name} >/dev/null 2>&1 || {GLUSTER} peer status\n"
+        ),
+        30,
+        f"volume {name} is gone",
+        wanted="",
     )

@@ -69,6 +69,16 @@ def wait_peers(site):
 
 
 @part
+def wait_met(site):
+    assert (yield) is True
+
+
+@part
+def unmet(site):
+    assert (yield) == []
+
+
+@part
 def peers(site):
     answer = yield
     assert [peer["hostname"] for peer in answer] == ["db-2", "db-3"]

@@ -43,7 +43,23 @@ def context():
 
 
 @pytest.fixture
-def configure_loader_modules(daemon, context, monkeypatch):
+def config():
+    """The minion's configuration: a busy machine has the time for some attempts."""
+    return {"gluster.lock_timeout": 60}
+
+
+@pytest.fixture
+def impatient(config):
+    """Have what is refused be told soon."""
+
+    def be():
+        config["gluster.lock_timeout"] = 0.2
+
+    return be
+
+
+@pytest.fixture
+def configure_loader_modules(daemon, config, context, monkeypatch):
     monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: f"/usr/sbin/{command}")
     functions = {
         f"{file}.{name}": value
@@ -53,7 +69,6 @@ def configure_loader_modules(daemon, context, monkeypatch):
     }
     functions["gluster.attempts"] = functools.partial(utils.attempts, pause=0.01)
     monkeypatch.setattr(utils, "attempts", functions["gluster.attempts"])
-    config = {"gluster.lock_timeout": 0.2}
     dunders = {
         "__utils__": functions,
         "__context__": context,
@@ -61,6 +76,9 @@ def configure_loader_modules(daemon, context, monkeypatch):
     }
     dunders["__salt__"]["gluster.replaced"] = lambda hosts: []
     dunders["__salt__"]["gluster.lost_bricks"] = lambda volume: []
+    # They ask the other nodes; see test_meeting.py.
+    dunders["__salt__"]["gluster.unmet"] = lambda hosts=None: []
+    dunders["__salt__"]["gluster.wait_met"] = lambda hosts=None, timeout=30: True
     for module in MODULES:
         for name, value in vars(module).items():
             if name[0] != "_" and callable(value):
@@ -75,7 +93,8 @@ def test_a_locked_glusterd_is_asked_again(daemon, answer):
     assert len(daemon.asked) == 3
 
 
-def test_a_lock_that_stays_is_an_error_in_the_end(daemon, answer):
+def test_a_lock_that_stays_is_an_error_in_the_end(daemon, answer, impatient):
+    impatient()
     daemon.answers["volume start shared"] = [answer("set_locked")]
     with pytest.raises(CommandExecutionError, match=r"Another transaction .* \(30802\)"):
         gluster.start("shared")
@@ -89,41 +108,57 @@ def test_other_refusals_are_not_repeated(daemon, answer):
     assert daemon.asked == ["volume start shared"]
 
 
-def test_a_list_of_peers_that_is_not_to_be_had_during_a_probe_is_asked_for_again(daemon, answer):
+def test_a_list_of_peers_that_is_not_to_be_had_during_a_probe_is_asked_for_again(
+    daemon, answer, impatient
+):
     probing = answer("peer_status_probing")
     daemon.answers["peer status"] = [probing, probing, answer("peer_status")]
     assert len(pool.peers()) == 2
     assert len(daemon.asked) == 3
     daemon.answers["peer status"] = [probing]
+    impatient()
     with pytest.raises(CommandExecutionError, match="lists no peers while one is being probed"):
         pool.peers()
 
 
-# By glusterd 10.3, of three nodes that had become a pool two seconds before.
-NOT_MET = """\
+# By glusterd 10.3, of three nodes that had become a pool two seconds before; and by 11.1, of a pool
+# one of whose members had just been started.
+REFUSAL = """\
 <cliOutput>
   <opRet>-1</opRet>
   <opErrno>30800</opErrno>
-  <opErrstr>{}Host 192.168.35.14 not connected</opErrstr>
+  <opErrstr>{}</opErrstr>
 </cliOutput>
 """
 
 
-def test_members_that_have_not_met_yet_are_asked_again(daemon, answer):
-    by_another = NOT_MET.format("Staging failed on 192.168.35.12. Error: ")
-    refused = {"retcode": 0, "stdout": by_another, "stderr": ""}
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Staging failed on 192.168.35.12. Error: Host 192.168.35.14 not connected",
+        "Staging failed on db-2. Error: Host db-3 is not in 'Peer in Cluster' state",
+        "Staging failed on db-2. Error: Some of the peers are down",
+        "Pre Validation failed on db-2. Host db-3 not connected",
+    ],
+)
+def test_members_that_have_not_met_yet_are_asked_again(daemon, answer, impatient, words):
+    refused = refusal(words)
     daemon.answers["volume start shared"] = [refused, refused, answer("start")]
     assert gluster.start("shared") is True
     assert len(daemon.asked) == 3
     daemon.answers["volume start shared"] = [refused]
-    with pytest.raises(CommandExecutionError, match=r"Host 192\.168\.35\.14 not connected"):
+    impatient()
+    with pytest.raises(CommandExecutionError, match=words):
         gluster.start("shared")
 
 
-def test_a_host_that_is_down_is_told_at_once(daemon):
-    refused = {"retcode": 0, "stdout": NOT_MET.format(""), "stderr": ""}
+@pytest.mark.parametrize(
+    "words", ["Host 192.168.35.14 not connected", "Some of the peers are down"]
+)
+def test_a_host_that_is_down_is_told_at_once(daemon, words):
+    refused = refusal(words)
     daemon.answers["volume start shared"] = [refused]
-    with pytest.raises(CommandExecutionError, match=r"Host 192\.168\.35\.14 not connected"):
+    with pytest.raises(CommandExecutionError, match=words):
         gluster.start("shared")
     assert len(daemon.asked) == 1
 
@@ -155,7 +190,7 @@ def said(text):
 
 
 def refusal(words):
-    return said(NOT_MET.replace("{}Host 192.168.35.14 not connected", words))
+    return said(REFUSAL.format(words))
 
 
 @pytest.mark.parametrize("words", LINGERING)
@@ -178,7 +213,8 @@ def test_what_meets_work_that_goes_on_is_told_at_once(daemon, words, task):
     assert daemon.asked == ["volume start shared", "volume status shared tasks"]
 
 
-def test_a_process_that_does_not_end_is_told_in_glusterds_words(daemon):
+def test_a_process_that_does_not_end_is_told_in_glusterds_words(daemon, impatient):
+    impatient()
     daemon.answers["volume start shared"] = [refusal(LINGERING[0])]
     # Such as of a volume that does not exist: what was asked for says so better.
     daemon.answers["volume status shared tasks"] = [refusal("none")]
@@ -444,7 +480,8 @@ def test_granular_entry_heal_answers_in_words(daemon, answer):
     assert now == {"cluster.granular-entry-heal": "on"}  # as the recorded answer still has it
 
 
-def test_a_check_that_meets_another_command_is_no_refusal_of_the_option(daemon, answer):
+def test_a_check_that_meets_another_command_is_no_refusal_of_the_option(daemon, answer, impatient):
+    impatient()
     daemon.answers = {
         "volume list": [answer("volume_list")],
         "volume info shared": [answer("info")],
