@@ -14,7 +14,11 @@ from fleet.words import Words, count
 from lab import machines
 from lab.config import Lab
 
-_TAG = re.compile(r"salt/job/(?P<jid>\d+)/(?P<kind>new|ret|prog)(?:/(?P<minion>[^/]+))?")
+_TAG = re.compile(
+    r"salt/job/(?P<jid>\d+)/(?P<kind>new|ret)(?:/(?P<minion>[^/]+))?"
+    # What an SLS has as `fire_event` of a state.
+    r"|salt/state_result/(?P<run>\d+)/(?P<node>[^/]+)/progress"
+)
 _STATE_RUNS = ("state.apply", "state.sls", "state.highstate", "state.single")
 
 
@@ -43,6 +47,9 @@ class Teller:
             return None
         if not match:
             return self._words.setdefault(data["change"], Words()).line(data)
+        if match["run"]:
+            looks = match["run"] in self._looking
+            return None if looks else _state_done(match["node"], data)
         kind, minion, looks = match["kind"], match["minion"], match["jid"] in self._looking
         if kind == "new" and data.get("fun") in _STATE_RUNS and _is_test(data.get("arg")):
             self._looking.add(match["jid"])
@@ -50,8 +57,6 @@ class Teller:
             if looks or _is_test(data.get("fun_args")):
                 return f"{minion}: {_looked_at(data.get('return'))}"
             return f"{minion}: {_what(data, 'fun_args')} {_outcome(data.get('return'))}"
-        if kind == "prog" and not looks:
-            return _state_done(str(minion), data)
         return None
 
 

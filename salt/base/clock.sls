@@ -2,6 +2,7 @@
 
 The keeper of the clock is installed:
   pkg.installed:
+    - fire_event: progress
     - name: {{ os.clock.package }}
     - refresh: False
     - install_recommends: False

@@ -5,6 +5,7 @@ include:
 
 What mongod needs is installed:
   pkg.installed:
+    - fire_event: progress
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

@@ -8,6 +8,7 @@ include:
 
 Gluster's package repository is known:
   pkg.installed:
+    - fire_event: progress
     - pkgs: {{ os.repositories | json }}
     - require:
       - sls: gluster.tls
@@ -17,6 +18,7 @@ Gluster's package repository is known:
 
 Gluster's client is installed:
   pkg.installed:
+    - fire_event: progress
     - pkgs: {{ packages | json }}
     - refresh: {{ os.repositories | length > 0 }}
     - install_recommends: False

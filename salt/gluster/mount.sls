@@ -9,6 +9,7 @@ include:
 
 The shared volume is mounted:
   gluster.mounted:
+    - fire_event: progress
     - name: {{ gluster.mount }}
     - volume: {{ gluster.volume }}
     - servers:

@@ -2,6 +2,7 @@
 
 Balancer and VRRP daemon are installed:
   pkg.installed:
+    - fire_event: progress
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

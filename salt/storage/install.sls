@@ -6,6 +6,7 @@ include:
 
 Gluster's server is installed:
   pkg.installed:
+    - fire_event: progress
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

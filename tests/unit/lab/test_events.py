@@ -72,7 +72,7 @@ def test_a_render_error_is_a_failure():
 
 def test_a_slow_state_is_told_when_it_has_changed_something():
     def progress(**state):
-        return event("salt/job/1/prog/db-1/3", data={"ret": {"__id__": "mongod runs", **state}})
+        return event("salt/state_result/1/db-1/progress", data={"ret": {"__id__": "mongod runs", **state}})
 
     assert describe(
         progress(result=True, duration=900.0, changes={"x": 1}),
@@ -110,8 +110,8 @@ class TestDryRun:
         failed = {"__id__": "mongod runs", "result": False, "duration": 900.0, "changes": {}}
         told = describe(
             event("salt/job/7/new", fun="state.highstate", arg=TEST, minions=["db-1"]),
-            event("salt/job/7/prog/db-1/3", data={"ret": failed}),
-            event("salt/job/8/prog/db-1/3", data={"ret": failed}),
+            event("salt/state_result/7/db-1/progress", data={"ret": failed}),
+            event("salt/state_result/8/db-1/progress", data={"ret": failed}),
         )
         assert told == [None, None, "db-1: mongod runs failed"]
 
