@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -87,12 +88,8 @@ class Node:
 
     def computed(self):
         """Return the seconds of a processor that the serving processes have used so far."""
-        threads = [
-            thread
-            for worker in self.workers()
-            for thread in pathlib.Path(f"/proc/{worker}/task").glob("*/schedstat")
-        ]
-        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+        # The clocks of clock_getcpuclockid(3): with threads that have ended, and exact.
+        return sum(time.clock_gettime((~worker << 3) | 2) for worker in self.workers())
 
     def get(self, path, **options):
         return requests.get(self.url + path, **{"timeout": ANSWER_SECONDS, **options})
