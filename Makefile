@@ -87,11 +87,12 @@ test-system: prepare
 ## test-classic     the small topology
 test-classic: prepare
 	@$(LANES) classic $(ARGS)
-## drill            longer: storage nodes' faults with a minute of writing in each, other examples of properties, rollouts too
+## drill            longer: storage nodes' faults with a minute of writing in each, other examples of properties, ten rollouts in turn
 drill: prepare
 	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
 		tests/functional/app/test_store_machine.py tests/unit/fleet/test_simulated.py
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
+	DRILL_ROLLOUTS=10 .venv/bin/python -m pytest -s tests/system/test_turns.py
 ## bench            how fast hits are counted on the running cluster; ARGS=--local without one
 bench: host
 	@bench/hits $(ARGS)

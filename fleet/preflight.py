@@ -1,6 +1,7 @@
 """Everything that must be so before a rollout touches anything; all that is not is told at once."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from salt.exceptions import SaltException
@@ -88,12 +89,16 @@ def problems(work: Work, reached: list[str], step: Step) -> list[str]:
         _leaving,
         _tls,
     )
-    found: list[str] = []
-    for check in checks:
+
+    def run(check: Callable[[Work, list[str], Step], Iterable[str]]) -> list[str]:
         try:
-            found += check(work, reached, step)
+            return list(check(work, reached, step))
         except SaltException as error:
-            found += sentences(error)
+            return sentences(error)
+
+    # Each asks other nodes, and mostly waits for their answers.
+    with ThreadPoolExecutor(len(checks)) as threads:
+        found = [problem for problems in threads.map(run, checks) for problem in problems]
     # What several checks stumble over is told once.
     return list(dict.fromkeys(found))
 

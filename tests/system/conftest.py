@@ -26,7 +26,7 @@ from tests.support.waiting import until
 NAME = "counterapp-test"
 NETWORK = "192.168.34.0/24"
 # Releases that the tests build beside the tree's own.
-NEXT, BAD = "0.1.0.post1", "0.1.0.post2"
+NEXT, BAD, LEAKING = "0.1.0.post1", "0.1.0.post2", "0.1.0.post5"
 # With it nodes are used as they are found, and left: for whoever writes a test.
 KEEP = bool(os.environ.get("KEEP_NODES"))
 ASKER = Path(__file__).with_name("asker.py").read_text(encoding="utf-8")
@@ -194,14 +194,15 @@ class Cluster:
         return machines.popen_on_node(self.lab, self.lab.master.id, command)
 
     def settings(self, part: str, **changes: Any) -> None:
-        """Give the cluster a pillar file of its own that differs from the tree's in these keys."""
-        document = yaml.safe_load((ROOT / f"pillar/{part}.sls").read_text())
+        """Have these keys of a pillar file differ, in a file of the cluster's own."""
+        own = self.lab.directory / "pillar" / f"{part}.sls"
+        there = own if own.exists() else ROOT / f"pillar/{part}.sls"
+        document = yaml.safe_load(there.read_text())
         for key, value in changes.items():
             if isinstance(value, dict):
                 document[part][key].update(value)
             else:
                 document[part][key] = value
-        own = self.lab.directory / "pillar" / f"{part}.sls"
         own.write_text(yaml.safe_dump(document))
 
     @contextmanager
@@ -348,7 +349,7 @@ def no_release_of_ours():
 
 
 def remove_releases() -> None:
-    for release in (NEXT, BAD):
+    for release in (NEXT, BAD, LEAKING):
         for archive in up.DIST.glob(f"counterapp-{release}.tar.gz*"):
             archive.unlink()
 

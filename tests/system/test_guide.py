@@ -43,7 +43,7 @@ LEFT = {
     "tests/integration/test_rollout.py",
     "salt-run rollout.promote": "wants a canary that cannot be judged: "
     "tests/unit/fleet/test_canary.py",
-    "salt-run rollout.rollback": "tests/unit/fleet/test_simulated.py",
+    "salt-run rollout.rollback": "tests/system/test_undo.py",
     "salt-run rollout.plan release=1.4.0": "each rollout's preflight makes this plan; "
     "tests/integration/test_rollout.py",
     "salt-run state.orchestrate orch.rollout": "tests/system/test_rollout.py",

@@ -9,13 +9,30 @@ import sys
 
 import pytest
 
-from lab import up
+from lab import machines, up
 from lab.config import ROOT
-from tests.system.conftest import BAD
+from tests.support.waiting import until
+from tests.system.conftest import BAD, LEAKING
 
 _ASKED = '''        """Return None when traffic may come'''
 _REFUSES = """        if self._node == "web-2":
             return "this release is never ready on web-2"
+"""
+_LEAKS = """
+import itertools
+
+_whole, _number = app.wsgi_app, itertools.count(1)
+
+
+def _leaking(environ, start_response):
+    # Every twentieth hit fails.
+    if environ["REQUEST_METHOD"] == "POST" and next(_number) % 20 == 0:
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return []
+    return _whole(environ, start_response)
+
+
+app.wsgi_app = _leaking
 """
 #: A checkout of the master's own, in which the tests change what no setting changes.
 TREE, CONF = "/root/tree", "/etc/salt/master.d/zz-tree.conf"
@@ -102,6 +119,26 @@ def test_a_release_that_is_never_ready_on_one_node_is_taken_back_on_all(cluster,
     assert set(traffic.nodes) == set(cluster.with_role("web"))
 
 
+def test_a_release_that_leaks_errors_gets_no_further_than_its_canary(cluster, tmp_path):
+    leaking = build(
+        tmp_path,
+        LEAKING,
+        wsgi=lambda text: text + _LEAKS,
+        # Plain hits have a way of their own, past the application.
+        shortcut=lambda text: text.replace(
+            "def plain_hit(data: bytes) -> Hit | None:\n",
+            "def plain_hit(data: bytes) -> Hit | None:\n    return None\n\n\n"
+            "def _plain_hit(data: bytes) -> Hit | None:\n",
+        ),
+    )
+    before = cluster.salt("roles:web", "counterapp.current", kind="grain")
+    code, output = cluster.rollout(leaking)
+    assert code != 0, output
+    last = undone(cluster, "web", "canary")
+    assert len(last["touched"]["web"]) == 1
+    assert cluster.salt("roles:web", "counterapp.current", kind="grain") == before
+
+
 def test_a_setting_with_which_the_database_does_not_start_stops_one_member(cluster, tree):
     before = running(cluster, "db", "mongod")
     conf = {node: files(cluster, node, "/etc/mongod.conf") for node in before}
@@ -127,3 +164,31 @@ def test_a_balancer_that_reaches_no_server_is_put_back_before_it_gets_the_addres
     last = undone(cluster, "lb", "is DOWN")
     assert len(last["touched"]["lb"]) == 1
     assert before == {node: files(cluster, node, path) for node in before}
+
+
+def test_going_back_is_one_command_and_a_highstate_meanwhile_changes_nothing(cluster):
+    with cluster.changed("mongodb", cache_gb=0.28):
+        code, output = cluster.rollout()
+        assert code == 0, output
+        (there,) = cluster.runner("rollout.history", "limit=1")
+        members = running(cluster, "db", "mongod")
+        command = ["salt-run", "rollout.rollback", "--out=json"]
+        rollback = machines.popen_on_node(cluster.lab, cluster.lab.master.id, command)
+        try:
+            until(
+                lambda: running(cluster, "db", "mongod") != members or rollback.poll() is not None,
+                200,
+                "a member was restarted",
+            )
+            # The members wait for their turns, so they are neither here nor there.
+            answers = cluster.salt("*", "state.apply", "queue=True")
+        finally:
+            output, _ = rollback.communicate()
+        assert rollback.returncode == 0, output
+    for node, states in answers.items():
+        changed = [s["__id__"] for s in states.values() if s["changes"]]
+        assert changed == [], (node, changed)
+    (last,) = cluster.runner("rollout.history", "limit=1")
+    assert (last["outcome"], last["kind"]) == ("succeeded", "rollback")
+    assert (last["from"], last["to"]) == (there["to"], there["from"])
+    cluster.until_whole()

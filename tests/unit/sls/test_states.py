@@ -16,6 +16,17 @@ from tests.support import tree as support
 from tests.support.loading import ROOT, load
 
 CASES = [(system, *case) for system in support.SYSTEMS for case in support.NODES]
+# What may take longer than an operator waits without a word.
+SLOW = {
+    "pkg.installed",
+    "archive.extracted",
+    "gluster.peered",
+    "gluster.volume_present",
+    "gluster.mounted",
+    "mongodb.replica_set_present",
+    "counterapp.released",
+    "counterapp.active",
+}
 ROLE_SLS = ("storage", "db", "web", "lb")
 
 
@@ -75,6 +86,12 @@ def test_the_highstate_compiles(node, system, topology, name):
     text = repr(chunks)
     assert not [name for name in support.SECRETS if support.secret(name) in text]
     assert support.tls(name)["key"] not in text
+    # The master's bus is told of these alone, so that whoever waits sees what is going on.
+    assert {
+        chunk["__id__"]: chunk.get("fire_event")
+        for chunk in chunks
+        if f"{chunk['state']}.{chunk['fun']}" in SLOW
+    } == {chunk["__id__"]: "progress" for chunk in chunks if "fire_event" in chunk}
 
 
 @pytest.mark.parametrize("system", support.SYSTEMS)
