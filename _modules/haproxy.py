@@ -600,7 +600,9 @@ def wait_answered(frontend, timeout=5, stream_after=0.5, socket=None):
     timeout
         Seconds to wait.
     stream_after
-        Seconds after which an answer that goes on counts as a stream, whose end is not waited for.
+        Seconds after which an answer that goes on counts as a stream, whose end is not waited for;
+        nor is then the request of a connection on which none has come. Who was let in last may not
+        have sent it yet.
     socket
         HAProxy's stats socket; see the top of this page for the default.
 
@@ -621,7 +623,8 @@ def wait_answered(frontend, timeout=5, stream_after=0.5, socket=None):
     while True:
         found = connections(frontend, socket)
         now = time.monotonic()
-        if not found["asking"] and (not found["answering"] or now - start >= stream_after):
+        waits = (found["answering"] or found["idle"]) and now - start < stream_after
+        if not found["asking"] and not waits:
             return {**found, "waited": round(now - start, 2)}
         if now >= deadline:
             left = found["asking"]

@@ -34,6 +34,8 @@ _CHECK_PASSED = (3, 4)
 _UNKNOWN = ("No such server", "No such backend", "No such proxy", "Can't find backend")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+\Z")
 STATES = ("ready", "drain", "maint")
+#: How often connections are counted anew when some came meanwhile, so that the count is exact.
+_LOOKS = 5
 #: The variable of the process by which a configuration has answers end their connection.
 CLOSING = "proc.closing_until"
 
@@ -297,28 +299,38 @@ def connections(address: str, frontend: str) -> dict[str, int]:
 
     ``asking``: a request is there, and nothing of its answer yet; ``answering``: an answer is under
     way, which of a stream it is for as long as the stream lasts; ``idle``: between two requests, or
-    before the end of the first one's head.
+    before the end of the first one's head. Where connections come and go all the while, ``idle``
+    may be too high, but never too low.
 
     Raises ``LookupError`` for an unknown frontend, ``OSError`` when HAProxy cannot be asked.
     """
     name = _name("frontend", frontend)
-    answers = [
-        "rsp.st=MSG_RPBEFORE" in stream
-        for stream in re.split(r"^(?=0x)", command(address, "show sess all"), flags=re.MULTILINE)
-        if f"frontend={name} " in stream
-    ]
-    # After the streams: a connection that comes between the two counts as idle, and not as none.
-    rows = {row["svname"]: row for row in _frontend(address, name)}
-    if "FRONTEND" not in rows:
-        raise LookupError(f"HAProxy at {address} has no frontend '{frontend}'")
+    for _ in range(_LOOKS):
+        before = _frontend(address, name)
+        answers = [
+            "rsp.st=MSG_RPBEFORE" in stream
+            for stream in re.split(
+                r"^(?=0x)", command(address, "show sess all"), flags=re.MULTILINE
+            )
+            if f"frontend={name} " in stream
+        ]
+        came = _frontend(address, name)["conn_tot"] - before["conn_tot"]
+        if not came:
+            break
+    # HAProxy lists no connection without a stream. There were no more of them than those before and
+    # those that came; one that went, or came too late, counts as idle, and never as none.
     asking = sum(answers)
     return {
         "asking": asking,
         "answering": len(answers) - asking,
-        "idle": max(rows["FRONTEND"]["scur"] - len(answers), 0),
+        "idle": max(before["scur"] + came - len(answers), 0),
     }
 
 
-def _frontend(address: str, name: str) -> list[dict[str, Any]]:
+def _frontend(address: str, name: str) -> dict[str, Any]:
     answer = command(address, f"show stat {name} 1 -1 json")
-    return [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []
+    rows = [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []
+    for row in rows:
+        if row["svname"] == "FRONTEND":
+            return row
+    raise LookupError(f"HAProxy at {address} has no frontend '{name}'")

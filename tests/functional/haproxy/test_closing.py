@@ -93,6 +93,19 @@ def test_a_request_under_way_gets_its_answer(balancer):
     assert done["waited"] >= 0.3
 
 
+def test_who_was_let_in_last_has_a_moment_for_the_request(balancer):
+    balancer.call("closing", 60)
+    with socket.create_connection(("127.0.0.1", balancer.port), timeout=30) as late:
+        counted(balancer, {"asking": 0, "answering": 0, "idle": 1})
+        silent = balancer.call("wait_answered", "front", timeout=20, stream_after=0.2)
+        assert (silent["idle"], silent["waited"] >= 0.2) == (1, True)
+        request = b"GET / HTTP/1.1\r\nHost: counts.example\r\n\r\n"
+        threading.Timer(0.3, late.sendall, [request]).start()
+        done = balancer.call("wait_answered", "front", timeout=20, stream_after=20)
+        assert (done["idle"], done["waited"] >= 0.2) == (0, True)
+        assert b"".join(iter(lambda: late.recv(4096), b"")).endswith((b"web-1", b"web-2"))
+
+
 def test_a_stream_is_not_waited_for(balancer):
     with balancer.streaming() as stream:
         assert stream.readline() == b"data: 1\n"

@@ -1,5 +1,6 @@
 """The protocol code alone: addresses, answers, refusals."""
 
+import json
 import socket
 import threading
 
@@ -120,3 +121,45 @@ def test_address_of_ipv6(answering, form):
     except OSError as error:
         pytest.skip(f"no IPv6 on this machine: {error}")
     assert haproxy.command(address, "show info") == "Name: HAProxy"
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """Have HAProxy say this of one frontend, one after the other: its rows, and its streams."""
+
+    def say(rows, streams):
+        rows, streams = iter(rows), iter(streams)
+
+        def command(_address, line):
+            if line == "show sess all":
+                return "".join(
+                    f"0x{number}: proto=tcpv4 \n  frontend=http (id=4)\n  rsp.st={state}\n"
+                    for number, state in enumerate(next(streams))
+                )
+            fields = dict(zip(("scur", "conn_tot"), next(rows), strict=True), svname="FRONTEND")
+            return json.dumps(
+                [[{"field": {"name": k}, "value": {"value": v}} for k, v in fields.items()]]
+            )
+
+        monkeypatch.setattr(haproxy, "command", command)
+
+    return say
+
+
+ASKING = "MSG_RPBEFORE"
+
+
+def test_requests_that_end_meanwhile_hide_no_connection_that_is_kept(says):
+    # Five of nine had a stream, and were closed before the count.
+    says([(9, 20), (4, 20)], [[ASKING] * 4 + ["MSG_DATA"]])
+    assert haproxy.connections("at", "http") == {"asking": 4, "answering": 1, "idle": 4}
+
+
+def test_a_connection_that_comes_meanwhile_has_them_counted_anew(says):
+    says([(0, 20), (1, 21), (1, 21), (1, 21)], [[ASKING], [ASKING]])
+    assert haproxy.connections("at", "http") == {"asking": 1, "answering": 0, "idle": 0}
+
+
+def test_where_they_come_all_the_while_too_many_count_as_kept_and_never_too_few(says):
+    says([(3, total) for total in range(100)], [[ASKING] * 3] * 50)
+    assert haproxy.connections("at", "http")["idle"] == 1
