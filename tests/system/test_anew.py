@@ -1,4 +1,6 @@
-"""Nodes that are gone for good and made anew under their names, as docs/operating.md says it."""
+"""Nodes that leave, enter, and are made anew under their names, as docs/operating.md says it."""
+
+import yaml
 
 from tests.support import guide
 from tests.system.test_failures import holder
@@ -17,6 +19,33 @@ def follow(cluster, *lines):
 def peers(cluster):
     """Return the UUIDs that the pool knows its members by."""
     return sorted(peer["uuid"] for peer in cluster.salt("db-1", "gluster.peers")["db-1"])
+
+
+def test_a_web_server_leaves_and_another_enters_under_its_name_unnoticed(cluster):
+    destroy = guide.section(GUIDE, "A lost node")[0].replace("web-1", "web-2")
+    leave = guide.section(GUIDE, "Nodes that enter and leave")[-1]
+    topology = cluster.lab.directory / "pillar" / "topology.sls"
+    before = topology.read_text()
+    leaving = yaml.safe_load(before)
+    leaving["topologies"]["default"]["leaving"] = ["web-2"]
+    with cluster.traffic("left") as traffic:
+        topology.write_text(yaml.safe_dump(leaving))
+        try:
+            follow(cluster, leave)
+        finally:
+            topology.write_text(before)
+        assert "web-2" not in cluster.salt("*", "test.ping")
+        assert "web-2" not in cluster.master("salt-key", "--list=accepted").split()
+        stopped = ["systemctl", "is-active", "counterapp", "salt-minion"]
+        assert "active" not in cluster.on("web-2", *stopped, check=False).split()
+        views = cluster.salt("lb-*", "haproxy.servers", "web").values()
+        assert {server["name"] for view in views for server in view} == {"web-1"}
+        follow(cluster, destroy, "make up")
+    assert traffic.failures == []
+    assert sorted(traffic.values) == list(range(1, len(traffic.values) + 1))
+    assert cluster.count("left") == len(traffic.values) > 0
+    cluster.until_whole()
+    assert set(cluster.send("left-after", 40).nodes) == set(cluster.with_role("web"))
 
 
 def test_nodes_and_the_master_are_made_anew_while_the_others_serve(cluster, tmp_path):
