@@ -72,7 +72,9 @@ def test_a_render_error_is_a_failure():
 
 def test_a_slow_state_is_told_when_it_has_changed_something():
     def progress(**state):
-        return event("salt/state_result/1/db-1/progress", data={"ret": {"__id__": "mongod runs", **state}})
+        return event(
+            "salt/state_result/1/db-1/progress", data={"ret": {"__id__": "mongod runs", **state}}
+        )
 
     assert describe(
         progress(result=True, duration=900.0, changes={"x": 1}),
