@@ -33,11 +33,9 @@ return, a log or an error.
 :depends: PyMongo 4 in Salt's Python (``salt-pip install pymongo``); MongoDB 4.4 or newer.
 """
 
-import contextlib
 import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from salt.utils.data import traverse_dict_and_list
 
 try:
     from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
@@ -48,20 +46,6 @@ except ImportError:
 
 __virtualname__ = "mongodb"
 
-DEFAULTS = {
-    "host": "127.0.0.1",
-    "port": 27017,
-    "timeout": 3,
-    "user": None,
-    "user_pillar": "mongodb:admin_user",
-    "password_pillar": "secrets:mongodb_admin",
-    "auth_database": "admin",
-    "mechanism": "SCRAM-SHA-256",
-    "health_user": None,
-    "health_user_pillar": "mongodb:health_user",
-    "health_password_pillar": "secrets:mongodb_health",
-    "tls": {},
-}
 # Seconds for one command that the whole set takes part in (initiation, users, configuration).
 PATIENCE = 30
 UNAUTHORIZED = 13
@@ -82,125 +66,53 @@ def __virtual__():
 
 
 def _settings():
-    pillar = __pillar__.get("mongodb") or {}
-    config = __opts__.get("mongodb") or {}
-    for name, value in (("pillar", pillar), ("minion configuration", config)):
-        if not isinstance(value, dict):
-            raise CommandExecutionError(f"mongodb in the {name} must be a mapping of settings")
-    settings = {
-        key: __opts__.get(f"mongodb.{key}", config.get(key, pillar.get(key, default)))
-        for key, default in DEFAULTS.items()
-    }
-    port, tls = settings["port"], settings["tls"] or {}
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-        raise CommandExecutionError(f"mongodb:port must be a number from 1 to 65535, not {port!r}")
-    timeout = settings["timeout"]
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
-        raise CommandExecutionError(
-            f"mongodb:timeout must be a number of seconds above 0, not {timeout!r}"
-        )
-    if not isinstance(tls, dict) or not all(key.startswith("tls") for key in tls):
-        raise CommandExecutionError("mongodb:tls must map PyMongo's options, e.g. tlsCAFile")
-    if settings["mechanism"] not in ("SCRAM-SHA-256", "SCRAM-SHA-1"):
-        raise CommandExecutionError(
-            f"mongodb:mechanism must be SCRAM-SHA-256 or SCRAM-SHA-1, not {settings['mechanism']!r}"
-        )
-    if "tlsCertificateKeyFilePassword" in tls:
-        raise CommandExecutionError(
-            "mongodb:tls must hold no password: use a key file that root alone can read"
-        )
-    host = settings["host"]
-    return {
-        **settings,
-        "tls": tls,
-        "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        "user": settings["user"] or _pillar(settings["user_pillar"]),
-        "health_user": settings["health_user"] or _pillar(settings["health_user_pillar"]),
-    }
-
-
-def _pillar(path):
-    return traverse_dict_and_list(__pillar__, path, None)
+    return __utils__["mongodb_login.settings"](dict(__opts__), dict(__pillar__))
 
 
 def _secret(path):
-    value = _pillar(path)
-    if not isinstance(value, str) or not value:
-        raise CommandExecutionError(
-            f"pillar has no text at {path}: put the password there, in quotes, for this minion"
-            " (then: salt '<id>' saltutil.refresh_pillar)"
-        )
-    return value
+    return __utils__["mongodb_login.secret"](dict(__pillar__), path)
 
 
 def _logins(settings, looking=False):
-    """Yield the logins to try. The second is looked up only if the server refuses the first."""
-    health, path = settings["health_user"], settings["health_password_pillar"]
-    if looking and health and _pillar(path):
-        yield _login(settings, health, path, "admin")
-    if settings["user"]:
-        path, database = settings["password_pillar"], settings["auth_database"]
-        yield _login(settings, settings["user"], path, database)
+    """Return the logins to try, one after the other."""
+    return __utils__["mongodb_login.logins"](settings, dict(__pillar__), looking)
 
 
 def _login(settings, user, password_pillar, database):
-    return {
-        "user": user,
-        "password": _secret(password_pillar),
-        "database": database,
-        "mechanism": settings["mechanism"],
-    }
+    return __utils__["mongodb_login.login"](
+        settings, dict(__pillar__), user, password_pillar, database
+    )
 
 
-@contextlib.contextmanager
 def _errors(doing):
-    """Turn what PyMongo and our own checks raise into Salt's words for it."""
-    try:
-        yield
-    except PyMongoError as err:
-        raise CommandExecutionError(f"{doing}: {__utils__['mongodb.explain'](err)}") from err
-    except ValueError as err:
-        raise SaltInvocationError(f"{doing}: {err}") from err
+    """Return a context that turns what PyMongo and our own checks raise into Salt's words."""
+    return __utils__["mongodb_login.errors"](doing, __utils__["mongodb.explain"])
 
 
-@contextlib.contextmanager
-def _session(doing, connect, address=None, patience=None, looking=False):
-    settings = _settings()
-    accepted = True
-    try:
-        with (
-            _errors(doing),
-            __utils__[f"mongodb.{connect}"](
-                address or settings["address"],
-                settings["timeout"],
-                patience,
-                _logins(settings, looking),
-                settings["tls"],
-            ) as (client, accepted),
-        ):
-            yield client
-    except CommandExecutionError as err:
-        if accepted or getattr(err.__cause__, "code", None) != UNAUTHORIZED:
-            raise
-        raise CommandExecutionError(
-            f"{err}; the server refuses the login of {settings['user']} with the password at"
-            f" pillar {settings['password_pillar']}"
-        ) from err
+def _session(doing, connect, **options):
+    return __utils__["mongodb_login.session"](
+        doing,
+        dict(__opts__),
+        dict(__pillar__),
+        __utils__[f"mongodb.{connect}"],
+        __utils__["mongodb.explain"],
+        **options,
+    )
 
 
 def _member(doing, address=None, patience=None):
     """Yield a client of this node's mongod (or the one at ``address``)."""
-    return _session(doing, "connect", address, patience)
+    return _session(doing, "connect", address=address, patience=patience)
 
 
 def _look(doing, address=None):
     """Yield a client like :func:`_member`'s, for what changes nothing."""
-    return _session(doing, "connect", address, looking=True)
+    return _session(doing, "connect", address=address, looking=True)
 
 
 def _primary(doing, address=None):
     """Yield a client of the primary of this node's set (or the one that ``address`` is in)."""
-    return _session(doing, "connect_primary", address, PATIENCE)
+    return _session(doing, "connect_primary", address=address, patience=PATIENCE)
 
 
 def _hello(address=None):

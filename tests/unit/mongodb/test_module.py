@@ -11,11 +11,16 @@ from tests.support.loading import load
 
 mongodb = load("_modules/mongodb.py")
 state = load("_states/mongodb.py")
+login = load("_utils/mongodb_login.py")
 
 
 @pytest.fixture
 def configure_loader_modules():
-    return {mongodb: {"__opts__": {}, "__pillar__": {}, "__utils__": {}}}
+    utils = {
+        f"mongodb_login.{name}": getattr(login, name)
+        for name in ("settings", "secret", "login", "logins", "errors", "session")
+    }
+    return {mongodb: {"__opts__": {}, "__pillar__": {}, "__utils__": utils}}
 
 
 def settings(pillar=None, **opts):
@@ -59,18 +64,18 @@ def test_who_looks_logs_in_as_one_who_can_change_nothing():
     }
     found = settings(pillar)
     looking = mongodb._logins(found, looking=True)
-    login = next(looking)
-    assert (login["user"], login["password"], login["database"]) == ("health", "h3alth", "admin")
+    first = next(looking)
+    assert (first["user"], first["password"], first["database"]) == ("health", "h3alth", "admin")
     # The next is needed by a set that does not know this user yet.
     with pytest.raises(CommandExecutionError, match="no text at secrets:mongodb_admin"):
         next(looking)
 
     # A fleet whose secret is still to be made looks as it did before.
     pillar["secrets"] = {"mongodb_admin": "s3cret"}
-    [login] = mongodb._logins(settings(pillar), looking=True)
-    assert login["user"] == "admin"
-    [login] = mongodb._logins(settings(pillar))
-    assert login["user"] == "admin"
+    [only] = mongodb._logins(settings(pillar), looking=True)
+    assert only["user"] == "admin"
+    [only] = mongodb._logins(settings(pillar))
+    assert only["user"] == "admin"
 
 
 def test_ipv6_hosts_get_brackets():
