@@ -2,7 +2,7 @@
 Who logs in to MongoDB from a minion, and where: what every module for MongoDB reads of the minion's
 configuration and pillar. The keys are described in the execution module ``mongodb``.
 
-``opts`` and ``pillar`` are plain mappings: a loader's own are seen by the module that has them only.
+``opts`` and ``pillar`` are plain mappings: a loader's own are seen by its own modules only.
 """
 
 import contextlib
