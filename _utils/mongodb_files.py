@@ -21,8 +21,8 @@ import shutil
 import struct
 import urllib.parse
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
@@ -41,6 +41,9 @@ PARTIAL = ".partial"
 OPLOG = "oplog.bson"
 DATA = ".bson.gz"
 METADATA = ".metadata.json.gz"
+PRELUDE = "prelude.json.gz"
+MANIFEST = "manifest.json"
+FORMAT = 1
 # Most that a name can have before its ending, and where mongodump cuts a longer one.
 LONGEST, CUT = 238, 208
 # Fast, and on counters as small as the next levels to a tenth.
@@ -55,7 +58,7 @@ def __virtual__() -> bool | tuple[bool, str]:
     return True
 
 
-# Names and metadata
+# Names
 
 
 def stem(namespace: str) -> str:
@@ -68,38 +71,24 @@ def stem(namespace: str) -> str:
     return f"{database}/{name}"
 
 
-def metadata(
-    collection: str, kind: str, options: Mapping[str, Any], indexes: list[Any], uuid: str = ""
-) -> bytes:
-    """Return what mongodump writes of a collection or view beside its data, as JSON."""
-    found = {"options": options, "indexes": indexes}
-    if uuid:
-        found["uuid"] = uuid
-    found.update(collectionName=collection, type=kind)
-    return json_util.dumps(found, json_options=json_util.CANONICAL_JSON_OPTIONS).encode()
-
-
-def read_metadata(path: pathlib.Path) -> dict[str, Any]:
-    """Return what :func:`metadata` wrote, or mongodump."""
-    options = json_util.JSONOptions(document_class=dict)
-    found: dict[str, Any] = json_util.loads(gzip.decompress(path.read_bytes()), options)
-    return found
-
-
 # Writing
 
 
 class Writer:
-    """A gzip file that knows its own hash. Use it as a context: it is on the disk at its end."""
+    """A gzip file. Use it as a context: it is on the disk at its end.
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path = path
+    :param done: gets ``bytes`` and ``sha256`` of the file then, unless the block raises.
+    """
+
+    def __init__(self, path: pathlib.Path, done: Callable[[dict[str, Any]], None]) -> None:
+        self._path = path
+        self._done = done
         self._hash = hashlib.sha256()
         self._bytes = 0
 
     def __enter__(self) -> Writer:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._raw: BinaryIO = self.path.open("xb", buffering=0)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._raw = self._path.open("xb")
         # No name and no time within: the same documents make the same file.
         self._gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
         return self
@@ -110,26 +99,22 @@ class Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._raw:
-            if kind is None:
-                self._out(self._gzip.flush())
-                os.fsync(self._raw.fileno())
+            if kind is not None:
+                return
+            self._out(self._gzip.flush())
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+        self._done({"bytes": self._bytes, "sha256": self._hash.hexdigest()})
 
     def _out(self, data: bytes) -> None:
         self._hash.update(data)
         self._bytes += len(data)
-        left = memoryview(data)
-        while left:
-            left = left[self._raw.write(left) :]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """``bytes`` and ``sha256`` of the file."""
-        return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
+        self._raw.write(data)
 
 
-def writer(path: pathlib.Path) -> Writer:
-    """Return what writes a new gzip file."""
-    return Writer(path)
+def writer(path: pathlib.Path, done: Callable[[dict[str, Any]], None]) -> Writer:
+    """Return what writes a new gzip file; see :class:`Writer`."""
+    return Writer(path, done)
 
 
 def write_plain(path: pathlib.Path, data: bytes) -> None:
@@ -248,66 +233,124 @@ def entries(path: pathlib.Path) -> Iterator[RawBSONDocument]:
             position += length
 
 
-def file_facts(path: pathlib.Path) -> dict[str, Any]:
-    """Return ``bytes`` and ``sha256`` of a file."""
-    with path.open("rb") as source:
-        digest = hashlib.file_digest(source, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+# A dump that is written, and one that is read
 
 
-# The manifest
+class Dump:
+    """The files of a dump that is being written into a folder."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        #: Of each file, by its path within the folder, ``bytes`` and ``sha256``.
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def documents(self, namespace: str) -> Writer:
+        """Return what writes the documents of a collection."""
+        return self._writer(f"{stem(namespace)}{DATA}")
+
+    def written(self, namespace: str) -> Iterator[bytes]:
+        """Yield the documents of a collection that were written, several whole ones at a time."""
+        return chunks(self.folder / f"{stem(namespace)}{DATA}")
+
+    def oplog(self) -> Writer:
+        """Return what writes the entries of the oplog."""
+        return self._writer(OPLOG)
+
+    def metadata(self, found: Mapping[str, Any]) -> None:
+        """Write what a collection or view (as ``mongodb_scan.collections`` has it) is."""
+        kept = {"options": found["options"], "indexes": found["indexes"], "uuid": found["uuid"]}
+        if not kept["uuid"]:
+            del kept["uuid"]
+        kept.update(collectionName=found["name"], type=found["type"])
+        text = json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
+        with self._writer(f"{stem(found['namespace'])}{METADATA}") as target:
+            target.write(text.encode())
+
+    def seal(self, manifest: Mapping[str, Any]) -> None:
+        """Write what mongorestore reads of the server, and then the manifest, the last of all."""
+        version = {"ServerVersion": manifest["version"], "ToolVersion": "salt mongodb_backup"}
+        with self._writer(PRELUDE) as target:
+            target.write(json.dumps(version).encode())
+        body = {"format": FORMAT, **manifest, "files": self.files}
+        text = json.dumps({**body, "checksum": _checksum(body)}, indent=1, sort_keys=True)
+        write_plain(self.folder / MANIFEST, text.encode())
+
+    def _writer(self, name: str) -> Writer:
+        return Writer(self.folder / name, lambda facts: self.files.update({name: facts}))
 
 
-MANIFEST = "manifest.json"
-FORMAT = 1
+class Backup:
+    """A whole backup in a folder.
 
-
-def manifest_text(found: Mapping[str, Any]) -> bytes:
-    """Return a manifest as JSON, with a checksum of its own."""
-    body = {"format": FORMAT, **found}
-    return json.dumps({**body, "checksum": _checksum(body)}, indent=1, sort_keys=True).encode()
-
-
-def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    """Return the manifest of a backup.
-
-    :raises CommandExecutionError: there is none, or it is not as it was written.
+    :raises CommandExecutionError: there is none, or its manifest is not as it was written.
     """
-    path = folder / MANIFEST
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError as err:
-        raise CommandExecutionError(
-            f"{folder} is no backup: {MANIFEST} is missing, which is written last"
-        ) from err
-    except (OSError, ValueError) as err:
-        raise CommandExecutionError(f"{path} cannot be read: {err}") from err
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise CommandExecutionError(f"{path} is of no format that is known here (that is {FORMAT})")
-    if found.pop("checksum", None) != _checksum(found):
-        raise CommandExecutionError(f"{path} is damaged: its checksum is wrong")
-    return found
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        path = folder / MANIFEST
+        try:
+            found = json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError) as err:
+            raise CommandExecutionError(
+                f"{folder} is no backup: {MANIFEST} is missing, which is written last"
+            ) from err
+        except (OSError, ValueError) as err:
+            raise CommandExecutionError(f"{path} cannot be read: {err}") from err
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise CommandExecutionError(f"{path} is of no format that is known here ({FORMAT})")
+        if found.pop("checksum", None) != _checksum(found):
+            raise CommandExecutionError(f"{path} is damaged: its checksum is wrong")
+        self.manifest: dict[str, Any] = found
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each file that is missing, damaged or no part of the backup."""
+        found = []
+        for name, facts in sorted(self.manifest["files"].items()):
+            path = self.folder / name
+            try:
+                size = path.stat().st_size
+                if size != facts["bytes"]:
+                    found.append(f"{name} has {size} bytes, and had {facts['bytes']}")
+                elif _hash(path) != facts["sha256"]:
+                    found.append(f"{name} is damaged: its SHA-256 is another one")
+            except FileNotFoundError:
+                found.append(f"{name} is missing")
+            except OSError as err:
+                found.append(f"{name} cannot be read: {err.strerror}")
+        known = {*self.manifest["files"], MANIFEST}
+        there = {str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file()}
+        return [*found, *(f"{name} is no part of it" for name in sorted(there - known))]
+
+    def documents(self, namespace: str) -> Iterator[bytes]:
+        """Yield the documents of a collection, several whole ones at a time."""
+        return chunks(self.folder / f"{stem(namespace)}{DATA}")
+
+    def metadata(self, namespace: str) -> dict[str, Any]:
+        """Return what a collection or view is."""
+        path = self.folder / f"{stem(namespace)}{METADATA}"
+        options = json_util.JSONOptions(document_class=dict)
+        found: dict[str, Any] = json_util.loads(gzip.decompress(path.read_bytes()), options)
+        return found
+
+    def entries(self) -> Iterator[RawBSONDocument]:
+        """Yield the entries of the oplog."""
+        return entries(self.folder / OPLOG)
+
+
+def dump(folder: pathlib.Path) -> Dump:
+    """Return a dump into an empty folder."""
+    return Dump(folder)
+
+
+def backup(folder: pathlib.Path) -> Backup:
+    """Return the backup in a folder; see :class:`Backup`."""
+    return Backup(folder)
+
+
+def _hash(path: pathlib.Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def problems(folder: pathlib.Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each file of a backup that is missing, damaged or no part of it."""
-    found = []
-    for name, facts in sorted(manifest["files"].items()):
-        path = folder / name
-        try:
-            size = path.stat().st_size
-            if size != facts["bytes"]:
-                found.append(f"{name} has {size} bytes, and was written with {facts['bytes']}")
-            elif file_facts(path) != facts:
-                found.append(f"{name} is damaged: its SHA-256 is not that of the manifest")
-        except FileNotFoundError:
-            found.append(f"{name} is missing")
-        except OSError as err:
-            found.append(f"{name} cannot be read: {err.strerror}")
-    known = {*manifest["files"], MANIFEST}
-    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return [*found, *(f"{name} is no part of the backup" for name in sorted(there - known))]

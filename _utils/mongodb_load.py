@@ -1,8 +1,7 @@
 """
 Load a dump into another server: collections, documents, and at the end indexes and views.
 
-All writes wait for a majority of the set. Nothing here reads files: documents come as bytes, several
-whole ones at a time.
+All writes wait for a majority of the set. Nothing here reads files: documents come as bytes.
 """
 
 from __future__ import annotations
@@ -168,14 +167,23 @@ def documents(client: pymongo.MongoClient[Any], namespace: str) -> Iterator[byte
 def standing(
     client: pymongo.MongoClient[Any], databases: Iterable[str]
 ) -> dict[str, dict[str, int]]:
-    """Return how many documents the collections in these databases have, by database and name."""
+    """Return how many documents the collections in these databases have, by database and name.
+
+    A view has none.
+    """
     there = set(client.list_database_names())
     found = {}
     for database in sorted(there & set(databases)):
-        names = client[database].list_collection_names(filter={"type": {"$ne": "view"}})
+        source = client[database]
+        kinds = {info["name"]: info["type"] for info in source.list_collections()}
         found[database] = {
-            name: client[database][name].estimated_document_count()
-            for name in sorted(names)
+            name: 0 if kind == "view" else source[name].estimated_document_count()
+            for name, kind in sorted(kinds.items())
             if not name.startswith("system.")
         }
     return {database: names for database, names in found.items() if names}
+
+
+def drop(client: pymongo.MongoClient[Any], database: str) -> None:
+    """Remove a database."""
+    client[database].command("dropDatabase", writeConcern=MAJORITY)
