@@ -37,6 +37,7 @@ except ImportError:
 
 LOCK = ".mongodb_backup.lock"
 PARTIAL = ".partial"
+PARTIAL_OPLOG = ".partial-oplog"
 #: mongodump's; with ``--gzip`` it is compressed and has this name all the same.
 OPLOG = "oplog.bson"
 DATA = ".bson.gz"
@@ -85,6 +86,7 @@ class Writer:
         self._done = done
         self._hash = hashlib.sha256()
         self._bytes = 0
+        self._finished = False
 
     def __enter__(self) -> Writer:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,24 +99,27 @@ class Writer:
         """Add to the contents."""
         self._out(self._gzip.compress(data))
 
+    def lock(self) -> None:
+        """Have others see that somebody writes here."""
+        fcntl.flock(self._raw, fcntl.LOCK_EX)
+
+    def finish(self) -> None:
+        """Have all on the disk; nothing can be added any more."""
+        self._out(self._gzip.flush())
+        self._raw.flush()
+        os.fsync(self._raw.fileno())
+        self._finished = True
+        self._done({"bytes": self._bytes, "sha256": self._hash.hexdigest()})
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._raw:
-            if kind is not None:
-                return
-            self._out(self._gzip.flush())
-            self._raw.flush()
-            os.fsync(self._raw.fileno())
-        self._done({"bytes": self._bytes, "sha256": self._hash.hexdigest()})
+            if kind is None and not self._finished:
+                self.finish()
 
     def _out(self, data: bytes) -> None:
         self._hash.update(data)
         self._bytes += len(data)
         self._raw.write(data)
-
-
-def writer(path: pathlib.Path, done: Callable[[dict[str, Any]], None]) -> Writer:
-    """Return what writes a new gzip file; see :class:`Writer`."""
-    return Writer(path, done)
 
 
 def write_plain(path: pathlib.Path, data: bytes) -> None:
@@ -181,6 +186,37 @@ def published(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+@contextlib.contextmanager
+def published_oplog(path: pathlib.Path) -> Iterator[tuple[Writer, dict[str, Any]]]:
+    """Yield what writes oplog entries into a new file, and a dict that gets the file's facts.
+
+    The file gets its name when the block has ended well. What others left half-done beside it is
+    removed.
+
+    :raises CommandExecutionError: it is there already, or cannot be written.
+    """
+    if path.exists():
+        raise CommandExecutionError(f"{path} is there already: choose another name")
+    for dead in path.parent.glob(f".*{PARTIAL_OPLOG}"):
+        with dead.open("rb") as handle, contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            dead.unlink()
+    partial = path.parent / f".{path.name}{PARTIAL_OPLOG}"
+    facts: dict[str, Any] = {}
+    try:
+        with Writer(partial, facts.update) as target:
+            target.lock()
+            yield target, facts
+            # Within the block, so that nobody takes a whole file for a dead one.
+            target.finish()
+            partial.rename(path)
+        sync_folder(path.parent)
+    except OSError as err:
+        raise CommandExecutionError(f"{path} cannot be written: {err.strerror}") from err
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 # Reading
@@ -329,7 +365,9 @@ class Backup:
         """Return what a collection or view is."""
         path = self.folder / f"{stem(namespace)}{METADATA}"
         options = json_util.JSONOptions(document_class=dict)
-        found: dict[str, Any] = json_util.loads(gzip.decompress(path.read_bytes()), options)
+        found: dict[str, Any] = json_util.loads(
+            gzip.decompress(path.read_bytes()), json_options=options
+        )
         return found
 
     def entries(self) -> Iterator[RawBSONDocument]:
@@ -340,6 +378,11 @@ class Backup:
 def dump(folder: pathlib.Path) -> Dump:
     """Return a dump into an empty folder."""
     return Dump(folder)
+
+
+def is_backup(folder: pathlib.Path) -> bool:
+    """Tell whether a folder has a manifest."""
+    return (folder / MANIFEST).exists()
 
 
 def backup(folder: pathlib.Path) -> Backup:

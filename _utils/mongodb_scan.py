@@ -136,7 +136,7 @@ def documents_at(
         ``minSnapshotHistoryWindowInSeconds``, and can be asked since MongoDB 5.0.
     """
     options: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
-    source = client.get_database(name=database, codec_options=options)
+    source = client[database]
     for begin in range(0, len(ids), AT_ONCE):
         try:
             cursor = source.cursor_command(
@@ -145,6 +145,7 @@ def documents_at(
                 filter={"_id": {"$in": list(ids[begin : begin + AT_ONCE])}},
                 readConcern={"level": "snapshot", "atClusterTime": moment},
                 batchSize=AT_ONCE,
+                codec_options=options,
             )
             for document in cursor:
                 yield bytes(document.raw)

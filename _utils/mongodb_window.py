@@ -69,6 +69,10 @@ class Window:
         """Tell whether a collection was dropped or replaced."""
         return namespace in self.dropped or namespace.partition(".")[0] in self.dropped
 
+    def is_unknown(self, namespace: str) -> bool:
+        """Tell whether it is not known which documents of a collection were written."""
+        return namespace in self.unknown or self.was_dropped(namespace)
+
     def _touch(self, namespace: str, identity: bytes) -> None:
         if namespace in self.unknown:
             return
