@@ -552,7 +552,9 @@ class _Clock:
 
 
 def _replay(send, catalog, consistent):
-    return _replaying.replay(send, catalog, consistent, _oplog.operations, _oplog.is_ours)
+    return _replaying.replay(
+        send, catalog, consistent, _oplog.operations, _oplog.is_ours, _digest.put_back
+    )
 
 
 def _feed(replay, sources, consistent, limit, judge=None):
@@ -634,7 +636,7 @@ def _load_documents(client, backup, catalog):
             client,
             namespace,
             documents(namespace),
-            _digest.zero_timestamps,
+            _digest.put_back,
             catalog.is_capped(namespace),
         )
     return count

@@ -10,6 +10,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 try:
     import bson
@@ -106,9 +107,18 @@ def value(identity: bytes) -> object:
     return bson.decode(_LENGTH.pack(len(body) + 4) + body, options)["_id"]
 
 
-def zero_timestamps(document: bytes) -> list[str]:
-    """Return the names of the fields that hold the timestamp 0, which an insert would replace."""
+def put_back(namespace: str, document: bytes) -> dict[str, Any] | None:
+    """Return the operation that completes a document after it was written, if it needs one.
+
+    The server puts the present time where a document that is written as a whole has the timestamp
+    0, also by ``applyOps``; within a document and by a change of fields it does not.
+    """
     if not _ZERO_TIMESTAMP.search(document):
-        return []
+        return None
     zero = bson.Timestamp(0, 0)
-    return [name for name, value in RawBSONDocument(document).items() if value == zero]
+    fields = RawBSONDocument(document)
+    zeros = [name for name, content in fields.items() if content == zero and name != "_id"]
+    if not zeros:
+        return None
+    change = {"$v": 2, "diff": {"u": dict.fromkeys(zeros, zero)}}
+    return {"op": "u", "ns": namespace, "o2": {"_id": fields["_id"]}, "o": change}

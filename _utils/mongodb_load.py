@@ -15,7 +15,6 @@ from salt.exceptions import CommandExecutionError
 
 try:
     import pymongo
-    from bson import Timestamp
     from bson.raw_bson import RawBSONDocument
     from pymongo.errors import BulkWriteError, OperationFailure
     from pymongo.write_concern import WriteConcern
@@ -65,7 +64,7 @@ def insert(
     client: pymongo.MongoClient[Any],
     namespace: str,
     documents: Iterable[bytes],
-    zero_timestamps: Callable[[bytes], list[str]],
+    put_back: Callable[[str, bytes], dict[str, Any] | None],
     in_order: bool = False,
 ) -> None:
     """Insert documents, several batches at a time.
@@ -73,7 +72,7 @@ def insert(
     A document whose ``_id`` is there already is passed over: it was deleted and inserted again
     while the dump was made, and the oplog has its last form.
 
-    :param zero_timestamps: ``mongodb_digest.zero_timestamps``.
+    :param put_back: ``mongodb_digest.put_back``.
     :param in_order: one batch after the other, for a capped collection.
     :raises PyMongoError: the server refuses another one.
     """
@@ -90,19 +89,9 @@ def insert(
             if others or unsure:
                 first = (others or unsure)[0]
                 raise OperationFailure(first["errmsg"], first["code"], first) from err
-        zeros = [(document, zero_timestamps(document)) for document in batch]
-        put_back = [
-            {
-                "op": "u",
-                "ns": namespace,
-                "o2": {"_id": RawBSONDocument(document)["_id"]},
-                "o": {"$v": 2, "diff": {"u": dict.fromkeys(names, Timestamp(0, 0))}},
-            }
-            for document, names in zeros
-            if names
-        ]
-        if put_back:
-            apply(client, put_back)
+        completed = [put_back(namespace, document) for document in batch]
+        if any(completed):
+            apply(client, [operation for operation in completed if operation])
 
     with ThreadPoolExecutor(1 if in_order else WORKERS) as pool:
         under_way: collections.deque[Future[None]] = collections.deque()

@@ -8,6 +8,7 @@ What ``applyOps`` does not take, or does in another way than replication, is don
 - A collection that is renamed onto another one replaces it: ``applyOps`` would keep the other under
   a name of its own.
 - A collection that the dump missed since it was dropped meanwhile is not missed.
+- A timestamp of 0 stays one.
 - A capped collection has no document that only an update remembers.
 """
 
@@ -28,6 +29,7 @@ except ImportError:
 
 Entry = Mapping[str, Any]
 Send = Callable[..., Any]
+PutBack = Callable[[str, bytes], dict[str, Any] | None]
 AT_ONCE = 1000
 # A command is a document, which may have 16 MiB; what is small goes in one, what is large alone.
 BYTES_AT_ONCE = 4 << 20
@@ -57,6 +59,7 @@ class Replay:
         the oplog writes to.
     :param operations: ``mongodb_oplog.operations``.
     :param is_ours: ``mongodb_oplog.is_ours``.
+    :param put_back: ``mongodb_digest.put_back``.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Replay:
         consistent: Timestamp,
         operations: Callable[[Entry], Iterable[Entry]],
         is_ours: Callable[[str], bool],
+        put_back: PutBack,
     ) -> None:
         self.applied = 0
         #: All databases that were there at any time.
@@ -77,6 +81,7 @@ class Replay:
         self._consistent = consistent
         self._operations = operations
         self._is_ours = is_ours
+        self._put_back = put_back
         self._transactions: dict[tuple[bytes, int], list[Entry]] = {}
         self._batch: list[dict[str, Any]] = []
         self._bytes = 0
@@ -165,6 +170,10 @@ class Replay:
             self.flush()
         self._batch.append(kept)
         self._bytes += size
+        if kept["op"] == "i" or (kept["op"] == "u" and "$v" not in kept["o"]):
+            completing = self._put_back(kept["ns"], kept["o"].raw)
+            if completing:
+                self._batch.append(completing)
         if len(self._batch) >= AT_ONCE:
             self.flush()
 
@@ -254,9 +263,10 @@ def replay(
     consistent: Timestamp,
     operations: Callable[[Entry], Iterable[Entry]],
     is_ours: Callable[[str], bool],
+    put_back: PutBack,
 ) -> Replay:
     """Return a replay that was fed nothing."""
-    return Replay(send, catalog, consistent, operations, is_ours)
+    return Replay(send, catalog, consistent, operations, is_ours, put_back)
 
 
 def _text(entry: Entry) -> str:

@@ -136,7 +136,8 @@ def documents_at(
         ``minSnapshotHistoryWindowInSeconds``, and can be asked since MongoDB 5.0.
     """
     options: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
-    source = client[database]
+    # For the first answer it is the command that says how to decode, for the next the database.
+    source = client.get_database(database, codec_options=options)
     for begin in range(0, len(ids), AT_ONCE):
         try:
             cursor = source.cursor_command(

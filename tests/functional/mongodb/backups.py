@@ -1,4 +1,4 @@
-"""What the tests of backups share: a minion's calls, what a set holds, and writers that keep score."""
+"""What the tests of backups share: what a set holds, and writers that keep score."""
 
 import itertools
 import random
@@ -17,6 +17,11 @@ from pymongo.write_concern import WriteConcern
 from tests.support.mongod import ReplicaSet
 
 OURS = ("admin", "config", "local")
+
+
+def majority(client: "pymongo.MongoClient[Any]", database: str) -> Any:
+    """Return a database whose writes wait for a majority."""
+    return client.get_database(database, write_concern=WriteConcern("majority"))
 
 
 def contents(client: "pymongo.MongoClient[Any]") -> dict[str, Any]:
@@ -43,9 +48,7 @@ def contents(client: "pymongo.MongoClient[Any]") -> dict[str, Any]:
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the names of what differs between two :func:`contents`."""
-    return sorted(
-        name for name in one.keys() | other.keys() if one.get(name) != other.get(name)
-    )
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 class Writers:
@@ -83,7 +86,7 @@ class Writers:
         rng = random.Random(self._seed * 10 + number)
         try:
             with self._rs.client() as client:
-                database = client.get_database("shop", write_concern=WriteConcern("majority"))
+                database = majority(client, "shop")
                 for turn in itertools.count():
                     if self._stop.is_set():
                         return
@@ -123,7 +126,7 @@ class Writers:
 
 def furnish(client: "pymongo.MongoClient[Any]") -> None:
     """Make what the writers write to, and some of all that a set can have."""
-    shop = client.get_database("shop", write_concern=WriteConcern("majority"))
+    shop = majority(client, "shop")
     shop.things.insert_many({"_id": n, "n": 0, "code": f"first-{n}"} for n in range(3000))
     shop.things.create_index("code", unique=True)
     shop.accounts.insert_many({"_id": n, "sum": 100} for n in range(50))

@@ -45,6 +45,26 @@ class Node:
         """Call an execution function, e.g. ``call("status")``."""
         return self._modules[f"mongodb.{function}"](*args, **kwargs)
 
+    def backup(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of ``mongodb_backup``; paths may be such."""
+        plain = [str(arg) if isinstance(arg, pathlib.Path) else arg for arg in args]
+        return self._modules[f"mongodb_backup.{function}"](*plain, **kwargs)
+
+    def meanwhile(
+        self, monkeypatch: pytest.MonkeyPatch, deed: Callable[[], Any], after: int = 1
+    ) -> None:
+        """Have ``deed`` done in the middle of a dump: when so many collections were read."""
+        inside = self._modules["mongodb_backup.dump"].__globals__
+        copy, turns = inside["_copy"], itertools.count(1)
+
+        def copy_and_do(*args: Any) -> Any:
+            trouble = copy(*args)
+            if next(turns) == after:
+                deed()
+            return trouble
+
+        monkeypatch.setitem(inside, "_copy", copy_and_do)
+
     def state(self, function: str, *args: Any, test: bool = False, **kwargs: Any) -> dict[str, Any]:
         """Apply a state and check that its return keeps Salt's rules."""
         self._states.opts["test"] = test
@@ -121,6 +141,28 @@ def bare_cluster(tmp_path: pathlib.Path) -> Callable[[int], contextlib.AbstractC
 def _running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with replica_set(3, auth=True) as rs:
         yield Cluster(rs, tmp_path_factory.mktemp("minions"))
+
+
+@pytest.fixture(scope="session")
+def _another_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with replica_set(1, auth=True, name="other") as rs:
+        yield Cluster(rs, tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture
+def other(_another_cluster: Cluster) -> Iterator[Cluster]:
+    """A set of one with its admin, named ``other``, without data."""
+    yield _another_cluster
+    with _another_cluster.rs.client() as client:
+        for database in set(client.list_database_names()) - {"admin", "config", "local"}:
+            client.drop_database(database)
+
+
+@pytest.fixture(scope="module")
+def other_source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A set of one with its admin, for what takes a backup once for many tests."""
+    with replica_set(1, auth=True, name="source") as rs:
+        yield Cluster(rs, tmp_path_factory.mktemp("sources"))
 
 
 @pytest.fixture
