@@ -12,6 +12,8 @@ from bson import Int64, ObjectId, Timestamp, json_util
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from tests.functional.mongodb.backups import Writers, contents, differing, furnish, majority
+from tests.functional.mongodb.conftest import Cluster
+from tests.support.mongod import AS_DECLARED, replica_set
 from tests.support.waiting import until
 
 
@@ -247,40 +249,34 @@ def test_what_cannot_be_followed_is_refused_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == [".mongodb_backup.lock"]
 
 
-def test_an_oplog_that_rolls_over_meanwhile_is_noticed(source, tmp_path, monkeypatch):
-    db = majority(source.client, "shop")
-    db.first.insert_one({})
-    node = caught_up(source)
+def test_an_oplog_that_rolls_over_meanwhile_is_noticed(tmp_path, monkeypatch):
+    # A server keeps of its oplog what it would need after a crash, until its data are on the disk.
+    settings = (*AS_DECLARED, "--syncdelay", "1")
+    with replica_set(1, auth=True, settings=settings) as rs, rs.client() as client:
+        db = majority(client, "shop")
+        db.first.insert_one({})
+        node = Cluster(rs, tmp_path).nodes[0]
+        backups = tmp_path / "backups"
+        backups.mkdir()
 
-    member = source.rs.members[source.nodes.index(node)]
-    login = {"username": "admin", "password": source.admin_password}
-
-    def write_much():
-        with member.client(**login) as client:
-            before = member.hello()["lastWrite"]["opTime"]["ts"]
+        def write_much():
+            before = client.admin.command("hello")["lastWrite"]["opTime"]["ts"]
 
             def oldest_after_more():
-                # A server keeps what it would need after a crash, until its data are on the disk.
                 for _ in range(4):
                     db.first.insert_one({"text": os.urandom(8 << 20)})
-                client.admin.command("fsync")
                 entry = client.local["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
                 return entry["ts"]
 
-            until(
-                oldest_after_more,
-                90,
-                "the oplog begins later",
-                wanted=lambda begin: begin > before,
-            )
+            until(oldest_after_more, 90, "the oplog begins later", wanted=lambda at: at > before)
 
-    node.meanwhile(monkeypatch, write_much)
-    with pytest.raises(CommandExecutionError, match="no longer has what follows"):
-        node.backup("dump", tmp_path / "one")
-    assert node.backup("list", tmp_path) == []
-    with pytest.raises(CommandExecutionError, match="no longer has what follows 1000:1"):
-        node.backup("copy_oplog", tmp_path / "more.bson.gz", "1000:1")
-    assert [path.name for path in tmp_path.iterdir()] == [".mongodb_backup.lock"]
+        node.meanwhile(monkeypatch, write_much)
+        with pytest.raises(CommandExecutionError, match="no longer has what follows"):
+            node.backup("dump", backups / "one", primary=True)
+        assert node.backup("list", backups) == []
+        with pytest.raises(CommandExecutionError, match="no longer has what follows 1000:1"):
+            node.backup("copy_oplog", backups / "more.bson.gz", "1000:1")
+        assert [path.name for path in backups.iterdir()] == [".mongodb_backup.lock"]
 
 
 def test_a_set_goes_back_to_one_second_before_a_drop(source, other, theirs, tmp_path):
