@@ -217,7 +217,13 @@ def test_what_happens_to_collections_meanwhile_is_followed(
     db.create_collection("large")
     majority(source.client, "whole").rows.insert_one({})
     node = caught_up(source)
-    node.meanwhile(monkeypatch, lambda: what_can_be_followed(source.client))
+
+    def change():
+        what_can_be_followed(source.client)
+        # Only what the secondary knows to be committed is in a dump.
+        caught_up(source)
+
+    node.meanwhile(monkeypatch, change)
     node.backup("dump", tmp_path / "one")
     other.nodes[0].backup("restore", tmp_path / "one")
     assert differing(contents(source.client), contents(theirs)) == []
@@ -355,6 +361,7 @@ def test_users_and_their_hashes_are_in_no_file(source, tmp_path, monkeypatch):
     def make_user():
         source.client.shop.command("createUser", "mallory", pwd="x" * 20, roles=["read"])
         source.client.shop.command("dropUser", "mallory")
+        caught_up(source)
 
     node.meanwhile(monkeypatch, make_user)
     made = node.backup("dump", tmp_path / "one")
