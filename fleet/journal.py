@@ -97,6 +97,6 @@ def record(folder: Path, entry: dict[str, Any]) -> None:
     files.append(folder / "history.jsonl", json.dumps(entry))
 
 
-def history(folder: Path, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the last changes that have ended, newest first."""
+def history(folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """Return the last changes that have ended, newest first; all of them without a limit."""
     return files.lines_of_json(folder / "history.jsonl")[::-1][:limit]

@@ -25,6 +25,7 @@ from typing import Any
 
 from fleet import files, pillar
 from fleet.errors import FleetError
+from fleet.journal import history
 from fleet.lock import now
 from fleet.master import Master
 
@@ -328,10 +329,21 @@ def prune(master: Master, keep: int) -> list[str]:
     """
     Delete all but the last ``keep`` revisions, and never one that is in use.
 
+    Those that the fleet has never come to go first: several tries that were undone leave the one to
+    go back to.
+
     Returns the IDs of those that were deleted.
     """
     used = {each.id for each in (base(master), candidate(master)) if each}
-    gone = [each for each in kept(master)[:-keep] if each.id not in used]
+    reached = {
+        entry.get("to") for entry in history(master.state) if entry["outcome"] == "succeeded"
+    }
+    there = kept(master)
+    # Sorting leaves those alike in their order, by when they were used.
+    free = sorted(
+        (each for each in there if each.id not in used), key=lambda each: each.id in reached
+    )
+    gone = free[: max(len(there) - keep, 0)]
     for revision in gone:
         shutil.rmtree(revision.folder)
     return [each.id for each in gone]

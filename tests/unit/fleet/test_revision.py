@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from fleet import revision
+from fleet import journal, revision
 from fleet.errors import FleetError
 from fleet.master import Master
 
@@ -283,7 +283,18 @@ def test_one_that_is_in_use_is_never_deleted(master):
     (master.state / "base").unlink()
     (master.state / "base").symlink_to(f"revisions/{made[0].id}")
     (master.state / "candidate").symlink_to(f"revisions/{made[1].id}")
-    assert revision.prune(master, 1) == [made[2].id]
+    assert revision.prune(master, 1) == [made[2].id, made[3].id]
+
+
+def test_one_that_the_fleet_never_came_to_goes_before_one_to_go_back_to(master):
+    before, now, *tried = used(master, "1", "2", "3", "4", "5")
+    revision.settle(now)
+    for made, outcome in ((before, "succeeded"), *((each, "undone") for each in tried)):
+        journal.record(master.state, {"to": made.id, "outcome": outcome})
+    # A line of what was no way to a revision.
+    journal.record(master.state, {"outcome": "succeeded"})
+    assert revision.prune(master, 3) == [tried[0].id, tried[1].id]
+    assert {each.id for each in revision.kept(master)} == {before.id, now.id, tried[2].id}
 
 
 @pytest.mark.parametrize("wrong", ["0123456789ab", "../..", "", None, "revisions"])
