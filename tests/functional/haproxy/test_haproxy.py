@@ -43,7 +43,7 @@ def test_info_and_stat_are_typed(balancer):
     assert info["Pid"] == balancer.process.pid
     rows = {(row["pxname"], row["svname"]): row for row in balancer.call("stat")}
     assert rows["web", "web-1"]["scur"] == 0
-    assert rows["web", "web-1"]["status"] == "UP"
+    assert rows["web", "web-1"]["status"].startswith("UP")
     assert ("front", "FRONTEND") in rows
 
 
@@ -270,8 +270,9 @@ def test_counters_tell_what_became_of_requests(balancer):
     failures = {"hrsp_5xx": 2, "econ": 0, "eresp": 0, "wretr": 0, "wredis": 0}
     assert grown["web-1"] == {"answers": 5, **failures}
     assert set(grown["web-2"].values()) == {0}
-    assert after["servers"]["web-1"]["status"] == "UP"
-    assert after["servers"]["web-2"]["status"] == "DRAIN"
+    # HAProxy says "UP 2/3" after a check that a busy machine was late for.
+    assert after["servers"]["web-1"]["status"].startswith("UP")
+    assert after["servers"]["web-2"]["status"].startswith("DRAIN")
 
 
 def test_counters_of_what_another_server_had_to_answer(balancer):
