@@ -87,10 +87,17 @@ CLASSIC = "tests/system/test_classic.py"
 LANES = (
     Lane("lint", "the code's form and types, every SLS and script", ("tests/lint",), computes=True),
     Lane(
+        "unit",
+        "each function by itself, each SLS rendered, each document: no daemon runs",
+        ("pytest", "tests/unit"),
+        after="lint",
+        computes=True,
+    ),
+    Lane(
         "frontend",
         "the page's parts in jsdom",
         ("tests/frontend", "test"),
-        after="lint",
+        after="unit",
         computes=True,
     ),
     Lane(
@@ -120,13 +127,6 @@ LANES = (
         "runners, orchestration, pillar and keys with a real master and minions",
         ("pytest", "tests/integration"),
         after="gluster-10",
-        computes=True,
-    ),
-    Lane(
-        "unit",
-        "each function by itself, each SLS rendered, each document: no daemon runs",
-        ("pytest", "tests/unit"),
-        after="integration",
         computes=True,
     ),
     Lane(

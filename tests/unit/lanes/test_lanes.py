@@ -155,13 +155,12 @@ def test_an_unknown_lane_is_refused_with_those_that_there_are(capsys):
     with pytest.raises(SystemExit) as raised:
         lanes.main(["systme"])
     assert raised.value.code == 2
-    assert "there is no lane 'systme': use some of lint, " in capsys.readouterr().err
+    assert "there is no lane 'systme': use some of lint, unit" in capsys.readouterr().err
 
 
 def test_options_are_for_one_lane(capsys):
     with pytest.raises(SystemExit):
         lanes.main(["unit", "system", "--", "-k", "x"])
     assert "name just one" in capsys.readouterr().err
-    [unit] = [each for each in lanes.LANES if each.name == "unit"]
-    assert unit.words(["-k", "x"])[0] == sys.executable
-    assert unit.words(["-k", "x"])[-2:] == ["-k", "x"]
+    assert lanes.LANES[1].words(["-k", "x"])[0] == sys.executable
+    assert lanes.LANES[1].words(["-k", "x"])[-2:] == ["-k", "x"]
