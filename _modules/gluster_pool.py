@@ -110,8 +110,13 @@ def find_peers(hosts):
                     f"{host} does not resolve on this node: put it into DNS or /etc/hosts"
                 )
             if addresses & own:
-                found[host] = {"self": True, "member": True, "ready": True, "state": "this node"}
-                found[host]["uuid"] = None
+                found[host] = {
+                    "self": True,
+                    "member": True,
+                    "ready": True,
+                    "state": "this node",
+                    "uuid": None,
+                }
                 continue
             for candidate in known:
                 if any(addresses & _addresses(name) for name in candidate["names"]):

@@ -14,7 +14,6 @@ brick = load("_modules/gluster_brick.py")
 gluster = load("_modules/gluster.py")
 MODULES = [gluster, meeting, pool, node, brick]
 UTILS = ["gluster", "gluster_declared", "gluster_layout", "gluster_node"]
-utils = load("_utils/gluster.py")
 
 UUIDS = {f"db-{number}": f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 2, 3)}
 PEER = """\
@@ -87,21 +86,12 @@ def daemons():
 
 
 @pytest.fixture
-def configure_loader_modules(daemons, monkeypatch):
-    monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: f"/usr/sbin/{command}")
+def configure_loader_modules(daemons, utils_of, monkeypatch):
     addresses = {host: {f"192.0.2.{host[-1]}"} for host in UUIDS}
     monkeypatch.setattr(pool, "_addresses", lambda host: addresses.get(host, set()))
     monkeypatch.setattr(pool, "_own_addresses", lambda: addresses["db-3"])
-    functions = {
-        f"{file}.{name}": value
-        for file in UTILS
-        for name, value in vars(load(f"_utils/{file}.py")).items()
-        if name[0] != "_"
-    }
-    functions["gluster.attempts"] = functools.partial(utils.attempts, pause=0.01)
-    monkeypatch.setattr(utils, "attempts", functions["gluster.attempts"])
     dunders = {
-        "__utils__": functions,
+        "__utils__": utils_of(UTILS),
         # Nothing is asked twice here for what it says: the waiting is what is tested.
         "__salt__": {"cmd.run_all": daemons, "config.get": {"gluster.lock_timeout": 0}.get},
     }

@@ -1,7 +1,5 @@
 """What the execution module adds to the answers: patience, order and confirmation."""
 
-import functools
-
 import pytest
 from salt.exceptions import CommandExecutionError
 
@@ -59,18 +57,9 @@ def impatient(config):
 
 
 @pytest.fixture
-def configure_loader_modules(daemon, config, context, monkeypatch):
-    monkeypatch.setattr(utils.salt.utils.path, "which", lambda command: f"/usr/sbin/{command}")
-    functions = {
-        f"{file}.{name}": value
-        for file in UTILS
-        for name, value in vars(load(f"_utils/{file}.py")).items()
-        if name[0] != "_"
-    }
-    functions["gluster.attempts"] = functools.partial(utils.attempts, pause=0.01)
-    monkeypatch.setattr(utils, "attempts", functions["gluster.attempts"])
+def configure_loader_modules(daemon, config, context, utils_of):
     dunders = {
-        "__utils__": functions,
+        "__utils__": utils_of(UTILS),
         "__context__": context,
         "__salt__": {"cmd.run_all": daemon, "config.get": config.get},
     }
