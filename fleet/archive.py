@@ -293,6 +293,8 @@ def _bring(master: Master, mount: Path, entry: dict[str, Any]) -> Revision:
         found = revision.digest(made)
         if found != entry["sha256"]:
             raise ValueError(f"{path} holds another revision, with the SHA-256 {found}")
-        return revision.adopt(master, made, {key: entry[key] for key in _KEYS})
+        # Only those that the fleet has come to are put on the volume.
+        note = {key: entry[key] for key in _KEYS} | {"reached": True}
+        return revision.adopt(master, made, note)
     finally:
         shutil.rmtree(made, ignore_errors=True)

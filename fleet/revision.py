@@ -25,7 +25,6 @@ from typing import Any
 
 from fleet import files, pillar
 from fleet.errors import FleetError
-from fleet.journal import history
 from fleet.lock import now
 from fleet.master import Master
 
@@ -58,7 +57,10 @@ class Revision:
 
     @cached_property
     def note(self) -> dict[str, Any]:
-        """``id``, ``sha256``, ``release``, ``created``, ``commit`` (of the checkout, or None)."""
+        """
+        ``id``, ``sha256``, ``release``, ``created``, ``commit`` (of the checkout, or None), and
+        ``reached``: True once the fleet has been on it.
+        """
         found: dict[str, Any] = json.loads((self.folder / NOTE).read_text(encoding="utf-8"))
         return found
 
@@ -282,11 +284,19 @@ def offer(revision: Revision) -> None:
 def settle(revision: Revision) -> None:
     """Have a revision be the one that the fleet is on: every node goes by ``base`` again."""
     master = revision.master
+    before = base(master)
+    if before and not before.note.get("reached"):
+        _note_reached(before)
     files.point(master.state / BASE, f"revisions/{revision.id}")
-    os.utime(revision.folder / NOTE)
+    _note_reached(revision)
     for node in moving(master):
         arrived(master, node)
     withdraw(master)
+
+
+def _note_reached(revision: Revision) -> None:
+    # Written anew, and so the one used last as well.
+    files.write_json(revision.folder / NOTE, {**revision.note, "reached": True}, 0o644)
 
 
 def withdraw(master: Master) -> None:
@@ -335,13 +345,11 @@ def prune(master: Master, keep: int) -> list[str]:
     Returns the IDs of those that were deleted.
     """
     used = {each.id for each in (base(master), candidate(master)) if each}
-    reached = {
-        entry.get("to") for entry in history(master.state) if entry["outcome"] == "succeeded"
-    }
     there = kept(master)
     # Sorting leaves those alike in their order, by when they were used.
     free = sorted(
-        (each for each in there if each.id not in used), key=lambda each: each.id in reached
+        (each for each in there if each.id not in used),
+        key=lambda each: bool(each.note.get("reached")),
     )
     gone = free[: max(len(there) - keep, 0)]
     for revision in gone:

@@ -189,7 +189,7 @@ def test_a_new_master_gets_them_back(master, anew, mount):
     assert revision.base(anew).id == made[2].id
     for old, new in zip(made, revision.kept(anew), strict=True):
         new.check()
-        assert new.note == old.note
+        assert new.note == revision.find(master, old.id).note
         assert {
             path.relative_to(old.folder): (path.stat().st_mtime_ns, path.stat().st_mode)
             for path in old.folder.rglob("*")

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from fleet import journal, revision
+from fleet import revision
 from fleet.errors import FleetError
 from fleet.master import Master
 
@@ -287,14 +287,25 @@ def test_one_that_is_in_use_is_never_deleted(master):
 
 
 def test_one_that_the_fleet_never_came_to_goes_before_one_to_go_back_to(master):
-    before, now, *tried = used(master, "1", "2", "3", "4", "5")
-    revision.settle(now)
-    for made, outcome in ((before, "succeeded"), *((each, "undone") for each in tried)):
-        journal.record(master.state, {"to": made.id, "outcome": outcome})
-    # A line of what was no way to a revision.
-    journal.record(master.state, {"outcome": "succeeded"})
+    before, now = used(master, "1", "2")
+    tried = []
+    for number in ("3", "4", "5"):
+        tried.append(revision.capture(master, number))
+        revision.offer(tried[-1])
+        revision.withdraw(master)
     assert revision.prune(master, 3) == [tried[0].id, tried[1].id]
     assert {each.id for each in revision.kept(master)} == {before.id, now.id, tried[2].id}
+
+
+def test_one_that_the_fleet_was_on_before_that_was_noted_counts_when_it_is_left(master):
+    (before,) = used(master, "1")
+    note = {key: value for key, value in before.note.items() if key != "reached"}
+    (before.folder / revision.NOTE).write_text(json.dumps(note))
+    revision.settle(revision.capture(master, "2"))
+    revision.capture(master, "3")
+    tried = revision.capture(master, "4")
+    assert tried.id in revision.prune(master, 2)
+    assert revision.find(master, before.id).note["reached"]
 
 
 @pytest.mark.parametrize("wrong", ["0123456789ab", "../..", "", None, "revisions"])
