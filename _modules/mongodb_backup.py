@@ -327,7 +327,8 @@ def info(folder):
     folder
         Path of the backup.
 
-    Returns a dict of ``folder``; ``set``, ``member`` and ``version`` of the server; ``began`` and
+    Returns a dict of ``folder``; ``sha256`` of the manifest, which has that of every file, for
+    whoever wants to know the backup again; ``set``, ``member`` and ``version`` of the server; ``began`` and
     ``ended`` by this node's clock; ``from`` and ``to``, each with ``time`` (``SECONDS:ORDINAL``)
     and ``wall``: the part of the oplog in it, and ``to`` is the time that it restores; ``entries``
     of the oplog; ``bytes`` on the disk; and ``collections``, each with ``type``, ``read`` (the
@@ -348,7 +349,7 @@ def _info(backup):
     files = manifest.pop("files")
     del manifest["format"]
     size = sum(each["bytes"] for each in files.values())
-    return {"folder": str(backup.folder), **manifest, "bytes": size}
+    return {"folder": str(backup.folder), "sha256": backup.sha256, **manifest, "bytes": size}
 
 
 def list_(folder):
@@ -385,12 +386,16 @@ def list_(folder):
     return sorted(found, key=lambda row: (row["to"] or {}).get("wall", ""))
 
 
-def verify(folder):
+def verify(folder, sha256=None):
     """
     Read each file of a backup and compare it with the checksum from when it was written.
 
     folder
         Path of the backup.
+
+    sha256
+        ``sha256`` of ``mongodb_backup.info`` from when it was made: another backup in its place is
+        refused, also one that is whole.
 
     Returns a dict of ``folder``, ``files`` and ``bytes``. Raises ``CommandExecutionError`` with a
     sentence for each file that is missing, damaged or no part of the backup.
@@ -401,7 +406,7 @@ def verify(folder):
 
         salt db-2 mongodb_backup.verify /srv/shared/backups/2026-11-28T03
     """
-    backup = _whole(folder)
+    backup = _whole(folder, sha256)
     files = backup.manifest["files"]
     return {
         "folder": str(backup.folder),
@@ -410,8 +415,9 @@ def verify(folder):
     }
 
 
-def _whole(folder):
+def _whole(folder, sha256):
     backup = _files.backup(_path(folder))
+    backup.require(sha256)
     problems = backup.problems()
     if problems:
         raise CommandExecutionError(f"{backup.folder} is not whole: {'; '.join(problems)}")
@@ -428,6 +434,7 @@ def restore(
     drop=False,
     confirm=None,
     check=True,
+    sha256=None,
     address=None,
     patience=3600,
 ):
@@ -457,6 +464,9 @@ def restore(
         Whether counts and hashes of the collections are compared with the backup's, where it has
         them, when they are as at its time. It reads all documents once more.
 
+    sha256
+        As for ``mongodb_backup.verify``.
+
     address
         ``host:port`` of a member of another set, or of a server without one, to restore into.
 
@@ -479,7 +489,7 @@ def restore(
     """
     clock = _Clock()
     doing = f"restore {folder}"
-    backup = _whole(folder)
+    backup = _whole(folder, sha256)
     files = [_path(path) for path in ([oplog] if isinstance(oplog, str) else oplog)]
     try:
         limit = None if target is None else _oplog.target(target)

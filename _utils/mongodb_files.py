@@ -325,7 +325,8 @@ class Backup:
         self.folder = folder
         path = folder / MANIFEST
         try:
-            found = json.loads(path.read_bytes())
+            content = path.read_bytes()
+            found = json.loads(content)
         except (FileNotFoundError, NotADirectoryError) as err:
             raise CommandExecutionError(
                 f"{folder} is no backup: {MANIFEST} is missing, which is written last"
@@ -337,6 +338,19 @@ class Backup:
         if found.pop("checksum", None) != _checksum(found):
             raise CommandExecutionError(f"{path} is damaged: its checksum is wrong")
         self.manifest: dict[str, Any] = found
+        #: SHA-256 of the manifest, which has that of each file.
+        self.sha256 = hashlib.sha256(content).hexdigest()
+
+    def require(self, sha256: str | None) -> None:
+        """See that it is the backup that somebody has noted.
+
+        :raises CommandExecutionError: its manifest has another SHA-256.
+        """
+        if sha256 not in (None, self.sha256):
+            raise CommandExecutionError(
+                f"{self.folder} is another backup than the one noted: the SHA-256 of its"
+                f" {MANIFEST} is {self.sha256}, and not {sha256}"
+            )
 
     def problems(self) -> list[str]:
         """Return a sentence for each file that is missing, damaged or no part of the backup."""

@@ -97,6 +97,20 @@ def test_what_is_damaged_is_named_and_nothing_is_touched(copy, other, theirs, sp
     assert contents(theirs) == before
 
 
+def test_one_that_was_sealed_again_is_not_the_one_that_was_noted(copy, other, theirs):
+    node = other.nodes[0]
+    noted = node.backup("info", copy)["sha256"]
+    assert node.backup("verify", copy, sha256=noted)["files"] > 0
+    flip(copy / "oplog.bson")
+    seal(copy)
+    before = contents(theirs)
+    for function, options in (("verify", {}), ("restore", {"drop": True, "confirm": "other"})):
+        with pytest.raises(CommandExecutionError, match="is another backup than the one noted"):
+            node.backup(function, copy, sha256=noted, **options)
+    assert contents(theirs) == before
+    assert node.backup("verify", copy)["files"] > 0
+
+
 def test_each_thing_that_is_wrong_is_said(copy, other):
     flip(copy / "oplog.bson")
     (copy / "plain" / "still.bson.gz").unlink()
