@@ -11,6 +11,8 @@ mongodb:
   admin_user: admin
   # Who looks at the replica set and can change nothing.
   health_user: health
+  # Who makes backups and keeps the oplog: reads everything, and changes nothing.
+  backup_user: backup
   app_user: counterapp
   app_database: counterapp
   install:

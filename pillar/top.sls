@@ -1,7 +1,7 @@
 # Secrets go by minion ID, taken from the topology: a minion can claim any role grain.
 {%- from 'selected.jinja' import topology, by_role with context %}
 {%- set secrets_of = {
-  'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app', 'mongodb_health'],
+  'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app', 'mongodb_health', 'mongodb_backup'],
   'web': ['mongodb_app', 'counterapp_operator'],
 } %}
 
@@ -13,6 +13,7 @@
     - cluster
     - gluster
     - mongodb
+    - backup
     - web
     - lb
     - rollout

@@ -1,7 +1,7 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
 {%- from 'lib/cluster.jinja' import me with context %}
 {%- from 'db/map.jinja' import mongodb, members, leaving_members with context %}
-{{- require_secrets(['mongodb_admin', 'mongodb_app', 'mongodb_health']) }}
+{{- require_secrets(['mongodb_admin', 'mongodb_app', 'mongodb_health', 'mongodb_backup']) }}
 {%- set app = mongodb.app_database %}
 
 include:
@@ -53,6 +53,29 @@ Who looks at the replica set exists:
     - password_pillar: secrets:mongodb_health
     - require:
       - mongodb: Who looks at the replica set may read its oplog
+
+# Of which set a backup is.
+Who makes backups may know the replica set:
+  mongodb.role_present:
+    - name: replicaSetReader
+    - database: admin
+    - privileges:
+      - resource: {cluster: true}
+        actions: [replSetGetConfig]
+    - require:
+      - mongodb: The administrator of the database exists
+
+Who makes backups exists:
+  mongodb.user_present:
+    - name: {{ mongodb.backup_user }}
+    - database: admin
+    - roles:
+      - backup
+      - replicaSetReader
+    - mechanisms: [SCRAM-SHA-256]
+    - password_pillar: secrets:mongodb_backup
+    - require:
+      - mongodb: Who makes backups may know the replica set
 
 # What the application does and no more: it drops nothing, and sees no other collection.
 The application may do its work:

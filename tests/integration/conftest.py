@@ -35,6 +35,7 @@ SECRETS = (
     "mongodb_admin",
     "mongodb_app",
     "mongodb_health",
+    "mongodb_backup",
     "counterapp_operator",
 )
 KEPT_SLS = ("init.sls",)

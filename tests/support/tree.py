@@ -21,6 +21,7 @@ SECRETS = (
     "counterapp_operator",
     "mongodb_admin",
     "mongodb_app",
+    "mongodb_backup",
     "mongodb_health",
     "mongodb_keyfile",
 )

@@ -9,7 +9,14 @@ import yaml
 
 from lab.config import ROOT
 
-NAMES = ("mongodb_keyfile", "mongodb_admin", "mongodb_app", "mongodb_health", "counterapp_operator")
+NAMES = (
+    "mongodb_keyfile",
+    "mongodb_admin",
+    "mongodb_app",
+    "mongodb_health",
+    "mongodb_backup",
+    "counterapp_operator",
+)
 DIRECTORY = "/etc/salt/counterapp/pillar/secrets"
 AUTHORITY = "gluster_tls_authority.pem"
 # Run on a node: says where one of the patterns on its standard input stands.
@@ -71,7 +78,7 @@ def test_only_root_on_the_master_reads_them(cluster):
 def test_a_minion_gets_those_of_its_role_only(cluster, keys):
     of_role = {
         "web": {"mongodb_app", "counterapp_operator"},
-        "db": {"mongodb_keyfile", "mongodb_admin", "mongodb_app", "mongodb_health"},
+        "db": set(NAMES) - {"counterapp_operator"},
     }
     for node in cluster.lab.nodes:
         # Asked on the node itself, and not returned: what is unmasked must not reach a job cache.

@@ -5,7 +5,13 @@ import pytest
 from tests.support import tree as support
 
 NEEDED = {
-    "db": {"mongodb_admin", "mongodb_app", "mongodb_health", "mongodb_keyfile"},
+    "db": {
+        "mongodb_admin",
+        "mongodb_app",
+        "mongodb_backup",
+        "mongodb_health",
+        "mongodb_keyfile",
+    },
     "web": {"counterapp_operator", "mongodb_app"},
 }
 

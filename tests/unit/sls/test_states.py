@@ -153,6 +153,7 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("db-1", "secrets:mongodb_keyfile"),
         ("db-1", "secrets:mongodb_admin"),
         ("db-1", "secrets:mongodb_health"),
+        ("db-1", "secrets:mongodb_backup"),
         ("db-1", "mongodb:dbpath"),
         ("db-1", "mongodb:compressors"),
         ("db-1", "mongodb:install:wheel_sha256"),
@@ -433,6 +434,7 @@ class TestMongodb:
         users = {each["password_pillar"]: each for each in chunks if each["fun"] == "user_present"}
         assert users["secrets:mongodb_admin"]["roles"] == ["root"]
         assert users["secrets:mongodb_health"]["roles"] == ["clusterMonitor", "oplogReader"]
+        assert users["secrets:mongodb_backup"]["roles"] == ["backup", "replicaSetReader"]
         assert users["secrets:mongodb_app"]["roles"] == ["counterapp"]
         assert {tuple(each["mechanisms"]) for each in users.values()} == {("SCRAM-SHA-256",)}
 
