@@ -65,7 +65,8 @@ class _Part:
 
 
 _catalog, _digest, _files, _load = map(_Part, ("catalog", "digest", "files", "load"))
-_oplog, _replaying, _scan, _window = map(_Part, ("oplog", "replay", "scan", "window"))
+_oplog, _replaying, _scan, _segments = map(_Part, ("oplog", "replay", "scan", "segments"))
+_timeline, _window = map(_Part, ("timeline", "window"))
 
 
 def _session(doing, connect, address, patience):
@@ -123,7 +124,8 @@ def dump(folder, primary=False, address=None, patience=600):
 
     Returns a dict as ``mongodb_backup.info`` does. Raises ``CommandExecutionError``, and leaves
     nothing, when the member is no secondary, when more is written meanwhile than its oplog holds,
-    when a collection is renamed meanwhile, and when there is a time series.
+    when a collection is renamed meanwhile, when there is a time series, and when the set is half
+    restored.
 
     CLI Example:
 
@@ -144,12 +146,17 @@ def dump(folder, primary=False, address=None, patience=600):
                 f"{doing}: {here['me'] or 'this server'} is {here['state'] or 'in no replica set'}:"
                 " make it from a secondary, or say primary=True where there is no other"
             )
+        state = _timeline.read(client)
+        half_restored = _timeline.refusal(state)
+        if half_restored:
+            raise CommandExecutionError(f"{doing}: {half_restored}")
         written = _files.dump(partial)
-        found = _dump(client, written, patience)
+        found = _dump(client, written, state["timeline"], patience)
         written.seal(
             {
                 **found,
                 "set": here["set"],
+                "timeline": state["timeline"],
                 "member": here["me"],
                 "version": client.admin.command("buildInfo")["version"],
                 "began": _utc(began),
@@ -159,7 +166,7 @@ def dump(folder, primary=False, address=None, patience=600):
     return info(folder)
 
 
-def _dump(client, written, patience):
+def _dump(client, written, timeline, patience):
     """Write documents, metadata and oplog; return what the manifest says of them."""
     reader = _oplog.reader(client, _oplog.first_needed(client))
     window = _window.window(_oplog.operations, _oplog.is_ours, _digest.identity)
@@ -169,6 +176,13 @@ def _dump(client, written, patience):
 
         def pull(until=None):
             for entry in reader.pull(until):
+                mark = _timeline.of_entry(entry, _oplog.operations)
+                # The restore that has just ended may have written the first entry.
+                if mark is not None and (mark.get("restoring") or mark.get("timeline") != timeline):
+                    raise CommandExecutionError(
+                        f"a restore began or ended at {_oplog.text(entry['ts'])}, while the set was"
+                        " dumped: dump again when there is none"
+                    )
                 window.see(entry)
                 target.write(kept(entry))
 
@@ -317,7 +331,32 @@ def copy_oplog(path, after, address=None, patience=600):
     }
 
 
-# Looking at backups
+# Looking at the set, and at backups
+
+
+def state(address=None):
+    """
+    Return on which timeline the set is, and whether it is half restored.
+
+    address
+        ``host:port`` of a member; this node's own unless given.
+
+    A timeline is the history between two restores: oplog of one continues no backup of another.
+    Returns a dict of ``timeline``, which is the set's ``replicaSetId`` before its first restore
+    (None of a server without a set); ``restoring``: None, or of a restore that is under way, or
+    that was left half-done and has to be done again, ``backup``, ``target`` and ``since``; and
+    ``restored``: None, or of the restore that the timeline began with ``backup``, ``to`` and
+    ``at``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-2 mongodb_backup.state
+    """
+    with _session("look at the timeline", "connect", address, None) as client:
+        seen = _timeline.read(client)
+    return {key: seen[key] for key in ("timeline", "restoring", "restored")}
 
 
 def info(folder):
@@ -328,12 +367,12 @@ def info(folder):
         Path of the backup.
 
     Returns a dict of ``folder``; ``sha256`` of the manifest, which has that of every file, for
-    whoever wants to know the backup again; ``set``, ``member`` and ``version`` of the server; ``began`` and
-    ``ended`` by this node's clock; ``from`` and ``to``, each with ``time`` (``SECONDS:ORDINAL``)
-    and ``wall``: the part of the oplog in it, and ``to`` is the time that it restores; ``entries``
-    of the oplog; ``bytes`` on the disk; and ``collections``, each with ``type``, ``read`` (the
-    documents in its file), ``documents`` and ``hash`` (of what there was at ``to``, or None where
-    that could not be known).
+    whoever wants to know the backup again; ``set``, ``member`` and ``version`` of the server;
+    ``timeline`` (see ``mongodb_backup.state``); ``began`` and ``ended`` by this node's clock;
+    ``from`` and ``to``, each with ``time`` (``SECONDS:ORDINAL``) and ``wall``: the part of the
+    oplog in it, and ``to`` is the time that it restores; ``entries`` of the oplog; ``bytes`` on the
+    disk; and ``collections``, each with ``type``, ``read`` (the documents in its file),
+    ``documents`` and ``hash`` (of what there was at ``to``, or None where that could not be known).
 
     CLI Example:
 
@@ -359,9 +398,9 @@ def list_(folder):
     folder
         Path of the folder that the backups lie in.
 
-    Returns a list of dicts of ``name``, ``set``, ``to`` (see ``mongodb_backup.info``), ``ended``,
-    ``bytes`` and ``problem``: None, or a sentence when the manifest is damaged, and then nothing
-    else is known. What is half-done is no backup.
+    Returns a list of dicts of ``name``, ``set``, ``timeline`` and ``to`` (see
+    ``mongodb_backup.info``), ``ended``, ``bytes`` and ``problem``: None, or a sentence when the
+    manifest is damaged, and then nothing else is known. What is half-done is no backup.
 
     CLI Example:
 
@@ -376,10 +415,10 @@ def list_(folder):
     for child in sorted(parent.iterdir()):
         if child.name.startswith(".") or not _files.is_backup(child):
             continue
-        row = dict.fromkeys(("set", "to", "ended", "bytes", "problem"))
+        row = dict.fromkeys(("set", "timeline", "to", "ended", "bytes", "problem"))
         try:
             seen = info(child)
-            row.update({key: seen[key] for key in ("set", "to", "ended", "bytes")})
+            row.update({key: seen.get(key) for key in row if key != "problem"})
         except CommandExecutionError as err:
             row["problem"] = str(err)
         found.append({"name": child.name, **row})
@@ -450,8 +489,9 @@ def restore(
         entry before the first one that is later. Without it all that is given is restored.
 
     oplog
-        List of the paths of files with more oplog, as ``mongodb_backup.copy_oplog`` writes them,
-        in their order. Without them only the backup's own time can be restored.
+        List of the paths of files with more oplog, in their order, as ``mongodb_backup.copy_oplog``
+        writes them or ``mongodb_archive.chain`` names them. Without them only the backup's own time
+        can be restored.
 
     drop
         Whether the databases of the backup and its oplog are removed first, with all that is in
@@ -473,10 +513,12 @@ def restore(
     patience
         Seconds that one command may take; making the indexes of a collection is one.
 
-    All files are checked and the oplog is gone through before anything is touched. Returns a dict
-    of ``set``, ``databases``, ``left_alone`` (other databases), ``to`` (the last entry that was
-    replayed), ``documents`` (loaded), ``operations`` (replayed), ``checked`` and ``unchecked``
-    (collections), and ``seconds`` for each part. Raises ``CommandExecutionError``.
+    All files are checked and the oplog is gone through before anything is touched. From then until
+    its end the set is marked as half restored (see ``mongodb_backup.state``), and its end begins a
+    new timeline. Returns a dict of ``set``, ``timeline`` (the new one), ``databases``,
+    ``left_alone`` (other databases), ``to`` (the last entry that was replayed), ``documents``
+    (loaded), ``operations`` (replayed), ``checked`` and ``unchecked`` (collections), and
+    ``seconds`` for each part. Raises ``CommandExecutionError``.
 
     CLI Example:
 
@@ -497,7 +539,7 @@ def restore(
     except ValueError as err:
         raise SaltInvocationError(f"{doing}: {err}") from err
     sources = [(str(backup.folder), backup.entries)]
-    sources += [(str(path), lambda path=path: _files.entries(path)) for path in files]
+    sources += [(str(path), lambda path=path: _entries(path)) for path in files]
     catalog = _catalog.catalog()
     for namespace in backup.manifest["collections"]:
         catalog.add(namespace, backup.metadata(namespace))
@@ -508,7 +550,10 @@ def restore(
     with _session(doing, "connect_primary", address, patience) as client:
         here = __utils__["mongodb.describe"](address, client.admin.command("hello"))
         name = here["set"] or client.address and "{}:{}".format(*client.address)
-        _make_room(doing, client, rehearsal.databases, drop, confirm, name)
+        standing = _may_remove(doing, client, rehearsal.databases, drop, confirm, name)
+        _timeline.begin(client, str(backup.folder), None if target is None else str(target))
+        for database in standing:
+            _load.drop(client, database)
         others = {each for each in client.list_database_names() if _oplog.is_ours(f"{each}.")}
         documents = _load_documents(client, backup, catalog)
         clock.lap("load")
@@ -525,7 +570,8 @@ def restore(
             judged.update(_compare(client, backup, catalog) if check else {})
             clock.lap("check")
 
-        _feed(replay, sources, consistent, limit, judge)
+        # What somebody has written to the archive since then was not looked at.
+        _feed(replay, sources, consistent, rehearsal.last["ts"], judge)
         clock.lap("replay")
         wrong = sorted(namespace for namespace, right in judged.items() if not right)
         if wrong:
@@ -535,8 +581,10 @@ def restore(
             )
         _load.finish(client, catalog)
         clock.lap("indexes")
+        timeline = _timeline.finish(client, str(backup.folder), _oplog.text(replay.last["ts"]))
     return {
         "set": name,
+        "timeline": timeline,
         "databases": sorted(rehearsal.databases),
         "left_alone": sorted(others - rehearsal.databases),
         "to": _moment(replay.last),
@@ -546,6 +594,13 @@ def restore(
         "unchecked": sorted(set(catalog.options) - set(judged)),
         "seconds": clock.laps,
     }
+
+
+def _entries(path):
+    """Return the entries of a file of oplog, also of one that the archive still writes to."""
+    if _segments.is_open(path):
+        return _files.entries(path, _segments.chunks)
+    return _files.entries(path)
 
 
 class _Clock:
@@ -609,10 +664,11 @@ def _check_target(doing, backup, target, limit, reached, last):
         )
 
 
-def _make_room(doing, client, databases, drop, confirm, name):
+def _may_remove(doing, client, databases, drop, confirm, name):
+    """Return which databases are in the way of a restore and may be removed."""
     standing = _load.standing(client, databases)
     if not standing:
-        return
+        return []
     there = "; ".join(
         f"{database} with {len(names)} collections and about {sum(names.values())} documents"
         for database, names in standing.items()
@@ -626,8 +682,7 @@ def _make_room(doing, client, databases, drop, confirm, name):
         raise CommandExecutionError(
             f"{doing}: this removes from {name}: {there}; to do it say confirm={name}"
         )
-    for database in standing:
-        _load.drop(client, database)
+    return list(standing)
 
 
 def _load_documents(client, backup, catalog):

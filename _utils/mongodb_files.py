@@ -255,13 +255,16 @@ def _whole(data: bytes) -> int:
     return position
 
 
-def entries(path: pathlib.Path) -> Iterator[RawBSONDocument]:
+def entries(
+    path: pathlib.Path, read: Callable[[pathlib.Path], Iterator[bytes]] = chunks
+) -> Iterator[RawBSONDocument]:
     """Yield the oplog entries of a gzip file.
 
+    :param read: what yields the documents of the file, several whole ones at a time.
     :raises CommandExecutionError: it is cut off, or is not what it should be.
     """
     options: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
-    for chunk in chunks(path):
+    for chunk in read(path):
         position = 0
         while position < len(chunk):
             length = _LENGTH.unpack_from(chunk, position)[0]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
@@ -25,6 +25,7 @@ try:
     from bson import Timestamp
     from bson.codec_options import CodecOptions
     from bson.raw_bson import RawBSONDocument
+    from pymongo.collection import Collection
     from pymongo.errors import OperationFailure
     from pymongo.read_concern import ReadConcern
 
@@ -43,6 +44,10 @@ def __virtual__() -> bool | tuple[bool, str]:
     if not HAS_PYMONGO:
         return False, "PyMongo is missing in Salt's Python: salt-pip install pymongo"
     return True
+
+
+class RolledOver(CommandExecutionError, LookupError):
+    """What follows an operation time is not in the oplog of a member any more."""
 
 
 # Times
@@ -156,18 +161,14 @@ class Reader:
         self.start = start
         #: Operation time of the last entry that was given.
         self.last: Timestamp | None = None
-        self._oplog = client.local.get_collection(
-            "oplog.rs",
-            read_concern=ReadConcern("majority"),
-            codec_options=CodecOptions(document_class=RawBSONDocument, tz_aware=True),
-        )
+        self._oplog = _collection(client)
 
     def pull(self, until: Timestamp | None = None) -> Iterator[RawBSONDocument]:
         """Yield the entries that there are now and were not given yet; ``until`` is the last.
 
         It ends where a majority has committed no more, and can be called again.
 
-        :raises CommandExecutionError: the oplog has rolled over entries that were not read.
+        :raises RolledOver: the oplog has rolled over entries that were not read.
         """
         seek = self.last or self.start
         wanted: dict[str, Any] = {"$gte": seek} if until is None else {"$gte": seek, "$lte": until}
@@ -178,7 +179,7 @@ class Reader:
                     if not anchored:
                         anchored = True
                         if entry["ts"] != seek:
-                            self._rolled_over(seek)
+                            raise rolled_over(seek)
                         if self.last is not None:
                             continue
                     self.last = entry["ts"]
@@ -186,13 +187,35 @@ class Reader:
         except OperationFailure as err:
             if err.code != CAPPED_POSITION_LOST:
                 raise
-            self._rolled_over(self.last or seek)
+            raise rolled_over(self.last or seek) from err
 
-    def _rolled_over(self, since: Timestamp) -> NoReturn:
-        raise CommandExecutionError(
-            f"the oplog of this member no longer has what follows {text(since)}: more was written"
-            " than it holds. Make a new backup, and the oplog larger (replSetResizeOplog)"
-        )
+
+def _collection(client: pymongo.MongoClient[Any]) -> Collection[RawBSONDocument]:
+    return client.local.get_collection(
+        "oplog.rs",
+        read_concern=ReadConcern("majority"),
+        codec_options=CodecOptions(document_class=RawBSONDocument, tz_aware=True),
+    )
+
+
+def first_from(
+    client: pymongo.MongoClient[Any], start: Timestamp, **wanted: Any
+) -> RawBSONDocument | None:
+    """Return the first entry of a member at or after an operation time, as a majority has it.
+
+    :param wanted: what it has to have besides.
+    """
+    return _collection(client).find_one(
+        {"ts": {"$gte": start}, **wanted}, sort=[("$natural", pymongo.ASCENDING)]
+    )
+
+
+def rolled_over(since: Timestamp) -> RolledOver:
+    """Return the error that a member does not have what follows an operation time any more."""
+    return RolledOver(
+        f"the oplog of this member no longer has what follows {text(since)}: more was written"
+        " than it holds. Make a new backup, and the oplog larger (replSetResizeOplog)"
+    )
 
 
 def reader(client: pymongo.MongoClient[Any], start: Timestamp) -> Reader:

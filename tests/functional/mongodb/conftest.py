@@ -47,8 +47,15 @@ class Node:
 
     def backup(self, function: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function of ``mongodb_backup``; paths may be such."""
+        return self._call(f"mongodb_backup.{function}", *args, **kwargs)
+
+    def archive(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of ``mongodb_archive``; paths may be such."""
+        return self._call(f"mongodb_archive.{function}", *args, **kwargs)
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
         plain = [str(arg) if isinstance(arg, pathlib.Path) else arg for arg in args]
-        return self._modules[f"mongodb_backup.{function}"](*plain, **kwargs)
+        return self._modules[function](*plain, **kwargs)
 
     def meanwhile(
         self, monkeypatch: pytest.MonkeyPatch, deed: Callable[[], Any], after: int = 1

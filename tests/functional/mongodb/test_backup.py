@@ -399,7 +399,7 @@ def test_the_roles_that_the_page_names_are_enough(source, other, theirs, tmp_pat
     all_there_is(source.client)
     caught_up(source)
     member = source.rs.secondaries()[0]
-    limited(source, member, "keeper", ["backup"]).backup("dump", tmp_path / "one")
+    limited(source, member, "keeper", ["backup", "clusterMonitor"]).backup("dump", tmp_path / "one")
     roles = ["restore", "readWriteAnyDatabase", "dbAdminAnyDatabase"]
     node = limited(other, other.rs.members[0], "restorer", roles)
     node.backup("restore", tmp_path / "one")
