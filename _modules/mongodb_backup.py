@@ -15,6 +15,18 @@ Where the server is and who logs in is set as for the module ``mongodb``. Who ma
 the role ``backup``; who restores needs ``restore``, ``readWriteAnyDatabase`` and
 ``dbAdminAnyDatabase``; ``root`` has them all.
 
+With a key in the minion's pillar what is written is encrypted, and what was is read with that key
+or an older one; a backup without encryption is read as well:
+
+.. code-block:: yaml
+
+    secrets:
+      mongodb_backup_key: …        # 32 bytes in base64: openssl rand -base64 32
+      mongodb_backup_old_keys: […]  # of backups from before the key was changed
+
+``mongodb.backup_key_pillar`` and ``mongodb.backup_old_keys_pillar``, in the minion's configuration
+or the pillar, name other paths. Where the first is set, nothing is written without a key.
+
 :depends: PyMongo 4.9 or newer in Salt's Python (``salt-pip install pymongo``); MongoDB 4.4 or
     newer; all files ``mongodb*.py`` of ``_utils``.
 """
@@ -22,7 +34,6 @@ the role ``backup``; who restores needs ``restore``, ``readWriteAnyDatabase`` an
 import copy
 import datetime
 import logging
-import pathlib
 import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -81,14 +92,15 @@ def _session(doing, connect, address, patience):
     )
 
 
+def _keys():
+    """Return the keys for files of backups that this minion's pillar has."""
+    pillar = dict(__pillar__)
+    settings = __utils__["mongodb_login.settings"](dict(__opts__), pillar)
+    return __utils__["mongodb_crypt.keyring"](settings, pillar)
+
+
 def _path(written):
-    path = pathlib.Path(str(written))
-    if not path.is_absolute() or path.name.startswith(".") or ".." in path.parts:
-        raise SaltInvocationError(
-            f"{written!r} cannot be used: write the whole path, without '..' and with a name that"
-            " does not begin with a dot"
-        )
-    return path
+    return _files.path(written)
 
 
 def _utc(seconds):
@@ -135,6 +147,7 @@ def dump(folder, primary=False, address=None, patience=600):
     """
     folder = _path(folder)
     doing = f"dump into {folder}"
+    keys = _keys()
     began = time.time()
     with (
         _files.published(folder) as partial,
@@ -150,7 +163,7 @@ def dump(folder, primary=False, address=None, patience=600):
         half_restored = _timeline.refusal(state)
         if half_restored:
             raise CommandExecutionError(f"{doing}: {half_restored}")
-        written = _files.dump(partial)
+        written = _files.dump(partial, keys)
         found = _dump(client, written, state["timeline"], patience)
         written.seal(
             {
@@ -291,7 +304,8 @@ def copy_oplog(path, after, address=None, patience=600):
         As for ``mongodb_backup.dump``. Any member will do.
 
     Returns a dict of ``path``, ``from`` and ``to`` (each ``time`` and ``wall``), ``entries``,
-    ``bytes`` and ``sha256``. Raises ``CommandExecutionError`` when the oplog does not reach back
+    ``bytes``, ``sha256`` and ``encrypted`` (the key's ID or None; an encrypted file can be read
+    under this name only). Raises ``CommandExecutionError`` when the oplog does not reach back
     so far: then only a new backup helps.
 
     CLI Example:
@@ -302,6 +316,7 @@ def copy_oplog(path, after, address=None, patience=600):
     """
     path = _path(path)
     doing = f"copy the oplog into {path}"
+    keys = _keys()
     try:
         start = _oplog.target(after)
     except ValueError as err:
@@ -313,7 +328,7 @@ def copy_oplog(path, after, address=None, patience=600):
     kept = _oplog.without_secrets
     with (
         _session(doing, "connect", address, patience) as client,
-        _files.published_oplog(path) as (target, facts),
+        _files.published_oplog(path, keys) as (target, facts),
     ):
         for entry in _oplog.reader(client, start).pull():
             first = first or entry
@@ -327,6 +342,7 @@ def copy_oplog(path, after, address=None, patience=600):
         "from": _moment(first),
         "to": _moment(last),
         "entries": count,
+        "encrypted": keys.id,
         **facts,
     }
 
@@ -371,8 +387,10 @@ def info(folder):
     ``timeline`` (see ``mongodb_backup.state``); ``began`` and ``ended`` by this node's clock;
     ``from`` and ``to``, each with ``time`` (``SECONDS:ORDINAL``) and ``wall``: the part of the
     oplog in it, and ``to`` is the time that it restores; ``entries`` of the oplog; ``bytes`` on the
-    disk; and ``collections``, each with ``type``, ``read`` (the documents in its file),
-    ``documents`` and ``hash`` (of what there was at ``to``, or None where that could not be known).
+    disk; ``encrypted``, the ID of the key or None; and ``collections``, each with ``type``,
+    ``read`` (the documents in its file), ``documents`` and ``hash`` (of what there was at ``to``,
+    or None where that could not be known). Raises ``CommandExecutionError`` when it is damaged, or
+    its key is not in the pillar.
 
     CLI Example:
 
@@ -380,15 +398,25 @@ def info(folder):
 
         salt db-2 mongodb_backup.info /srv/shared/backups/2026-11-28T03
     """
-    return _info(_files.backup(_path(folder)))
+    return _info(_files.backup(_path(folder), _keys()))
 
 
 def _info(backup):
     manifest = dict(backup.manifest)
-    files = manifest.pop("files")
-    del manifest["format"]
-    size = sum(each["bytes"] for each in files.values())
-    return {"folder": str(backup.folder), "sha256": backup.sha256, **manifest, "bytes": size}
+    del manifest["format"], manifest["files"]
+    return {
+        "folder": str(backup.folder),
+        "sha256": backup.sha256,
+        **manifest,
+        **_measures(backup.manifest),
+    }
+
+
+def _measures(manifest):
+    return {
+        "bytes": sum(each["bytes"] for each in manifest["files"].values()),
+        "encrypted": manifest["encrypted"]["key"] if "encrypted" in manifest else None,
+    }
 
 
 def list_(folder):
@@ -399,8 +427,9 @@ def list_(folder):
         Path of the folder that the backups lie in.
 
     Returns a list of dicts of ``name``, ``set``, ``timeline`` and ``to`` (see
-    ``mongodb_backup.info``), ``ended``, ``bytes`` and ``problem``: None, or a sentence when the
-    manifest is damaged, and then nothing else is known. What is half-done is no backup.
+    ``mongodb_backup.info``), ``ended``, ``bytes``, ``encrypted`` and ``problem``: None, or a
+    sentence when the manifest is damaged, and then nothing else is known. What is half-done is no
+    backup. No key is needed, and none tried.
 
     CLI Example:
 
@@ -415,9 +444,12 @@ def list_(folder):
     for child in sorted(parent.iterdir()):
         if child.name.startswith(".") or not _files.is_backup(child):
             continue
-        row = dict.fromkeys(("set", "timeline", "to", "ended", "bytes", "problem"))
+        row = dict.fromkeys(
+            ("set", "timeline", "to", "ended", "bytes", "encrypted", "problem"),
+        )
         try:
-            seen = info(child)
+            seen, _ = _files.manifest(child)
+            seen.update(_measures(seen))
             row.update({key: seen.get(key) for key in row if key != "problem"})
         except CommandExecutionError as err:
             row["problem"] = str(err)
@@ -455,7 +487,7 @@ def verify(folder, sha256=None):
 
 
 def _whole(folder, sha256):
-    backup = _files.backup(_path(folder))
+    backup = _files.backup(_path(folder), _keys())
     backup.require(sha256)
     problems = backup.problems()
     if problems:
@@ -533,13 +565,14 @@ def restore(
     doing = f"restore {folder}"
     backup = _whole(folder, sha256)
     files = [_path(path) for path in ([oplog] if isinstance(oplog, str) else oplog)]
+    keys = _keys()
     try:
         limit = None if target is None else _oplog.target(target)
         consistent = _oplog.moment(backup.manifest["to"]["time"])
     except ValueError as err:
         raise SaltInvocationError(f"{doing}: {err}") from err
     sources = [(str(backup.folder), backup.entries)]
-    sources += [(str(path), lambda path=path: _entries(path)) for path in files]
+    sources += [(str(path), lambda path=path: _entries(path, keys)) for path in files]
     catalog = _catalog.catalog()
     for namespace in backup.manifest["collections"]:
         catalog.add(namespace, backup.metadata(namespace))
@@ -596,11 +629,11 @@ def restore(
     }
 
 
-def _entries(path):
+def _entries(path, keys):
     """Return the entries of a file of oplog, also of one that the archive still writes to."""
     if _segments.is_open(path):
         return _files.entries(path, _segments.chunks)
-    return _files.entries(path)
+    return _files.entries(path, lambda path: _files.chunks(path, keys))
 
 
 class _Clock:

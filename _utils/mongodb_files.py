@@ -5,6 +5,10 @@ folder of them comes into being in one step.
 Each file is written once, hashed while it is, and on the disk before it counts. A folder is made
 under another name, ``.NAME.partial``, and gets its own at the end; whoever makes one holds a lock
 in the folder above, so that what is partial and not locked is known to be dead.
+
+With a key in ``keys``, which is a ``mongodb_crypt.Keyring``, files are encrypted after they are
+compressed, and so are the manifest's ``collections``, whose hashes would tell of documents. The
+rest of the manifest can be read by anybody, and is authenticated together with these.
 """
 
 from __future__ import annotations
@@ -14,17 +18,19 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
+import io
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import struct
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 try:
     from bson import json_util
@@ -44,7 +50,9 @@ DATA = ".bson.gz"
 METADATA = ".metadata.json.gz"
 PRELUDE = "prelude.json.gz"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT, FORMAT_ENCRYPTED = 1, 2
+#: What of a manifest is encrypted.
+HIDDEN = "collections"
 # Most that a name can have before its ending, and where mongodump cuts a longer one.
 LONGEST, CUT = 238, 208
 # Fast, and on counters as small as the next levels to a tenth.
@@ -60,6 +68,20 @@ def __virtual__() -> bool | tuple[bool, str]:
 
 
 # Names
+
+
+def path(written: object) -> pathlib.Path:
+    """Return the path of a backup, or of a file of the oplog, that a user wrote.
+
+    :raises SaltInvocationError: it is not whole, or has a name as half-done things have it.
+    """
+    found = pathlib.Path(str(written))
+    if not found.is_absolute() or found.name.startswith(".") or ".." in found.parts:
+        raise SaltInvocationError(
+            f"{written!r} cannot be used: write the whole path, without '..' and with a name that"
+            " does not begin with a dot"
+        )
+    return found
 
 
 def stem(namespace: str) -> str:
@@ -79,11 +101,15 @@ class Writer:
     """A gzip file. Use it as a context: it is on the disk at its end.
 
     :param done: gets ``bytes`` and ``sha256`` of the file then, unless the block raises.
+    :param sealer: a ``mongodb_crypt.Sealer``, to encrypt it.
     """
 
-    def __init__(self, path: pathlib.Path, done: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, path: pathlib.Path, done: Callable[[dict[str, Any]], None], sealer: Any = None
+    ) -> None:
         self._path = path
         self._done = done
+        self._sealer = sealer
         self._hash = hashlib.sha256()
         self._bytes = 0
         self._finished = False
@@ -93,6 +119,8 @@ class Writer:
         self._raw = self._path.open("xb")
         # No name and no time within: the same documents make the same file.
         self._gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        if self._sealer:
+            self._put(self._sealer.head)
         return self
 
     def write(self, data: bytes) -> None:
@@ -106,6 +134,8 @@ class Writer:
     def finish(self) -> None:
         """Have all on the disk; nothing can be added any more."""
         self._out(self._gzip.flush())
+        if self._sealer:
+            self._put(self._sealer.finish())
         self._raw.flush()
         os.fsync(self._raw.fileno())
         self._finished = True
@@ -117,6 +147,9 @@ class Writer:
                 self.finish()
 
     def _out(self, data: bytes) -> None:
+        self._put(self._sealer.update(data) if self._sealer else data)
+
+    def _put(self, data: bytes) -> None:
         self._hash.update(data)
         self._bytes += len(data)
         self._raw.write(data)
@@ -189,12 +222,16 @@ def published(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def published_oplog(path: pathlib.Path) -> Iterator[tuple[Writer, dict[str, Any]]]:
+def published_oplog(
+    path: pathlib.Path, keys: Any = None
+) -> Iterator[tuple[Writer, dict[str, Any]]]:
     """Yield what writes oplog entries into a new file, and a dict that gets the file's facts.
 
     The file gets its name when the block has ended well. What others left half-done beside it is
     removed.
 
+    :param keys: a ``mongodb_crypt.Keyring``; with a key the file is encrypted, and can be read
+        under this name only.
     :raises CommandExecutionError: it is there already, or cannot be written.
     """
     if path.exists():
@@ -206,7 +243,8 @@ def published_oplog(path: pathlib.Path) -> Iterator[tuple[Writer, dict[str, Any]
     partial = path.parent / f".{path.name}{PARTIAL_OPLOG}"
     facts: dict[str, Any] = {}
     try:
-        with Writer(partial, facts.update) as target:
+        sealer = keys.sealer(path.name) if keys else None
+        with Writer(partial, facts.update, sealer) as target:
             target.lock()
             yield target, facts
             # Within the block, so that nobody takes a whole file for a dead one.
@@ -222,22 +260,43 @@ def published_oplog(path: pathlib.Path) -> Iterator[tuple[Writer, dict[str, Any]
 # Reading
 
 
-def chunks(path: pathlib.Path) -> Iterator[bytes]:
+def contents(path: pathlib.Path, keys: Any = None, name: str | None = None) -> Iterator[bytes]:
+    """Yield what a gzip file holds, a part at a time.
+
+    :param keys: a ``mongodb_crypt.Keyring``; without it the file must not be encrypted.
+    :param name: what the file was encrypted as. Without it that is the file's name, and it need not
+        be encrypted.
+    :raises CommandExecutionError: it is cut off, or is not what it should be.
+    """
+    try:
+        with path.open("rb") as raw:
+            source: BinaryIO = raw
+            if keys and (name or keys.is_encrypted(raw)):
+                source = keys.open(raw, str(path), name or path.name)
+            with gzip.GzipFile(fileobj=source) as plain:
+                while data := plain.read(CHUNK):
+                    yield data
+    except (OSError, EOFError, zlib.error) as err:
+        raise CommandExecutionError(f"{path} cannot be read: {err}") from err
+
+
+def chunks(path: pathlib.Path, keys: Any = None, name: str | None = None) -> Iterator[bytes]:
     """Yield the BSON documents of a gzip file, several whole ones at a time.
+
+    The arguments are those of :func:`contents`.
 
     :raises CommandExecutionError: it is cut off, or is not what it should be.
     """
     rest = b""
-    try:
-        with gzip.open(path) as source:
-            while data := source.read(CHUNK):
-                rest += data
-                end = _whole(rest)
-                if end:
-                    yield rest[:end]
-                    rest = rest[end:]
-    except (OSError, EOFError, zlib.error) as err:
-        raise CommandExecutionError(f"{path} cannot be read: {err}") from err
+    for data in contents(path, keys, name):
+        rest += data
+        try:
+            end = _whole(rest)
+        except OSError as err:
+            raise CommandExecutionError(f"{path} cannot be read: {err}") from err
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
     if rest:
         raise CommandExecutionError(f"{path} ends within a document")
 
@@ -276,24 +335,30 @@ def entries(
 
 
 class Dump:
-    """The files of a dump that is being written into a folder."""
+    """The files of a dump that is being written into a folder.
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    :param keys: a ``mongodb_crypt.Keyring``; with a key the dump is encrypted.
+    """
+
+    def __init__(self, folder: pathlib.Path, keys: Any = None) -> None:
         self.folder = folder
+        self._keys: Any = keys if keys and keys.id else None
+        self._encrypted = {"key": keys.id, "backup": secrets.token_hex(16)} if self._keys else None
         #: Of each file, by its path within the folder, ``bytes`` and ``sha256``.
         self.files: dict[str, dict[str, Any]] = {}
 
     def documents(self, namespace: str) -> Writer:
         """Return what writes the documents of a collection."""
-        return self._writer(f"{stem(namespace)}{DATA}")
+        return self.file(f"{stem(namespace)}{DATA}")
 
     def written(self, namespace: str) -> Iterator[bytes]:
         """Yield the documents of a collection that were written, several whole ones at a time."""
-        return chunks(self.folder / f"{stem(namespace)}{DATA}")
+        name = f"{stem(namespace)}{DATA}"
+        return chunks(self.folder / name, self._keys, _full(self._encrypted, name))
 
     def oplog(self) -> Writer:
         """Return what writes the entries of the oplog."""
-        return self._writer(OPLOG)
+        return self.file(OPLOG)
 
     def metadata(self, found: Mapping[str, Any]) -> None:
         """Write what a collection or view (as ``mongodb_scan.collections`` has it) is."""
@@ -302,47 +367,83 @@ class Dump:
             del kept["uuid"]
         kept.update(collectionName=found["name"], type=found["type"])
         text = json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
-        with self._writer(f"{stem(found['namespace'])}{METADATA}") as target:
+        with self.file(f"{stem(found['namespace'])}{METADATA}") as target:
             target.write(text.encode())
 
     def seal(self, manifest: Mapping[str, Any]) -> None:
         """Write what mongorestore reads of the server, and then the manifest, the last of all."""
         version = {"ServerVersion": manifest["version"], "ToolVersion": "salt mongodb_backup"}
-        with self._writer(PRELUDE) as target:
+        with self.file(PRELUDE) as target:
             target.write(json.dumps(version).encode())
         body = {"format": FORMAT, **manifest, "files": self.files}
+        if self._encrypted:
+            hidden = json.dumps({HIDDEN: body.pop(HIDDEN)}).encode()
+            body.update(format=FORMAT_ENCRYPTED, encrypted=self._encrypted)
+            sealer = self._keys.sealer(_full(self._encrypted, MANIFEST, _checksum(body)))
+            sealed = sealer.head + sealer.update(hidden) + sealer.finish()
+            body["sealed"] = base64.b64encode(sealed).decode()
         text = json.dumps({**body, "checksum": _checksum(body)}, indent=1, sort_keys=True)
         write_plain(self.folder / MANIFEST, text.encode())
 
-    def _writer(self, name: str) -> Writer:
-        return Writer(self.folder / name, lambda facts: self.files.update({name: facts}))
+    def file(self, name: str) -> Writer:
+        """Return what writes a file, by its path within the folder."""
+        sealer = self._keys.sealer(_full(self._encrypted, name)) if self._keys else None
+        return Writer(self.folder / name, lambda facts: self.files.update({name: facts}), sealer)
+
+
+def manifest(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
+    """Return the manifest of the backup in a folder as it stands there, and its SHA-256.
+
+    Of an encrypted one it is what can be read without the key, and it is not authenticated.
+
+    :raises CommandExecutionError: there is none, or it is not as it was written.
+    """
+    path = folder / MANIFEST
+    try:
+        content = path.read_bytes()
+        found = json.loads(content)
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise CommandExecutionError(
+            f"{folder} is no backup: {MANIFEST} is missing, which is written last"
+        ) from err
+    except (OSError, ValueError) as err:
+        raise CommandExecutionError(f"{path} cannot be read: {err}") from err
+    known = (FORMAT, FORMAT_ENCRYPTED)
+    if not isinstance(found, dict) or found.get("format") not in known:
+        raise CommandExecutionError(f"{path} is of no format that is known here {known}")
+    if found.pop("checksum", None) != _checksum(found):
+        raise CommandExecutionError(f"{path} is damaged: its checksum is wrong")
+    return found, hashlib.sha256(content).hexdigest()
 
 
 class Backup:
     """A whole backup in a folder.
 
-    :raises CommandExecutionError: there is none, or its manifest is not as it was written.
+    :param keys: a ``mongodb_crypt.Keyring``, which an encrypted backup needs.
+    :raises CommandExecutionError: there is none, its manifest is not as it was written, or its key
+        is not there.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, keys: Any = None) -> None:
         self.folder = folder
-        path = folder / MANIFEST
+        #: ``sha256`` is that of the manifest, which has that of each file.
+        self.manifest, self.sha256 = manifest(folder)
+        self._encrypted = self.manifest.get("encrypted")
+        self._keys: Any = keys if self._encrypted else None
+        if self._encrypted:
+            self._unhide()
+
+    def _unhide(self) -> None:
+        """Add what of the manifest is encrypted, and see that all of it is what was written."""
+        sealed = io.BytesIO(base64.b64decode(self.manifest.pop("sealed")))
+        name = _full(self._encrypted, MANIFEST, _checksum(self.manifest))
         try:
-            content = path.read_bytes()
-            found = json.loads(content)
-        except (FileNotFoundError, NotADirectoryError) as err:
+            with self._keys.open(sealed, str(self.folder), name) as source:
+                self.manifest.update(json.loads(source.read()))
+        except OSError as err:
             raise CommandExecutionError(
-                f"{folder} is no backup: {MANIFEST} is missing, which is written last"
+                f"{self.folder / MANIFEST} is not what was written with the key: {err}"
             ) from err
-        except (OSError, ValueError) as err:
-            raise CommandExecutionError(f"{path} cannot be read: {err}") from err
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise CommandExecutionError(f"{path} is of no format that is known here ({FORMAT})")
-        if found.pop("checksum", None) != _checksum(found):
-            raise CommandExecutionError(f"{path} is damaged: its checksum is wrong")
-        self.manifest: dict[str, Any] = found
-        #: SHA-256 of the manifest, which has that of each file.
-        self.sha256 = hashlib.sha256(content).hexdigest()
 
     def require(self, sha256: str | None) -> None:
         """See that it is the backup that somebody has noted.
@@ -376,25 +477,29 @@ class Backup:
 
     def documents(self, namespace: str) -> Iterator[bytes]:
         """Yield the documents of a collection, several whole ones at a time."""
-        return chunks(self.folder / f"{stem(namespace)}{DATA}")
+        name = f"{stem(namespace)}{DATA}"
+        return chunks(self.folder / name, self._keys, _full(self._encrypted, name))
 
     def metadata(self, namespace: str) -> dict[str, Any]:
         """Return what a collection or view is."""
-        path = self.folder / f"{stem(namespace)}{METADATA}"
+        text = b"".join(self.contents(f"{stem(namespace)}{METADATA}"))
         options = json_util.JSONOptions(document_class=dict)
-        found: dict[str, Any] = json_util.loads(
-            gzip.decompress(path.read_bytes()), json_options=options
-        )
+        found: dict[str, Any] = json_util.loads(text, json_options=options)
         return found
 
     def entries(self) -> Iterator[RawBSONDocument]:
         """Yield the entries of the oplog."""
-        return entries(self.folder / OPLOG)
+        name = _full(self._encrypted, OPLOG)
+        return entries(self.folder / OPLOG, lambda path: chunks(path, self._keys, name))
+
+    def contents(self, name: str) -> Iterator[bytes]:
+        """Yield what a file holds (its path within the folder), decrypted and not compressed."""
+        return contents(self.folder / name, self._keys, _full(self._encrypted, name))
 
 
-def dump(folder: pathlib.Path) -> Dump:
-    """Return a dump into an empty folder."""
-    return Dump(folder)
+def dump(folder: pathlib.Path, keys: Any = None) -> Dump:
+    """Return a dump into an empty folder; see :class:`Dump`."""
+    return Dump(folder, keys)
 
 
 def is_backup(folder: pathlib.Path) -> bool:
@@ -402,9 +507,30 @@ def is_backup(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).exists()
 
 
-def backup(folder: pathlib.Path) -> Backup:
+def backup(folder: pathlib.Path, keys: Any = None) -> Backup:
     """Return the backup in a folder; see :class:`Backup`."""
-    return Backup(folder)
+    return Backup(folder, keys)
+
+
+def copy_plain(source: Backup, folder: pathlib.Path) -> None:
+    """Write all of a backup into an empty folder as a dump that is not encrypted."""
+    copy = Dump(folder)
+    for name in source.manifest["files"]:
+        # That one is written at the end.
+        if name != PRELUDE:
+            with copy.file(name) as target:
+                for data in source.contents(name):
+                    target.write(data)
+    own = ("format", "encrypted", "files")
+    copy.seal({key: value for key, value in source.manifest.items() if key not in own})
+
+
+def _full(encrypted: Mapping[str, str] | None, name: str, *more: str) -> str | None:
+    """Return what a file of an encrypted backup is encrypted as; None of one that is not.
+
+    It names the backup by what it was given at random: its folder may be renamed and copied.
+    """
+    return "/".join((encrypted["backup"], name, *more)) if encrypted else None
 
 
 def _hash(path: pathlib.Path) -> str:

@@ -32,6 +32,8 @@ DEFAULTS = {
     "health_user_pillar": "mongodb:health_user",
     "health_password_pillar": "secrets:mongodb_health",
     "tls": {},
+    "backup_key_pillar": None,
+    "backup_old_keys_pillar": None,
 }
 UNAUTHORIZED = 13
 
