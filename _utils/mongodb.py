@@ -203,18 +203,31 @@ def client(
 ) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
     """Yield a client of the one server at ``address``, whatever its state, and close it.
 
+    :param address: ``host:port``, or the whole path of a Unix domain socket that ends with
+        ``.sock``; on that there is no TLS.
     :param timeout: seconds to find and reach it.
     :param patience: seconds that one command may take; ``timeout`` unless given.
     """
-    host, port = split_address(address)
+    local = address.startswith("/")
+    host, port = (address, None) if local else split_address(address)
     try:
         # The driver tries a refused port again and again until its timeout: ask the port first.
-        socket.create_connection((host, port), timeout).close()
+        _knock(host, port, timeout)
     except OSError as err:
         raise ConnectionFailure(f"{address} does not answer: {err.strerror or err}") from err
-    options = _options(timeout, patience, login, tls)
+    options = _options(timeout, patience, login, None if local else tls)
     with pymongo.MongoClient(host, port, directConnection=True, **options) as opened:
         yield opened
+
+
+def _knock(host: str, port: int | None, timeout: float) -> None:
+    """Raise ``OSError`` when nobody listens; without a port ``host`` is a socket's path."""
+    if port is not None:
+        socket.create_connection((host, port), timeout).close()
+        return
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.settimeout(timeout)
+        knocking.connect(host)
 
 
 def accepts_login(opened: pymongo.MongoClient[dict[str, Any]]) -> bool:

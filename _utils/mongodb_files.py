@@ -100,7 +100,8 @@ def stem(namespace: str) -> str:
 class Writer:
     """A gzip file. Use it as a context: it is on the disk at its end.
 
-    :param done: gets ``bytes`` and ``sha256`` of the file then, unless the block raises.
+    :param done: gets ``bytes`` and ``sha256`` of the file then, and ``unpacked``, how many bytes
+        it holds; unless the block raises.
     :param sealer: a ``mongodb_crypt.Sealer``, to encrypt it.
     """
 
@@ -111,7 +112,7 @@ class Writer:
         self._done = done
         self._sealer = sealer
         self._hash = hashlib.sha256()
-        self._bytes = 0
+        self._bytes = self._unpacked = 0
         self._finished = False
 
     def __enter__(self) -> Writer:
@@ -125,6 +126,7 @@ class Writer:
 
     def write(self, data: bytes) -> None:
         """Add to the contents."""
+        self._unpacked += len(data)
         self._out(self._gzip.compress(data))
 
     def lock(self) -> None:
@@ -139,7 +141,8 @@ class Writer:
         self._raw.flush()
         os.fsync(self._raw.fileno())
         self._finished = True
-        self._done({"bytes": self._bytes, "sha256": self._hash.hexdigest()})
+        facts = {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
+        self._done({**facts, "unpacked": self._unpacked})
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._raw:
@@ -173,13 +176,17 @@ def sync_folder(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(parent: pathlib.Path) -> Iterator[None]:
-    """Be the only one who makes backups in a folder.
+def locked(
+    parent: pathlib.Path, name: str = LOCK, busy: str = "another backup is being written into"
+) -> Iterator[None]:
+    """Be the only one who makes backups in a folder, or does something else in it.
 
+    :param name: of the lock's file, which is another one for something else.
+    :param busy: what is done there when it is somebody else; for the error, before the folder.
     :raises CommandExecutionError: somebody else is, or the folder cannot be written.
     """
     try:
-        handle = (parent / LOCK).open("w")
+        handle = (parent / name).open("w")
     except OSError as err:
         raise CommandExecutionError(
             f"{parent} cannot be written: {err.strerror}; make the folder, or mount it"
@@ -188,9 +195,7 @@ def locked(parent: pathlib.Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            raise CommandExecutionError(
-                f"another backup is being written into {parent}: wait until it has ended"
-            ) from err
+            raise CommandExecutionError(f"{busy} {parent}: wait until it has ended") from err
         yield
 
 

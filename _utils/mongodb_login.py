@@ -34,6 +34,7 @@ DEFAULTS = {
     "tls": {},
     "backup_key_pillar": None,
     "backup_old_keys_pillar": None,
+    "mongod": None,
 }
 UNAUTHORIZED = 13
 

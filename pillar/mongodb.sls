@@ -3,6 +3,8 @@ mongodb:
   port: 27017
   dbpath: /var/lib/mongodb
   cache_gb: 0.25
+  # What a drill of a backup starts (mongodb_drill.run); with `source: repo` it is /usr/bin/mongod.
+  mongod: /opt/mongodb/mongod
   # What mongod agrees to compress messages by: without zlib, by which a stranger reads the memory of
   # versions before 7.0.28 (CVE-2025-14847).
   compressors: [snappy, zstd]

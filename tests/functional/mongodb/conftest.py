@@ -11,7 +11,7 @@ import salt.config
 import salt.loader
 
 from tests.support.loading import ROOT
-from tests.support.mongod import Member, ReplicaSet, replica_set
+from tests.support.mongod import Member, ReplicaSet, mongod_binary, replica_set
 
 APP_PASSWORD = "app-pa55-word-4711"
 HEALTH_PASSWORD = "health-pa55-word-5812"
@@ -56,6 +56,12 @@ class Node:
     def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
         plain = [str(arg) if isinstance(arg, pathlib.Path) else arg for arg in args]
         return self._modules[function](*plain, **kwargs)
+
+    def drill(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of ``mongodb_drill``; its mongod is the tests' own."""
+        if function == "run":
+            kwargs = {"mongod": str(mongod_binary()), **kwargs}
+        return self._modules[f"mongodb_drill.{function}"](*args, **kwargs)
 
     def meanwhile(
         self, monkeypatch: pytest.MonkeyPatch, deed: Callable[[], Any], after: int = 1

@@ -471,6 +471,12 @@ class TestMongodb:
         assert load("_utils/mongodb_version.py").repaired_in(least) is None
         assert "/usr/bin/mongod" in compiler.file(chunks, "/etc/systemd/system/mongod.service")
 
+    def test_a_drill_starts_the_mongod_that_is_installed(self, node, pillar_of):
+        compiler = node("db-1")
+        unit = compiler.file(compiler.chunks(["db"])[0], "/etc/systemd/system/mongod.service")
+        mongod = pillar_of("default", "db-1")["mongodb"]["mongod"]
+        assert f"ExecStart={mongod} " in unit
+
     def test_an_unknown_source_is_named(self, node):
         _, errors = node("db-1", pillar={"mongodb:install:source": "tarball"}).chunks(["db"])
         assert any("mongodb:install:source is 'tarball'" in error for error in errors)
