@@ -112,7 +112,7 @@ def run(
         __utils__["mongodb_scratch.sweep"](parent)
         __utils__["mongodb_scratch.require_room"](parent, manifest["files"].values(), more)
         with __utils__["mongodb_scratch.server"](
-            parent, program, cache_gb, keep, __utils__["mongodb.hello"], __utils__["mongodb.poll"]
+            parent, program, cache_gb, keep, __utils__["mongodb.hello"]
         ) as server:
             started = time.monotonic()
             restored = __salt__["mongodb_backup.restore"](

@@ -70,6 +70,10 @@ def _nonce(number: int, last: bool) -> bytes:
 # One file
 
 
+class Damaged(OSError):
+    """A file is not as it was written."""
+
+
 class Sealer:
     """Encrypts one file: ``head``, and what the methods return, one behind the other.
 
@@ -93,6 +97,12 @@ class Sealer:
             del self._rest[:CHUNK]
         return b"".join(whole)
 
+    def flush(self) -> bytes:
+        """Return what was taken and not returned yet, as a chunk of its own."""
+        data = bytes(self._rest)
+        self._rest.clear()
+        return self._chunk(data) if data else b""
+
     def finish(self) -> bytes:
         """Return the last chunk."""
         return self._chunk(bytes(self._rest), _LAST)
@@ -106,13 +116,16 @@ class Sealer:
 class Opened(io.RawIOBase):
     """The contents of an encrypted file, of which nothing is given before it is authenticated.
 
-    :raises OSError: it is not as it was written; while it is read.
+    :param torn: it may still be written, or its writer may have died: it ends before the first
+        chunk that is not whole.
+    :raises Damaged: it is not as it was written; while it is read.
     """
 
-    def __init__(self, source: BinaryIO, cipher: AESGCM, head: bytes) -> None:
+    def __init__(self, source: BinaryIO, cipher: AESGCM, head: bytes, torn: bool) -> None:
         self._source = source
         self._cipher = cipher
         self._head = head
+        self._torn = torn
         self._number = 0
         self._plain = memoryview(b"")
         self._ended = False
@@ -124,7 +137,12 @@ class Opened(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill ``buffer`` as far as a chunk goes; 0 is the end."""
         while not self._plain and not self._ended:
-            self._plain = memoryview(self._next())
+            try:
+                self._plain = memoryview(self._next())
+            except Damaged:
+                if not self._torn:
+                    raise
+                self._ended = True
         count = min(len(buffer), len(self._plain))
         buffer[:count] = self._plain[:count]
         self._plain = self._plain[count:]
@@ -133,22 +151,22 @@ class Opened(io.RawIOBase):
     def _next(self) -> bytes:
         frame = self._source.read(_FRAME.size)
         if len(frame) < _FRAME.size:
-            raise OSError(f"it is cut off behind {self._number} chunks")
+            raise Damaged(f"it is cut off behind {self._number} chunks")
         size = _FRAME.unpack(frame)[0]
         last, size = bool(size & _LAST), size & ~_LAST
         sealed = self._source.read(size) if TAG <= size <= CHUNK + TAG else b""
         if size <= CHUNK + TAG and len(sealed) < size:
-            raise OSError(f"it is cut off in chunk {self._number + 1}")
+            raise Damaged(f"it is cut off in chunk {self._number + 1}")
         try:
             plain = self._cipher.decrypt(_nonce(self._number, last), sealed, self._head)
         except InvalidTag as err:
-            raise OSError(
+            raise Damaged(
                 f"its chunk {self._number + 1} is not the one that was written there"
             ) from err
         self._number += 1
         self._ended = last
         if last and self._source.read(1):
-            raise OSError("it goes on behind its end")
+            raise Damaged("it goes on behind its end")
         return plain
 
 
@@ -198,24 +216,25 @@ class Keyring:
         source.seek(0)
         return begin == MAGIC
 
-    def open(self, source: BinaryIO, what: str, name: str) -> BinaryIO:
+    def open(self, source: BinaryIO, what: str, name: str, torn: bool = False) -> BinaryIO:
         """Return the contents of an encrypted file.
 
         :param source: the file, at its beginning.
         :param what: its path, for errors.
         :param name: what it has to be.
+        :param torn: take a file whose end is missing for one that ends there.
         :raises CommandExecutionError: its key is not there.
-        :raises OSError: it is another file than that; later, when it is not as it was written.
+        :raises Damaged: it is another file than that; later, when it is not as it was written.
         """
         fixed = source.read(_HEAD.size)
         if len(fixed) < _HEAD.size or not fixed.startswith(MAGIC):
-            raise OSError("it is cut off in its head, or is not encrypted")
+            raise Damaged("it is cut off in its head, or is not encrypted")
         _, key, salt, length = _HEAD.unpack(fixed)
         text = source.read(length)
         cipher = _cipher(self.require(key.hex(), what), salt)
         if text != name.encode():
-            raise OSError(f"it was written as {text.decode(errors='replace')}, and not as {name}")
-        return io.BufferedReader(Opened(source, cipher, fixed + text), CHUNK)
+            raise Damaged(f"it was written as {text.decode(errors='replace')}, and not as {name}")
+        return io.BufferedReader(Opened(source, cipher, fixed + text, torn), CHUNK)
 
 
 def keyring(settings: Mapping[str, Any], pillar: Mapping[str, Any]) -> Keyring:

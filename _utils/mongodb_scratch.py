@@ -21,6 +21,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ SOCKET = "mongod.sock"
 LONGEST = 107
 LEAST_CACHE_GB = 0.25
 START = 60.0
+PAUSE = 0.1
 # A killed process ends at once, unless a disk that hangs does not let it.
 END = 30.0
 GIB = 1 << 30
@@ -173,13 +175,11 @@ def server(
     cache_gb: float,
     keep: bool,
     hello: Callable[[str, float], Any],
-    poll: Callable[..., tuple[bool, Any]],
 ) -> Iterator[Server]:
     """Yield a mongod without data, below a folder; it and all of it are gone afterwards.
 
     :param keep: leave it running when the block ends well, for :func:`remove` to end.
     :param hello: ``mongodb.hello``.
-    :param poll: ``mongodb.poll``.
     :raises CommandExecutionError: it does not start, or it has ended before the block.
     """
     home = pathlib.Path(tempfile.mkdtemp(prefix=KEPT if keep else PASSING, dir=folder))
@@ -187,7 +187,7 @@ def server(
     kept = False
     try:
         running = Server(home, _start(home, mongod, cache_gb, keep))
-        _wait(running, hello, poll)
+        _wait(running, hello)
         try:
             yield running
         except Exception as err:
@@ -231,25 +231,35 @@ def _start(home: pathlib.Path, mongod: str, cache_gb: float, keep: bool) -> subp
         )
 
 
-def _wait(
-    running: Server,
-    hello: Callable[[str, float], Any],
-    poll: Callable[..., tuple[bool, Any]],
-) -> None:
+def _wait(running: Server, hello: Callable[[str, float], Any]) -> None:
     """Wait until a server answers."""
+    deadline = time.monotonic() + START
+    with _watched(running.process.pid) as ended:
+        while time.monotonic() < deadline:
+            if ended.poll(PAUSE * 1000):
+                raise CommandExecutionError(
+                    f"the scratch mongod ended with {running.process.wait()} and said:"
+                    f" {running.last_words()}"
+                )
+            # It is not there, or not ready yet.
+            with contextlib.suppress(PyMongoError):
+                hello(running.address, 1.0)
+                return
+    raise CommandExecutionError(
+        f"the scratch mongod does not answer within {START:g} s; it said: {running.last_words()}"
+    )
 
-    def answered() -> tuple[bool, Any]:
-        if running.process.poll() is not None:
-            return True, None
-        # It is not there, or not ready yet.
-        with contextlib.suppress(PyMongoError):
-            return True, hello(running.address, 1.0)
-        return False, None
 
-    if poll(answered, START)[1] is None:
-        code = running.process.poll()
-        what = f"does not answer within {START:g} s" if code is None else f"ended with {code}"
-        raise CommandExecutionError(f"the scratch mongod {what} and said: {running.last_words()}")
+@contextlib.contextmanager
+def _watched(pid: int) -> Iterator[select.poll]:
+    """Yield what is told when a process has ended."""
+    process = os.pidfd_open(pid)
+    try:
+        watching = select.poll()
+        watching.register(process, select.POLLIN)
+        yield watching
+    finally:
+        os.close(process)
 
 
 # Afterwards
@@ -289,32 +299,27 @@ def remove(home: pathlib.Path) -> None:
 
     :raises CommandExecutionError: it does not end.
     """
-    for process in _processes(home):
-        try:
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-            waiting = select.poll()
-            waiting.register(process, select.POLLIN)
-            if not waiting.poll(END * 1000):
-                raise CommandExecutionError(f"the mongod of {home} does not end: look at its disk")
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(process)
+    for pid in _processes(home):
+        with contextlib.suppress(ProcessLookupError), _watched(pid) as ended:
+            # It is watched already, so that the number cannot have come to mean another one.
+            if _is_of(pid, home):
+                os.kill(pid, signal.SIGKILL)
+                if not ended.poll(END * 1000):
+                    raise CommandExecutionError(
+                        f"the mongod of {home} does not end: look at its disk"
+                    )
     shutil.rmtree(home)
 
 
-def _processes(home: pathlib.Path) -> Iterator[int]:
-    """Yield a handle of each process that was started with this folder's data."""
-    wanted = b"\0" + os.fsencode(home / "data") + b"\0"
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                process = os.pidfd_open(int(entry.name))
-                # The handle is had before: its number cannot come to mean another process.
-                command = (entry / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if wanted in command:
-                yield process
-            else:
-                os.close(process)
+def _processes(home: pathlib.Path) -> list[int]:
+    """Return the processes that were started with this folder's data."""
+    numbers = (int(each.name) for each in pathlib.Path("/proc").iterdir() if each.name.isdecimal())
+    return [pid for pid in numbers if _is_of(pid, home)]
+
+
+def _is_of(pid: int, home: pathlib.Path) -> bool:
+    try:
+        command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return b"\0" + os.fsencode(home / "data") + b"\0" in command

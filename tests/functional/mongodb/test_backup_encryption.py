@@ -13,6 +13,7 @@ from tests.functional.mongodb.conftest import Node
 from tests.support.loading import load
 
 crypt = load("_utils/mongodb_crypt.py")
+files = load("_utils/mongodb_files.py")
 
 
 def new_key():
@@ -65,7 +66,7 @@ def theirs(other):
 def test_no_file_tells_what_was_written(made):
     folder, _, _ = made
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "manifest.json":
+        if path.is_file() and path.name not in ("manifest.json", files.LOCK):
             assert path.read_bytes().startswith(crypt.MAGIC)
     text = (folder / "one" / "manifest.json").read_text()
     assert "hash" not in text

@@ -110,6 +110,22 @@ def test_nothing_is_given_before_it_is_authenticated():
         source.read(1)
 
 
+def test_a_file_that_is_still_written_is_read_as_far_as_it_is_whole():
+    sealer = ring().sealer("rows")
+    parts = [sealer.head + sealer.update(b"one") + sealer.flush(), sealer.update(b"two")]
+    parts += [sealer.flush(), sealer.flush(), sealer.finish()]
+    whole = b"".join(parts)
+    assert parts[1] == parts[3] == b""
+    seen = set()
+    for end in range(len(parts[0]), len(whole) + 1):
+        seen.add(ring().open(io.BytesIO(whole[:end]), "/x", "rows", torn=True).read())
+        if end < len(whole):
+            with pytest.raises(OSError, match="it is cut off"):
+                opened(whole[:end])
+    assert seen == {b"one", b"onetwo"}
+    assert opened(whole) == b"onetwo"
+
+
 def test_a_file_in_the_place_of_another_is_named():
     head, body = sealed(name="a/rows")
     with pytest.raises(OSError, match="it was written as a/rows, and not as b/rows"):
