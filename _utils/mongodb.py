@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import socket
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -216,7 +217,8 @@ def client(
     except OSError as err:
         raise ConnectionFailure(f"{address} does not answer: {err.strerror or err}") from err
     options = _options(timeout, patience, login, None if local else tls)
-    with pymongo.MongoClient(host, port, directConnection=True, **options) as opened:
+    where = f"mongodb://{urllib.parse.quote_plus(host)}" if local else host
+    with pymongo.MongoClient(where, port, directConnection=True, **options) as opened:
         yield opened
 
 

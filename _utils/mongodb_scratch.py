@@ -213,6 +213,8 @@ def _start(home: pathlib.Path, mongod: str, cache_gb: float, keep: bool) -> subp
         *("nice", "-n", "19", "ionice", "-c", "3", *bound, mongod),
         *("--dbpath", str(home / "data"), "--logpath", str(home / "log")),
         *("--bind_ip", str(home / SOCKET), "--filePermissions", "0700"),
+        # It makes a second socket, which would take the place of that of a member in /tmp.
+        *("--unixSocketPrefix", str(home)),
         *("--wiredTigerCacheSizeGB", str(cache_gb)),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         *("--setParameter", "maxIndexBuildMemoryUsageMegabytes=100"),
