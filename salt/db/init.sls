@@ -3,3 +3,4 @@ include:
   - db.config
   - db.service
   - db.replication
+  - db.archive

@@ -45,6 +45,7 @@ def chosen(cluster):
     member = next(node for node in cluster.with_role("db")[1:] if node != taking)
     return [
         Daemon(member, "mongod.service"),
+        Daemon(member, "mongodb-archive.service"),
         Daemon(first, "glusterd.service"),
         Daemon(second, BRICK),
         Daemon(second, HEALER),

@@ -156,6 +156,8 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("db-1", "secrets:mongodb_backup"),
         ("db-1", "mongodb:dbpath"),
         ("db-1", "mongodb:compressors"),
+        ("db-1", "backup:archive:folder"),
+        ("db-1", "backup:archive:sync_seconds"),
         ("db-1", "mongodb:install:wheel_sha256"),
         ("db-1", "gluster:brick"),
         ("lb-1", "lb:vrrp:id"),
@@ -490,12 +492,101 @@ def application():
         yield pytest.importorskip("counterapp.settings")
 
 
+class TestArchive:
+    SETTINGS = "/etc/mongodb-archive"
+
+    @pytest.mark.parametrize(("topology", "name"), [("default", "db-2"), ("classic", "db-1")])
+    def test_each_member_can_keep_the_oplog_without_a_master(self, node, topology, name):
+        compiler = node(name, topology)
+        chunks, errors = compiler.chunks(["db"])
+        assert not errors
+        minion = yaml.safe_load(compiler.file(chunks, f"{self.SETTINGS}/minion"))
+        assert minion["id"] == name
+        assert (minion["file_client"], minion["master_type"]) == ("local", "disable")
+        assert minion["mongodb"]["user"] == "backup"
+        assert minion["pillar_roots"] == {"base": [f"{self.SETTINGS}/pillar"]}
+        login = chunk(chunks, "The archive knows its login")
+        assert (login["mode"], login["show_changes"]) == ("0600", False)
+        text = compiler.file(chunks, f"{self.SETTINGS}/pillar/login.sls")
+        assert yaml.safe_load(text) == {
+            "secrets": {"mongodb_backup": support.secret("mongodb_backup")}
+        }
+        assert support.secret("mongodb_backup") not in compiler.file(
+            chunks, f"{self.SETTINGS}/minion"
+        )
+
+    def test_its_unit_is_told_what_the_pillar_says(self, node):
+        archive = {
+            "enabled": True,
+            "folder": "/srv/elsewhere",
+            "seal_seconds": 60,
+            "seal_mib": 8,
+            "sync_seconds": 5,
+        }
+        for folder, writable in (
+            ("/srv/shared/oplog", "/srv/shared"),
+            ("/srv/sharedness/oplog", "/srv/sharedness/oplog"),
+        ):
+            compiler = node("db-1", pillar={"backup:archive": {**archive, "folder": folder}})
+            chunks, _ = compiler.chunks(["db"])
+            unit = compiler.file(chunks, "/etc/systemd/system/mongodb-archive.service")
+            assert f"mongodb_archive.follow {folder} seal_seconds=60" in unit
+            assert "seal_mib=8 sync_seconds=5\n" in unit
+            assert f"ReadWritePaths=-{writable}\n" in unit
+            made = chunk(chunks, "The folder of the archive exists")
+            assert made["mode"] == "0700"
+            # Never below the mount point of a volume that is away.
+            assert ("onlyif" in made) == (writable == "/srv/shared")
+
+    def test_new_modules_restart_it(self, node):
+        chunks, _ = node("db-1").chunks(["db"])
+        watched = {
+            name for each in chunk(chunks, "The oplog is kept")["watch"] for name in each.values()
+        }
+        assert {
+            "The modules that keep the oplog are installed",
+            "The module that keeps the oplog is installed",
+            "The archive knows its login",
+            "The unit of the archive is known",
+        } <= watched
+
+    def test_it_can_be_switched_off(self, node):
+        chunks, errors = node("db-1", pillar={"backup:archive:enabled": False}).chunks(["db"])
+        assert not errors
+        stopped = chunk(chunks, "The oplog is not kept")
+        assert (stopped["fun"], stopped["name"]) == ("dead", "mongodb-archive")
+        assert stopped["enable"] is False
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [("seal_seconds", 5), ("seal_mib", "64"), ("sync_seconds", 0)]
+    )
+    def test_a_number_that_cannot_be_meant_is_named(self, node, key, value):
+        _, errors = node("db-1", pillar={f"backup:archive:{key}": value}).chunks(["db"])
+        text = "\n".join(errors)
+        assert f"Pillar key 'backup:archive:{key}'" in text
+        assert "set it in pillar/backup.sls" in text
+
+    def test_its_sandbox_leaves_it_little(self, node, tmp_path):
+        compiler = node("db-1")
+        unit = tmp_path / "mongodb-archive.service"
+        unit.write_text(
+            compiler.file(compiler.chunks(["db"])[0], f"/etc/systemd/system/{unit.name}")
+        )
+        judged = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
+        done = subprocess.run(judged, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 class TestWatch:
     @pytest.mark.parametrize(
         ("topology", "name", "units"),
         [
             ("default", "master", {"salt-master.service"}),
-            ("default", "db-2", {"mongod.service", "glusterd.service"}),
+            (
+                "default",
+                "db-2",
+                {"mongod.service", "mongodb-archive.service", "glusterd.service"},
+            ),
             ("default", "lb-1", {"haproxy.service", "keepalived.service"}),
             ("classic", "web-1", {"counterapp.service", "glusterd.service"}),
         ],
