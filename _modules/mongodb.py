@@ -1092,6 +1092,32 @@ def user_login(name, password_pillar, database="admin"):
         return accepted
 
 
+def key_login(key_pillar):
+    """
+    Return whether this node's mongod takes the key of a replica set's keyfile for a member's.
+
+    key_pillar
+        Path of the key in pillar, e.g. ``secrets:mongodb_keyfile``.
+
+    Members log in to each other as the user ``__system`` of ``local``, with the key as password.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb.key_login secrets:mongodb_keyfile
+    """
+    settings = _settings()
+    login = _login(settings, "__system", key_pillar, "local")
+    with (
+        _errors("log in as a member"),
+        __utils__["mongodb.connect"](
+            settings["address"], settings["timeout"], PATIENCE, [login], settings["tls"]
+        ) as (_, accepted),
+    ):
+        return accepted
+
+
 def user_create(name, password_pillar, database="admin", roles=(), mechanisms=None):
     """
     Create a user; return True.

@@ -1,12 +1,12 @@
 """Everything that must be so before a rollout touches anything; all that is not is told at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import canary, clocks, plan, releases, tls
+from fleet import canary, clocks, plan, releases, unfinished
 from fleet import revision as revisions
 from fleet.change import Step
 from fleet.errors import FleetError, refuse, sentences
@@ -22,6 +22,8 @@ from fleet.work import Work
 #: What a node missed while it was down is healed in the background within seconds.
 _HEALS = 30.0
 _AGREE = 15.0
+#: Returns sentences, or raises SaltException with them.
+Check = Callable[[Work, list[str], Step], Iterable[str]]
 
 
 def examine(work: Work, step: Step) -> tuple[Plan, list[str]]:
@@ -71,26 +73,30 @@ def unreachable(work: Work) -> tuple[list[str], list[str]]:
     return list(found.answers), problems
 
 
-def problems(work: Work, reached: list[str], step: Step) -> list[str]:
+def problems(
+    work: Work, reached: list[str], step: Step, checks: Sequence[Check] | None = None
+) -> list[str]:
     """
     Return a sentence for each thing that is not as a rollout needs it, of all checks.
 
     reached
         The nodes that answer; the checks of parts go by these.
+    checks
+        Which checks, for a change that needs less than a rollout.
     """
-    checks: tuple[Callable[[Work, list[str], Step], Iterable[str]], ...] = (
+    checks = checks or (
         _limits,
         _release,
         _clocks,
-        _database,
+        database,
         _zlib,
         _volume,
-        _balancers,
+        balancers,
         _leaving,
-        _tls,
+        _unfinished,
     )
 
-    def run(check: Callable[[Work, list[str], Step], Iterable[str]]) -> list[str]:
+    def run(check: Check) -> list[str]:
         try:
             return list(check(work, reached, step))
         except SaltException as error:
@@ -129,7 +135,8 @@ def _clocks(work: Work, reached: list[str], _step: Step) -> list[str]:
     return clocks.problems(work.minions, work.nodes, reached)[1]
 
 
-def _database(work: Work, reached: list[str], _step: Step) -> list[str]:
+def database(work: Work, reached: list[str], _step: Step) -> list[str]:
+    """Return why the replica set is not healthy; one that was never begun is."""
     members = _having(work, reached, "db")
     if not members:
         return []
@@ -210,24 +217,25 @@ def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
     return []
 
 
-def _tls(work: Work, _reached: list[str], _step: Step) -> list[str]:
-    return tls.unfinished(work.change.master)
+def _unfinished(work: Work, _reached: list[str], _step: Step) -> list[str]:
+    return unfinished.problems(work.change.master)
 
 
 def _leaving(work: Work, _reached: list[str], _step: Step) -> list[str]:
     return leaving.check(work)
 
 
-def _balancers(work: Work, reached: list[str], step: Step) -> list[str]:
+def balancers(work: Work, reached: list[str], step: Step) -> list[str]:
+    """Have the balancers agree on which web servers are up. Raises FleetError when they do not."""
     # One that a change has left on its way may see what it likes: this rollout is what mends it.
     moving = revisions.moving(work.change.master)
-    balancers = [node for node in _having(work, reached, "lb") if node not in moving]
+    asked = [node for node in _having(work, reached, "lb") if node not in moving]
 
     def look() -> tuple[bool, str]:
         # One that does not run or has no such backend yet is brought up by the rollout.
         views = {
             node: sorted(each["name"] for each in servers if each["up"])
-            for node, servers in balancers_views(work, balancers).items()
+            for node, servers in balancers_views(work, asked).items()
         }
         words = "; ".join(f"{node} sees {', '.join(up) or 'none'}" for node, up in views.items())
         return len({tuple(up) for up in views.values()}) <= 1, words

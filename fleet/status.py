@@ -4,7 +4,18 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from fleet import clocks, drift, journal, lock, looking, overview, pillar, revision, verify
+from fleet import (
+    clocks,
+    drift,
+    journal,
+    lock,
+    looking,
+    overview,
+    pillar,
+    revision,
+    unfinished,
+    verify,
+)
 from fleet.errors import FleetError
 from fleet.looking import Look
 from fleet.master import Master
@@ -89,6 +100,8 @@ def status(
     ]
     failed += clock_problems
     failed += _unfinished(moving, holder)
+    if not holder or not holder["alive"]:
+        failed += unfinished.problems(master)
     if base:
         failed += [*seen.problems(found), *together.problems()]
     else:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fleet import archive, files, hooks, pillar
+from fleet import archive, hooks, pillar, unfinished
 from fleet import revision as revisions
 from fleet.change import Change, Listener
 from fleet.errors import FleetError, refuse
@@ -29,7 +29,6 @@ from fleet.revision import BASE, CANDIDATE, Revision
 from fleet.stages.storage import volume_healthy
 from fleet.work import Work, limits
 
-COMMAND = "salt-run storage.switch_tls"
 STAGE = "tls"
 STEPS = (
     "unmount the volume on every node",
@@ -69,20 +68,6 @@ class Plan:
         return "with TLS" if self.tls else "without TLS"
 
 
-def _marker(master: Master) -> Path:
-    return master.state / "storage_tls.json"
-
-
-def unfinished(master: Master) -> list[str]:
-    """Return a sentence when a switch has not come to its end; others wait for that."""
-    if not _marker(master).exists():
-        return []
-    return [
-        "a switch of Gluster's TLS has not come to its end, and the volume may be stopped or not "
-        f"mounted: run `{COMMAND}`"
-    ]
-
-
 # What there is to do
 
 
@@ -98,10 +83,11 @@ def plan(master: Master, minions: Minions, restart: bool = False) -> Plan:
     Raises FleetError when the fleet is on no revision yet, when the checkout has more that is to be
     rolled out, when a node does not answer, and when there is no volume.
     """
+    refuse(unfinished.problems(master, but=unfinished.TLS))
     base = _base(master)
     mode = _mode(base)
     wanted = _wanted(master, base)
-    begun = _marker(master).exists()
+    begun = unfinished.noted(master, unfinished.TLS) is not None
     made = Plan(wanted, wanted != mode, begun, [])
     if begun:
         made.reasons.append("an earlier switch has not come to its end")
@@ -252,15 +238,15 @@ def switch(
         try:
             _switch(Work(change, minions, target, environment, None, chosen), made)
         except FleetError as error:
-            if left := unfinished(master):
-                raise FleetError(str(error), *left) from error
+            if unfinished.noted(master, unfinished.TLS) is not None:
+                raise FleetError(str(error), *unfinished.problems(master)) from error
             # Nothing was stopped, and what was unmounted is mounted again.
             revisions.withdraw(master)
             change.undone = True
             raise
         with change.step(STAGE, "noting it as the fleet's revision"):
             revisions.settle(target)
-            _marker(master).unlink(missing_ok=True)
+            unfinished.forget(master, unfinished.TLS)
             if made.anew:
                 keep = chosen["revisions_kept"]
                 mount = target.settings["gluster"]["mount"]
@@ -290,17 +276,17 @@ def _unmount(work: Work, nodes: Sequence[str], made: Plan) -> None:
     Where one node cannot, it is mounted again on all, and the switch has not begun.
     """
     path = work.settings["gluster"]["mount"]
-    marker = _marker(work.change.master)
+    master = work.change.master
     with work.step(STAGE, f"unmounting {path}") as step:
         states = work.ask(nodes, "gluster.mount_status", path)
         # A node that has not had its first rollout yet has no such unit.
         known = [node for node in nodes if states[node]["enabled"]]
-        files.write_json(marker, {"tls": made.tls, "since": now(), "change": work.change.id})
+        unfinished.note(master, unfinished.TLS, tls=made.tls, since=now(), change=work.change.id)
         found = work.everyone(known, "gluster.unmount", path, timeout=30)
         if found.failed:
             back = work.everyone(list(found.answers), "gluster.mount", path, timeout=90)
             if not back.failed and not made.begun:
-                marker.unlink()
+                unfinished.forget(master, unfinished.TLS)
             words = [f"{path} could not be unmounted everywhere: {'; '.join(found.problems())}"]
             raise FleetError(*words, *(f"not mounted again: {each}" for each in back.problems()))
         # A service with a mount namespace of its own can hold the old mount, and so the process

@@ -1,14 +1,15 @@
 """Tokens for the operator's endpoints of the app."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from fleet import files, lock, pillar, revision, topology
-from fleet.errors import FleetError, refuse
+from fleet import files, lock, secret_files
+from fleet.errors import refuse
 from fleet.master import Master
 
 #: What a token can allow.
@@ -57,22 +58,14 @@ def make(
     refuse(problems)
     who = subject or lock.owner()
     expires = int(time.time()) + 60 * minutes
-    claims = {"sub": who, "aud": "counterapp", "scope": " ".join(wanted), "exp": expires}
-    signed = jwt.encode(claims, _key(master), algorithm="HS256")
+    made = signed(secret_files.value(master, "counterapp_operator"), wanted, expires, who)
     target = Path(path) if path else master.state / "operator.header"
-    files.write(target, f"Authorization: Bearer {signed}\n")
+    files.write(target, f"Authorization: Bearer {made}\n")
     ends = datetime.fromtimestamp(expires, UTC).isoformat()
     return {"path": str(target), "subject": who, "scopes": wanted, "expires": ends}
 
 
-def _key(master: Master) -> str:
-    base = revision.base(master)
-    folders = base.pillars if base else master.pillars
-    web = topology.with_role(pillar.select(master, folders), "web")[0]
-    key = pillar.of_node(master, folders, web).get("secrets", {}).get("counterapp_operator")
-    if not key:
-        raise FleetError(
-            "the pillar has no secrets:counterapp_operator for the web nodes: run "
-            "`/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets`"
-        )
-    return str(key)
+def signed(key: str, scopes: Sequence[str], expires: int, subject: str) -> str:
+    """Return a token that a key has signed; it is good until ``expires``, in seconds since 1970."""
+    claims = {"sub": subject, "aud": "counterapp", "scope": " ".join(scopes), "exp": expires}
+    return jwt.encode(claims, key, algorithm="HS256")

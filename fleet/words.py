@@ -33,8 +33,8 @@ def name(event: dict[str, Any]) -> str:
 
 
 def target(event: dict[str, Any]) -> str:
-    """Return what a change takes the fleet to, as far as the event tells: ``, release 1.4.0``."""
-    words = ""
+    """Return what a change is about, as far as the event tells: ``, release 1.4.0``."""
+    words = f" of {event['secret']}" if event.get("secret") else ""
     if event.get("release"):
         words += f", release {event['release']}"
     if event.get("to"):

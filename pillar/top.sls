@@ -34,5 +34,7 @@
     {%- endfor %}
     # Its own key and nobody else's: all nodes mount the volume, and prove who they are.
     - secrets.gluster_tls.{{ id }}
+    # What a rotation that is under way has given this node; it comes last, and so it wins.
+    - secrets.own.{{ id }}
 {%- endfor %}
 {%- endif %}

@@ -3,6 +3,17 @@
 {%- from 'db/map.jinja' import mongodb, members, leaving_members with context %}
 {{- require_secrets(['mongodb_admin', 'mongodb_app', 'mongodb_health', 'mongodb_backup']) }}
 {%- set app = mongodb.app_database %}
+{#- A password is rotated by way of a second user, who has the new one: while both are good, both are
+    declared, and at any moment applying this alters nothing (fleet/rotation/users.py). -#}
+{%- set coming = mongodb.get('coming') or {} %}
+{%- set logins = {} %}
+{%- for user in ('health', 'backup', 'app') %}
+  {%- set key = user ~ '_user' %}
+  {%- do logins.update({user: [(mongodb[key], 'secrets:mongodb_' ~ user)]}) %}
+  {%- if coming.get(key, mongodb[key]) != mongodb[key] %}
+    {%- do logins[user].append((coming[key], 'secrets:coming:mongodb_' ~ user)) %}
+  {%- endif %}
+{%- endfor %}
 
 include:
   - db.service
@@ -30,6 +41,19 @@ The administrator of the database exists:
     - admin: True
     - require:
       - mongodb: The replica set exists
+{%- if coming.get('admin_user', mongodb.admin_user) != mongodb.admin_user %}
+
+The administrator to come exists:
+  mongodb.user_present:
+    - name: {{ coming.admin_user }}
+    - database: admin
+    - roles:
+      - root
+    - mechanisms: [SCRAM-SHA-256]
+    - password_pillar: secrets:coming:mongodb_admin
+    - require:
+      - mongodb: The administrator of the database exists
+{%- endif %}
 
 # How far a member is behind is the age of the oldest write that it lacks, which the oplog tells.
 Who looks at the replica set may read its oplog:
@@ -41,18 +65,20 @@ Who looks at the replica set may read its oplog:
         actions: [find]
     - require:
       - mongodb: The administrator of the database exists
+{%- for name, password in logins.health %}
 
-Who looks at the replica set exists:
+Who looks at the replica set exists{{ '' if loop.first else ', with the password to come' }}:
   mongodb.user_present:
-    - name: {{ mongodb.health_user }}
+    - name: {{ name }}
     - database: admin
     - roles:
       - clusterMonitor
       - oplogReader
     - mechanisms: [SCRAM-SHA-256]
-    - password_pillar: secrets:mongodb_health
+    - password_pillar: {{ password }}
     - require:
       - mongodb: Who looks at the replica set may read its oplog
+{%- endfor %}
 
 # Of which set a backup is.
 Who makes backups may know the replica set:
@@ -64,23 +90,27 @@ Who makes backups may know the replica set:
         actions: [replSetGetConfig]
     - require:
       - mongodb: The administrator of the database exists
+{%- for name, password in logins.backup %}
 
-Who makes backups exists:
+Who makes backups exists{{ '' if loop.first else ', with the password to come' }}:
   mongodb.user_present:
-    - name: {{ mongodb.backup_user }}
+    - name: {{ name }}
     - database: admin
     - roles:
       - backup
       - replicaSetReader
     - mechanisms: [SCRAM-SHA-256]
-    - password_pillar: secrets:mongodb_backup
+    - password_pillar: {{ password }}
     - require:
       - mongodb: Who makes backups may know the replica set
+{%- endfor %}
 
-# What the application does and no more: it drops nothing, and sees no other collection.
+# What the application does and no more: it drops nothing, and sees no other collection. Its users,
+# one after the other, have the same role.
+{%- set role = mongodb.app_user.removesuffix('-b') %}
 The application may do its work:
   mongodb.role_present:
-    - name: {{ mongodb.app_user }}
+    - name: {{ role }}
     - database: {{ app }}
     - privileges:
       - resource: {db: {{ app }}, collection: counters}
@@ -91,14 +121,16 @@ The application may do its work:
         actions: [insert, update]
     - require:
       - mongodb: The administrator of the database exists
+{%- for name, password in logins.app %}
 
-The application's user exists:
+The application's user exists{{ '' if loop.first else ', with the password to come' }}:
   mongodb.user_present:
-    - name: {{ mongodb.app_user }}
+    - name: {{ name }}
     - database: {{ app }}
     - roles:
-      - {{ mongodb.app_user }}
+      - {{ role }}
     - mechanisms: [SCRAM-SHA-256]
-    - password_pillar: secrets:mongodb_app
+    - password_pillar: {{ password }}
     - require:
       - mongodb: The application may do its work
+{%- endfor %}

@@ -78,6 +78,8 @@ class Simulation:
         What is left to chance follows from it: how long things take, who is the primary.
     """
 
+    FLEET: type[Fleet] = Fleet
+
     def __init__(self, folder: Path, seed: int = 0, topology: str = "default") -> None:
         self.folder = folder
         self.clock = Clock()
@@ -96,11 +98,14 @@ class Simulation:
             (folder / "tree" / name).mkdir(parents=True)
         # JSON is YAML, and read and written in no time.
         (folder / "tree/pillar/topology.sls").write_text(json.dumps(trees.TOPOLOGY))
+        shutil.copy(trees.ROOT / "pillar/top.sls", folder / "tree/pillar/top.sls")
         for parts in PARTS.values():
             for part in parts:
                 self.edit(part, "first")
         self.settings = json.loads(json.dumps(SETTINGS))
-        self.fleet = Fleet(self.master, trees.TOPOLOGY["topologies"][topology], self.clock, seed)
+        self.fleet = self.FLEET(
+            self.master, trees.TOPOLOGY["topologies"][topology], self.clock, seed
+        )
         #: What the package told, and each write of its own to the disk.
         self.told: list[dict[str, Any]] = []
         self.written: list[str] = []
@@ -270,6 +275,7 @@ class Simulation:
                 (fleet.rollout.archive, "keep", lambda *_: False),
                 (fleet.verify, "_request", self._request),
                 (fleet.canary, "hit", self._hit),
+                *self.stand_ins(),
             ):
                 patches.enter_context(mock.patch.object(thing, name, stand_in))
             for name in ("write", "append", "point"):
@@ -281,6 +287,10 @@ class Simulation:
             self.fleet.on_death = self._freeze
             self.fleet.at = lambda: self.at[-1] if self.at else ""
             yield
+
+    def stand_ins(self) -> list[tuple[Any, str, Any]]:
+        """Return what else has a stand-in: module, name, and what stands in."""
+        return []
 
     def _select(self, master: Master, folders: list[Path]) -> dict[str, Any]:
         """Check the topology of a revision once: it does not change."""

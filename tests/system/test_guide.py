@@ -35,6 +35,7 @@ ELSEWHERE = {
     "A lost node": "tests/system/test_anew.py",
     "A master that is a new machine": "tests/system/test_anew.py",
     "Switching it on or off": "tests/system/test_storage_tls.py",
+    "Rotate a secret": "tests/system/test_rotate.py",
     "Masterless": "tests/functional/lab/test_masterless.py",
     "A counter on one machine": "tests/functional/lab/test_masterless.py",
 }

@@ -28,6 +28,7 @@ def test_every_variable_is_read(environ):
         "COUNTERAPP_READY_TIMEOUT": "1",
         "COUNTERAPP_MAX_STREAMS": "50",
         "COUNTERAPP_OPERATOR_KEY": "k" * 32,
+        "COUNTERAPP_OPERATOR_KEY_ALSO": "l" * 32,
         "COUNTERAPP_LOG_LEVEL": "DEBUG",
     }
     settings = Settings.from_environ(environ | more)
@@ -36,6 +37,7 @@ def test_every_variable_is_read(environ):
     assert settings.ready_timeout == 1.0
     assert settings.max_streams == 50
     assert settings.operator_key == "k" * 32
+    assert settings.operator_key_also == "l" * 32
     assert settings.log_level == "DEBUG"
 
 
@@ -88,7 +90,8 @@ def test_a_bad_connection_string_is_not_repeated(environ):
 
 
 def test_no_secret_is_in_the_repr(environ):
-    settings = Settings.from_environ(environ | {"COUNTERAPP_OPERATOR_KEY": "s3cret" * 8})
+    keys = ("COUNTERAPP_OPERATOR_KEY", "COUNTERAPP_OPERATOR_KEY_ALSO")
+    settings = Settings.from_environ(environ | dict.fromkeys(keys, "s3cret" * 8))
     assert "pw" not in repr(settings)
     assert "s3cret" not in repr(settings)
 

@@ -289,6 +289,27 @@ def test_a_deletion_that_is_cut_off_tells_how_far_it_came(client, store, spam, m
     assert "deleted 2 counters" in caplog.text
 
 
+class TestWhileTheKeyIsRotated:
+    OTHER = "another operator key of 256 bits"
+
+    @pytest.fixture
+    def settings(self, settings):
+        return dataclasses.replace(settings, operator_key_also=self.OTHER)
+
+    @pytest.mark.parametrize("key", [KEY, OTHER])
+    def test_tokens_of_both_are_taken(self, client, key):
+        create(client, key="mine")
+        assert client.delete(MINE, headers=token(key)).status_code == 204
+
+    def test_others_are_not(self, client):
+        assert_problem(client.delete(MINE, headers=token("x" * 32)), 401, "not valid here")
+
+    @pytest.mark.parametrize("key", [KEY, OTHER])
+    def test_what_is_wrong_with_one_is_told(self, client, key):
+        old = token(key, exp=int(time.time()) - 60)
+        assert_problem(client.delete(MINE, headers=old), 401, "has expired")
+
+
 class TestWithoutAKey:
     @pytest.fixture
     def settings(self, settings):

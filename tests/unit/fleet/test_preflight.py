@@ -5,7 +5,7 @@ import time
 import pytest
 import yaml
 
-from fleet import plan, preflight, revision, tls, work
+from fleet import plan, preflight, revision, unfinished, work
 from fleet.change import Change
 from fleet.errors import FleetError
 from fleet.revision import CANDIDATE
@@ -123,7 +123,8 @@ class TestProblems:
         assert problems() == []
 
     def test_those_of_all_checks_are_told_together(self, problems, fleet, monkeypatch):
-        monkeypatch.setattr(tls, "unfinished", lambda _master: ["a switch of TLS is half done"])
+        half = ["a switch of TLS is half done"]
+        monkeypatch.setattr(unfinished, "problems", lambda _master: half)
         fleet.refuses["lb-1", "haproxy.servers"] = "its socket is closed"
         fleet.running.add(("lb-1", "haproxy"))
         found = problems(batch=0)

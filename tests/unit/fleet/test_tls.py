@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from fleet import pillar, revision, tls
+from fleet import pillar, revision, tls, unfinished
 from fleet.change import StepFailed
 from fleet.errors import FleetError
 from fleet.journal import find, history
@@ -242,7 +242,7 @@ def test_a_mount_in_use_is_given_back_to_all_and_the_switch_has_not_begun(site, 
     assert revision.base(site.master).id == site.first.id
     [entry] = history(site.master.state)
     assert entry["outcome"] == "undone"
-    assert tls.unfinished(site.master) == []
+    assert unfinished.problems(site.master) == []
 
 
 def test_one_that_is_not_mounted_again_has_to_be_seen_to(site, fleet):
@@ -282,7 +282,7 @@ def test_what_fails_half_way_is_done_again_as_a_whole(site, fleet, what, node):
     assert history(site.master.state)[0]["outcome"] == "failed"
     assert json.loads(marker(site).read_text())["tls"] is False
     assert revision.base(site.master).id == site.first.id
-    assert tls.unfinished(site.master)
+    assert unfinished.problems(site.master)
     # Glusterd may not answer then.
     fleet.everyone, fleet.asked = everyone, []
     fleet.fails = {}
@@ -291,7 +291,7 @@ def test_what_fails_half_way_is_done_again_as_a_whole(site, fleet, what, node):
     assert fleet.done()[0] == ("gluster.unmount", ["boss", "two", "data"])
     assert revision.base(site.master).settings["gluster"]["tls"] is False
     assert revision.moving(site.master) == {}
-    assert tls.unfinished(site.master) == []
+    assert unfinished.problems(site.master) == []
 
 
 def test_one_that_died_can_go_back_to_the_mode_before(site, fleet):

@@ -1,7 +1,14 @@
 """Who gets which secret: by minion ID and by nothing else."""
 
-import pytest
+import json
+import types
 
+import pytest
+import yaml
+
+from fleet import secret_files
+from fleet.master import Master
+from fleet.rotation import users
 from tests.support import tree as support
 
 NEEDED = {
@@ -72,6 +79,51 @@ def test_a_secret_that_was_not_made_yet_is_left_to_who_needs_it(tmp_path):
     pillar = compiled(tree, "default", "web-1")
     assert set(pillar["secrets"]) == {"gluster_tls", "mongodb_app"}
     assert "web" in pillar
+
+
+def test_what_a_rotation_gives_a_node_comes_last_and_goes_to_that_node_alone(tmp_path):
+    tree = support.Tree(tmp_path)
+    own = tree.master_pillar / "secrets/own/web-1.sls"
+    own.parent.mkdir()
+    given = {"mongodb": {"app_user": "counterapp-b"}, "secrets": {"mongodb_app": "a new one"}}
+    own.write_text(json.dumps(given, indent=1))
+    pillar = compiled(tree, "default", "web-1")
+    assert pillar["mongodb"]["app_user"] == "counterapp-b"
+    assert pillar["secrets"] == {
+        "gluster_tls": support.tls("web-1"),
+        "counterapp_operator": support.secret("counterapp_operator"),
+        "mongodb_app": "a new one",
+    }
+    other = compiled(tree, "default", "web-2")
+    assert other["mongodb"]["app_user"] == "counterapp"
+    assert other["secrets"]["mongodb_app"] == support.secret("mongodb_app")
+
+
+def test_the_second_user_follows_the_name_that_is_declared(tmp_path, monkeypatch):
+    """What a rotation writes is rendered by Salt itself."""
+    tree = support.Tree(tmp_path)
+    folder = tree.master_pillar / "secrets"
+    master = Master({"counterapp_config": str(tmp_path), "counterapp_state": str(tmp_path)})
+    monkeypatch.setattr(Master, "notes", property(lambda _: tree.master_pillar))
+    monkeypatch.setattr(users.pillar, "of_node", lambda *_: compiled(tree, "default", "db-1"))
+
+    class Work:
+        target = types.SimpleNamespace(pillars=[])
+
+        def with_role(self, _role):
+            return ["db-1"]
+
+    kind = users.User("mongodb_app", "app_user", "app_database")
+    known = kind.begin(types.SimpleNamespace(work=Work(), master=master))
+    assert known == {"old": "counterapp", "new": "counterapp-b", "database": "counterapp"}
+    secret_files.copy(master, "mongodb_app", "coming", "")
+    pillar = compiled(tree, "default", "web-1")
+    assert pillar["mongodb"]["app_user"] == "counterapp-b"
+    assert pillar["secrets"]["mongodb_app"] != support.secret("mongodb_app")
+    known = kind.begin(types.SimpleNamespace(work=Work(), master=master))
+    assert (known["old"], known["new"]) == ("counterapp-b", "counterapp")
+    secret_files.copy(master, "mongodb_app", "coming", "")
+    assert "mongodb" not in yaml.safe_load((folder / "mongodb_app.sls").read_text())
 
 
 def test_a_secret_that_an_old_master_still_has_goes_nowhere(tree):

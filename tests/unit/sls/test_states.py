@@ -440,6 +440,34 @@ class TestMongodb:
         assert users["secrets:mongodb_app"]["roles"] == ["counterapp"]
         assert {tuple(each["mechanisms"]) for each in users.values()} == {("SCRAM-SHA-256",)}
 
+    @pytest.mark.parametrize(
+        ("user", "database"),
+        [("admin", "admin"), ("health", "admin"), ("backup", "admin"), ("app", "counterapp")],
+    )
+    def test_a_user_to_come_is_declared_beside_the_one_that_there_is(self, node, user, database):
+        coming = {
+            "mongodb:coming": {f"{user}_user": "another"},
+            "secrets:coming": {f"mongodb_{user}": "its password"},
+        }
+        compiler = node("db-1", pillar=coming)
+        chunks, errors = compiler.chunks(["db"])
+        assert not errors
+        assert not compiler.problems(chunks)
+        users = {each["password_pillar"]: each for each in chunks if each["fun"] == "user_present"}
+        assert len(users) == 5
+        now, then = (users[f"secrets:{path}mongodb_{user}"] for path in ("", "coming:"))
+        assert then["name"] == "another"
+        assert then["database"] == database
+        # Nobody but who there is makes the other one.
+        assert (then["roles"], "admin" in then) == (now["roles"], False)
+
+    @pytest.mark.parametrize("user", ["counterapp", "counterapp-b"])
+    def test_both_users_of_the_application_have_the_same_role(self, node, user):
+        chunks, _ = node("db-1", pillar={"mongodb:app_user": user}).chunks(["db"])
+        assert chunk(chunks, "The application may do its work")["name"] == "counterapp"
+        found = chunk(chunks, "The application's user exists")
+        assert (found["name"], found["roles"]) == (user, ["counterapp"])
+
     def test_the_first_of_the_topology_initiates(self, node):
         chunks, _ = node("db-3").chunks(["db"])
         present = chunk(chunks, "The replica set exists")
@@ -629,6 +657,17 @@ class TestWeb:
         assert env["COUNTERAPP_MONGODB_URI"].endswith(
             f"@{hosts}/?replicaSet=rs0&authSource=counterapp"
         )
+
+    def test_a_second_operator_key_is_there_while_it_is_rotated(self, node):
+        def variables(**pillar):
+            compiler = node("web-1", pillar=pillar)
+            text = compiler.file(compiler.chunks(["web"])[0], "/etc/counterapp/counterapp.env")
+            lines = [line for line in text.splitlines() if "OPERATOR_KEY" in line]
+            return dict(line.split("=", 1) for line in lines)
+
+        assert set(variables()) == {"COUNTERAPP_OPERATOR_KEY"}
+        both = variables(**{"secrets:also": {"counterapp_operator": "k" * 43}})
+        assert both == {**variables(), "COUNTERAPP_OPERATOR_KEY_ALSO": "k" * 43}
 
     def test_the_application_accepts_its_environment(self, node):
         parse_uri = pytest.importorskip("pymongo.uri_parser").parse_uri

@@ -1,9 +1,10 @@
 """Who may do what in ``/api/v1``: owners by their admin key, operators by a signed token.
 
 Both come as ``Authorization: Bearer …``. A token is a JWT (RFC 7519) signed with HS256 and the
-fleet's operator key; it is told from an admin key by its two dots.
+fleet's operator key, or while that is rotated one of two; it is told from an admin key by its two dots.
 """
 
+import contextlib
 import math
 import re
 import time
@@ -83,11 +84,12 @@ def _life(claims: dict[str, Any]) -> float:
 class Operators:
     """Checks operators' tokens.
 
-    :param key: what they are signed with; None where this node knows none, and takes no token.
+    :param keys: what they are signed with: any of these. Where this node knows none, it takes no
+        token.
     """
 
-    def __init__(self, key: str | None) -> None:
-        self._key = key
+    def __init__(self, *keys: str | None) -> None:
+        self._keys = [key for key in keys if key is not None]
 
     def owner_or_operator(self) -> str | None:
         """Return the ``admin`` of an owner; None for an operator, who may read everything."""
@@ -107,17 +109,10 @@ class Operators:
         return self._subject(token, scope)
 
     def _subject(self, token: str, scope: str) -> str:
-        if self._key is None:
+        if not self._keys:
             abort(401, "This node takes no operator's tokens: it was started without their key.")
         try:
-            claims = jwt.decode(
-                token,
-                self._key,
-                algorithms=["HS256"],
-                audience=AUDIENCE,
-                leeway=LEEWAY,
-                options={"require": ["exp", "sub", "aud"]},
-            )
+            claims = self._claims(token)
             short = _life(claims) <= LONGEST_LIFE + LEEWAY
         except jwt.ExpiredSignatureError:
             abort(401, "The token has expired: make a new one with 'salt-run operator.token'.")
@@ -133,3 +128,23 @@ class Operators:
         if not isinstance(scopes, str) or scope not in scopes.split():
             abort(403, f"The token has not the scope {scope}.")
         return str(claims["sub"])
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """Return what a token says. Raises as ``jwt.decode`` does, of the last key."""
+        *others, last = self._keys
+        for key in others:
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return _decoded(token, key)
+        return _decoded(token, last)
+
+
+def _decoded(token: str, key: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=["HS256"],
+        audience=AUDIENCE,
+        leeway=LEEWAY,
+        options={"require": ["exp", "sub", "aud"]},
+    )
+    return claims

@@ -73,6 +73,8 @@ class Settings:
     """How many idempotency keys the database may hold; no more are taken."""
     operator_key: str | None = field(default=None, repr=False)
     """What operators' tokens are signed with; secret. Without it none is taken."""
+    operator_key_also: str | None = field(default=None, repr=False)
+    """What they may be signed with as well, while the key is rotated; secret."""
     log_level: str = "INFO"
     release: str = field(default_factory=installed_release)
 
@@ -103,6 +105,7 @@ class Settings:
             "most_counters": reader.read("COUNTERAPP_MOST_COUNTERS", _most, 10_000_000),
             "most_keys": reader.read("COUNTERAPP_MOST_KEYS", _most, 10_000_000),
             "operator_key": reader.read("COUNTERAPP_OPERATOR_KEY", _operator_key, None),
+            "operator_key_also": reader.read("COUNTERAPP_OPERATOR_KEY_ALSO", _operator_key, None),
             "log_level": reader.read("COUNTERAPP_LOG_LEVEL", _log_level, "INFO"),
         }
         reader.raise_problems()

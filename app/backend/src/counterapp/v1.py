@@ -54,7 +54,7 @@ PLAN = {
 def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Blueprint:
     """Return the routes of the JSON API."""
     api = Blueprint("v1", __name__, url_prefix="/api/v1")
-    access_rules = access.Operators(settings.operator_key)
+    access_rules = access.Operators(settings.operator_key, settings.operator_key_also)
     api.before_request(_nothing_ahead)
     api.before_request(_no_preconditions)
     _counters(api, store, limits, access_rules)

@@ -1,0 +1,280 @@
+"""
+A simulated fleet whose nodes have secrets: what of them runs where, and that nobody is refused.
+
+Whatever the master's pillar says is what a node gets when states are applied. That nobody could do
+harm by applying some at any moment is checked by :meth:`Fleet.check_places`.
+"""
+
+import json
+import re
+from collections.abc import Generator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jwt
+import yaml
+
+import fleet.pillar
+import fleet.rotation
+import fleet.rotation.operator
+from fleet.errors import FleetError
+from fleet.rotation import KINDS
+from fleet.rotation.course import fresh
+from tests.support.simulated import Fleet
+from tests.support.simulated_master import Simulation
+from tests.support.simulated_nodes import Failed, Node
+
+#: What pillar/mongodb.sls declares, as far as it matters.
+DECLARED = {
+    "admin_user": "admin",
+    "health_user": "health",
+    "backup_user": "backup",
+    "app_user": "counterapp",
+    "app_database": "counterapp",
+}
+USERS = ("admin", "health", "backup", "app")
+_NEEDED = {
+    "db": ["mongodb_keyfile", *(f"mongodb_{user}" for user in USERS)],
+    "web": ["mongodb_app", "counterapp_operator"],
+}
+
+
+def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return two pillars as one, as Salt merges them."""
+    found = dict(one)
+    for key, value in other.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = merged(found[key], value) if both else value
+    return found
+
+
+@cache
+def rendered(text: str) -> dict[str, Any]:
+    """Return a pillar file as Salt renders it."""
+    template = r"\{% import_yaml 'mongodb.sls' as declared %\}\{\{ declared.mongodb.(\w+) \}\}"
+    found: dict[str, Any] = yaml.safe_load(re.sub(template, lambda m: DECLARED[m[1]], text))
+    return found
+
+
+class SecretFleet(Fleet):
+    """A fleet with MongoDB's users and keys, and the operators' key."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        for name in KINDS:
+            path = self.secrets / f"{name}.sls"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"secrets": {name: fresh(name)}}))
+        #: Passwords by database and user; what each node's minion has in memory; what runs where.
+        self.users: dict[tuple[str, str], str] = {}
+        self.memory = {node.id: self.pillar(node) for node in self.nodes.values()}
+        for name, database, password in self._declared(self.with_role("db")[0]):
+            self.users[database, name] = password
+        self.keys: dict[str, list[str]] = {}
+        self.logins: dict[str, tuple[str, str]] = {}
+        self.signers: dict[str, set[str]] = {}
+        for node in self.nodes.values():
+            self._take_in(node)
+
+    @property
+    def secrets(self) -> Path:
+        return self.master.notes / "secrets"
+
+    # What nodes are told
+
+    def pillar(self, node: Node) -> dict[str, Any]:
+        found: dict[str, Any] = {"mongodb": dict(DECLARED)}
+        for name in sorted({name for role in node.roles for name in _NEEDED.get(role, [])}):
+            found = merged(found, rendered((self.secrets / f"{name}.sls").read_text()))
+        own = self.secrets / "own" / f"{node.id}.sls"
+        return merged(found, rendered(own.read_text())) if own.exists() else found
+
+    def wanted(self, node: Node, environment: str) -> dict[str, str]:
+        found = dict(super().wanted(node, environment))
+        told = self.pillar(node)
+        if "db" in node.roles:
+            found["db.config"] += told["secrets"]["mongodb_keyfile"]
+        if "web" in node.roles:
+            also = told["secrets"].get("also", {}).get("counterapp_operator")
+            login = [told["mongodb"]["app_user"], told["secrets"]["mongodb_app"]]
+            found["web.config"] += json.dumps(
+                [*login, told["secrets"]["counterapp_operator"], also]
+            )
+        return found
+
+    def _declared(self, node: Node) -> list[tuple[str, str, str]]:
+        """Return whom salt/db/replication.sls declares there: names, databases, passwords."""
+        told = self.pillar(node)
+        found = []
+        for user in USERS:
+            database = told["mongodb"]["app_database"] if user == "app" else "admin"
+            for path in ((), ("coming",)):
+                names, values = told["mongodb"], told["secrets"]
+                for part in path:
+                    names, values = names.get(part, {}), values.get(part, {})
+                if f"{user}_user" in names:
+                    found.append((names[f"{user}_user"], database, values[f"mongodb_{user}"]))
+        return found
+
+    # What runs
+
+    def _take_in(self, node: Node) -> None:
+        """Have what starts on a node know what it is configured with."""
+        told = self.pillar(node)
+        if "db" in node.roles:
+            text = told["secrets"]["mongodb_keyfile"]
+            self.keys[node.id] = yaml.safe_load(text) if text.startswith("- ") else [text]
+        if "web" in node.roles:
+            secrets = told["secrets"]
+            self.logins[node.id] = (told["mongodb"]["app_user"], secrets["mongodb_app"])
+            also = secrets.get("also", {})
+            self.signers[node.id] = {secrets["counterapp_operator"], *also.values()}
+
+    def _restart_mongod(self, node: Node) -> list[str]:
+        self._take_in(node)
+        return super()._restart_mongod(node)
+
+    def _restart_app(self, node: Node) -> None:
+        self._take_in(node)
+        super()._restart_app(node)
+
+    def check(self) -> None:
+        super().check()
+        if not hasattr(self, "signers"):
+            return
+        up = [node for node in self.with_role("db") if node.mongod in ("PRIMARY", "SECONDARY")]
+        for node in up:
+            for other in up:
+                if not set(self.keys[node.id]) & set(self.keys[other.id]):
+                    self.breaks(f"{node.id} and {other.id} have no key in common")
+        for node in self.with_role("web"):
+            name, password = self.logins[node.id]
+            if node.ready and self.users.get((DECLARED["app_database"], name)) != password:
+                self.breaks(f"{node.id} is refused by the database as {name}")
+
+    def check_places(self) -> None:
+        turning = {node.id for node in self.nodes.values() if "rotating" in self.pillar(node)}
+        busy = [self.nodes[name] for name in turning]
+        for node in busy:
+            node.busy += 1
+        super().check_places()
+        for node in busy:
+            node.busy -= 1
+        for member in self.with_role("db"):
+            for name, database, password in self._declared(member):
+                known = self.users.get((database, name))
+                # One that is to come is made by whoever applies it first.
+                if known is not None and known != password:
+                    self.breaks(f"{member.id} would give {name} another password")
+
+    # What they are asked
+
+    def do_saltutil_refresh_pillar(self, node: Node, **_kwarg: Any) -> bool:
+        self.memory[node.id] = self.pillar(node)
+        return True
+
+    def do_state_sls(self, node: Node, mods: str, **kwarg: Any) -> Generator[float, None, Any]:
+        done = yield from super().do_state_sls(
+            node, "db" if mods == "db.replication" else mods, **kwarg
+        )
+        if mods in ("db", "db.replication") and isinstance(done, dict):
+            for name, database, password in self._declared(node):
+                if (database, name) not in self.users:
+                    self.touched.append(f"user {name} made")
+                self.users[database, name] = password
+        return done
+
+    def _value(self, node: Node, path: str) -> str:
+        found: Any = self.memory[node.id]
+        for part in path.split(":"):
+            if part not in found:
+                raise Failed(f"pillar has no text at {path}")
+            found = found[part]
+        return str(found)
+
+    def _as_admin(self, node: Node) -> None:
+        name = self._value(node, "mongodb:admin_user")
+        password = self._value(node, "secrets:mongodb_admin")
+        if self.users.get(("admin", name)) != password:
+            raise Failed(f"the server refuses the login of {name}")
+
+    def do_mongodb_user_login(self, node: Node, name: str, path: str, database: str) -> bool:
+        return self.users.get((database, name)) == self._value(node, path)
+
+    def do_mongodb_user_exists(self, node: Node, name: str, database: str) -> bool:
+        self._as_admin(node)
+        return (database, name) in self.users
+
+    def do_mongodb_user_remove(
+        self, node: Node, name: str, database: str, confirm: str | None = None
+    ) -> bool:
+        self._as_admin(node)
+        if confirm != name:
+            raise Failed("to do it say confirm")
+        del self.users[database, name]
+        self.touched.append(f"user {name} removed")
+        return True
+
+    def do_mongodb_key_login(self, node: Node, path: str) -> bool:
+        if node.mongod not in ("PRIMARY", "SECONDARY"):
+            raise Failed("connection refused")
+        return self._value(node, path) in self.keys[node.id]
+
+
+class SecretSimulation(Simulation):
+    """A master with the secrets of its fleet."""
+
+    FLEET = SecretFleet
+    fleet: SecretFleet
+
+    def rotate(self, name: str, **given: Any) -> dict[str, Any]:
+        """Do what ``secret.rotate`` does; raises Died when the master was killed."""
+        with self.patched(), self.living():
+            return fleet.rotation.rotate(
+                self.master, self.fleet, name, listeners=(self._hear,), **given
+            )
+
+    def stand_ins(self) -> list[tuple[Any, str, Any]]:
+        def of_node(_master: Any, _folders: Any, node: str) -> dict[str, Any]:
+            return self.fleet.pillar(self.fleet.nodes[node])
+
+        return [
+            (fleet.pillar, "of_node", of_node),
+            (fleet.rotation.operator, "answered", self._answered),
+        ]
+
+    def _answered(self, address: str, _port: int, signed: str) -> int:
+        self.fleet.own("a request with a token")
+        node = next(each for each in self.fleet.nodes.values() if each.address == address)
+        if not node.ready:
+            raise FleetError("connection refused")
+        for key in self.fleet.signers[node.id]:
+            try:
+                jwt.decode(signed, key, ["HS256"], {"verify_exp": False}, audience="counterapp")
+            except jwt.InvalidSignatureError:
+                continue
+            return 200
+        return 401
+
+    def secret(self, name: str) -> str:
+        """Return what nodes have."""
+        held = yaml.safe_load((self.fleet.secrets / f"{name}.sls").read_text(encoding="utf-8"))
+        return str(held["secrets"][name])
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        left = [
+            path.name
+            for kind in ("own", "coming", "former")
+            for path in (self.fleet.secrets / kind).glob("*")
+        ]
+        if left:
+            found.append(f"a rotation has left {left}")
+        declared = {
+            (database, name): password
+            for name, database, password in self.fleet._declared(self.fleet.with_role("db")[0])
+        }
+        if self.fleet.users != declared:
+            found.append(f"the users are {sorted(self.fleet.users)}")
+        return found
