@@ -33,7 +33,7 @@ KINDS: dict[str, Kind] = {
         Keyfile(),
         User("mongodb_admin", "admin_user"),
         User("mongodb_health", "health_user"),
-        User("mongodb_backup", "backup_user"),
+        User("mongodb_backup", "backup_user", service="db.archive"),
         User("mongodb_app", "app_user", "app_database", web=True),
         Operator(),
     )

@@ -19,6 +19,7 @@ from fleet import pillar, preflight, secret_files
 from fleet.errors import FleetError
 from fleet.rotation.course import STAGE, Part, Rotation, fresh
 from fleet.stages import db, web
+from fleet.work import Work
 
 _SECOND = "-b"
 
@@ -36,12 +37,15 @@ class User:
         Where it has the user's database; none is ``admin``.
     web
         Whether web servers log in as it, and have to go over.
+    service
+        The SLS of a service on every member that logs in as it, where the revision has that.
     """
 
     secret: str
     key: str
     database_key: str | None = None
     web: bool = False
+    service: str | None = None
 
     @property
     def roles(self) -> Sequence[str]:
@@ -87,6 +91,11 @@ class User:
                 else []
             ),
             Part("have every node go by the new one", self._promote),
+            *(
+                [Part("have the service of each member log in as that one", self._serve)]
+                if self.service
+                else []
+            ),
             Part("remove the old user, which ends what it has open", self._remove),
             Part("see that the old one is refused, and the new one is not", self._see),
         ]
@@ -126,6 +135,23 @@ class User:
         work = rotation.work
         with work.step(STAGE, "having every node go by the new one"):
             rotation.promote(work.with_role("db"))
+
+    def _serve(self, rotation: Rotation) -> None:
+        work = rotation.work
+        assert self.service
+        sls = work.target.folder / f"salt/{self.service.replace('.', '/')}.sls"
+        if not sls.is_file():
+            return
+        members = work.with_role("db")
+        for node in db.in_order(members, work.everyone(members, "mongodb.status").answers):
+            rotation.once(f"service {node}", partial(self._restart, work, node))
+
+    def _restart(self, work: Work, node: str) -> None:
+        assert self.service
+        # What else differs there may restart its daemon.
+        db.step_aside(work, node)
+        work.apply("db", [node], [self.service])
+        db.member_back(work, node)
 
     def _remove(self, rotation: Rotation) -> None:
         work, known = rotation.work, rotation.facts["known"]
