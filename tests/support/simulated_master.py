@@ -79,6 +79,8 @@ class Simulation:
     """
 
     FLEET: type[Fleet] = Fleet
+    #: SLS that the checkout has beside those of parts.
+    MORE: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, seed: int = 0, topology: str = "default") -> None:
         self.folder = folder
@@ -99,7 +101,7 @@ class Simulation:
         # JSON is YAML, and read and written in no time.
         (folder / "tree/pillar/topology.sls").write_text(json.dumps(trees.TOPOLOGY))
         shutil.copy(trees.ROOT / "pillar/top.sls", folder / "tree/pillar/top.sls")
-        for parts in PARTS.values():
+        for parts in (*PARTS.values(), self.MORE):
             for part in parts:
                 self.edit(part, "first")
         self.settings = json.loads(json.dumps(SETTINGS))

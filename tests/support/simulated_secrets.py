@@ -73,9 +73,11 @@ class SecretFleet(Fleet):
             self.users[database, name] = password
         self.keys: dict[str, list[str]] = {}
         self.logins: dict[str, tuple[str, str]] = {}
+        self.archives: dict[str, tuple[str, str]] = {}
         self.signers: dict[str, set[str]] = {}
         for node in self.nodes.values():
             self._take_in(node)
+            self._archive(node)
 
     @property
     def secrets(self) -> Path:
@@ -131,6 +133,13 @@ class SecretFleet(Fleet):
             also = secrets.get("also", {})
             self.signers[node.id] = {secrets["counterapp_operator"], *also.values()}
 
+    def _archive(self, node: Node) -> None:
+        """Have the archive of the oplog log in as it is configured."""
+        if "db" in node.roles:
+            told = self.pillar(node)
+            password = told["secrets"]["mongodb_backup"]
+            self.archives[node.id] = (told["mongodb"]["backup_user"], password)
+
     def _restart_mongod(self, node: Node) -> list[str]:
         self._take_in(node)
         return super()._restart_mongod(node)
@@ -152,6 +161,9 @@ class SecretFleet(Fleet):
             name, password = self.logins[node.id]
             if node.ready and self.users.get((DECLARED["app_database"], name)) != password:
                 self.breaks(f"{node.id} is refused by the database as {name}")
+        for name, password in self.archives.values():
+            if self.users.get(("admin", name)) != password:
+                self.breaks(f"the archive is refused by the database as {name}")
 
     def check_places(self) -> None:
         turning = {node.id for node in self.nodes.values() if "rotating" in self.pillar(node)}
@@ -175,10 +187,12 @@ class SecretFleet(Fleet):
         return True
 
     def do_state_sls(self, node: Node, mods: str, **kwarg: Any) -> Generator[float, None, Any]:
-        done = yield from super().do_state_sls(
-            node, "db" if mods == "db.replication" else mods, **kwarg
-        )
-        if mods in ("db", "db.replication") and isinstance(done, dict):
+        # What includes the rest of the role.
+        whole = mods in ("db", "db.replication", "db.archive")
+        done = yield from super().do_state_sls(node, "db" if whole else mods, **kwarg)
+        if whole and isinstance(done, dict):
+            if mods != "db.replication":
+                self._archive(node)
             for name, database, password in self._declared(node):
                 if (database, name) not in self.users:
                     self.touched.append(f"user {name} made")
@@ -226,6 +240,7 @@ class SecretSimulation(Simulation):
     """A master with the secrets of its fleet."""
 
     FLEET = SecretFleet
+    MORE = ("db.archive",)
     fleet: SecretFleet
 
     def rotate(self, name: str, **given: Any) -> dict[str, Any]:
