@@ -1,7 +1,8 @@
 """Who may do what in ``/api/v1``: owners by their admin key, operators by a signed token.
 
 Both come as ``Authorization: Bearer …``. A token is a JWT (RFC 7519) signed with HS256 and the
-fleet's operator key, or while that is rotated one of two; it is told from an admin key by its two dots.
+fleet's operator key, or with one of two while that is rotated; it is told from an admin key by
+its two dots.
 """
 
 import contextlib
