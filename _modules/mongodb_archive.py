@@ -215,14 +215,20 @@ class _Follower:
         while not self._stop.is_set():
             try:
                 # Who can read nothing leaves the lease to others.
-                self._members()
+                self._members(enough=1)
                 if self._lease.acquire():
                     log.info("the oplog is kept from here")
                     self._keep()
                     log.info("the oplog is not kept from here any more")
                 else:
                     self._well()
-            except (OSError, SaltException) as err:
+            except OSError as err:
+                self.archiver.leave()
+                self._say(
+                    f"{err.filename or self.archiver.folder} cannot be used: {err.strerror}; see"
+                    " that the volume is mounted, has room, and has the folder"
+                )
+            except SaltException as err:
                 self.archiver.leave()
                 self._say(err)
             self._stop.wait(self._lease.interval)
@@ -235,7 +241,7 @@ class _Follower:
         """Keep the oplog while the lease is ours.
 
         Raises ``OSError`` when the folder is away, and ``CommandExecutionError`` when no member
-        was there for so long that another node shall try.
+        could be read for so long that another node shall try.
         """
         self._lost = False
         answered = time.monotonic()
@@ -243,12 +249,15 @@ class _Follower:
         while not self._stop.is_set() and self._held():
             try:
                 members = self._members()
-                answered = time.monotonic()
                 # Maybe another member still has what this one has no longer.
                 rebase = short_of >= set(members)
                 tried = troubled if rebase else troubled | short_of
                 self._member = next((each for each in members if each not in tried), members[0])
                 with _session(self._member) as client:
+                    _timeline.read(client)
+                    answered = time.monotonic()
+                    # Have others know soon what is read, and from where.
+                    self._beaten = 0.0
                     self.archiver.run(client, rebase, self._pulse(client, members), self._pause)
                 short_of, troubled = set(), set()
                 self._close()
@@ -275,8 +284,8 @@ class _Follower:
                 raise
             self.archiver.leave()
 
-    def _members(self):
-        """Return the members that answer, the one to read from first."""
+    def _members(self, enough=None):
+        """Return the members that answer, the one to read from first; or the first so many."""
         views = {}
         for address in dict.fromkeys([self._own, *self._hosts]):
             with contextlib.suppress(CommandExecutionError):
@@ -285,6 +294,8 @@ class _Follower:
                 known = {each["me"] for each in views.values()}
                 if view["state"] in ("PRIMARY", "SECONDARY") and view["me"] not in known:
                     views[address] = view
+            if len(views) == enough:
+                break
         if not views:
             raise CommandExecutionError(
                 f"neither {self._own} nor another member of its set answers as primary or secondary"
@@ -297,12 +308,13 @@ class _Follower:
 
         def pulse():
             nonlocal sealed
-            if self._stop.is_set() or not self._held():
-                return False
+            # Before the others are told.
             if self.archiver.waiting:
                 self._say(self.archiver.waiting)
             else:
                 self._well()
+            if self._stop.is_set() or not self._held():
+                return False
             if self.archiver.sealed == sealed:
                 return True
             sealed = self.archiver.sealed

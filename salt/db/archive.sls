@@ -4,6 +4,11 @@
 {%- set service = 'mongodb-archive' %}
 {%- set home = '/usr/local/lib/' ~ service %}
 {%- set settings = '/etc/' ~ service %}
+{%- set mount = none %}
+{%- if archive.folder.startswith(gluster.mount ~ '/') %}
+{#- As systemd-escape --path has it. #}
+{%-   set mount = gluster.mount[1:] | replace('-', '\\x2d') | replace('/', '-') ~ '.mount' %}
+{%- endif %}
 {%- if archive.enabled %}
 {{- require_secrets(['mongodb_backup']) }}
 
@@ -59,7 +64,10 @@ The archive is configured:
 What the archive is told as its pillar:
   file.serialize:
     - name: {{ settings }}/pillar/top.sls
-    - dataset: {base: {'*': [login]}}
+    - dataset:
+        base:
+          '*':
+            - login
     - serializer: yaml
     - user: root
     - group: root
@@ -79,14 +87,14 @@ The archive knows its login:
     - require:
       - file: The configuration folder of the archive exists
 
-# On the volume, and never below it: where it is not mounted the service waits for it.
+# On the volume, and never below it.
 The folder of the archive exists:
   file.directory:
     - name: {{ archive.folder }}
     - user: root
     - group: root
     - mode: '0700'
-{%- if archive.folder.startswith(gluster.mount ~ '/') %}
+{%- if mount %}
     - onlyif:
       - fun: mount.is_mounted
         name: {{ gluster.mount }}
@@ -101,8 +109,8 @@ The unit of the archive is known:
         settings: {{ settings }}
         service: {{ service }}
         archive: {{ archive | json }}
-        writable: {{ gluster.mount if archive.folder.startswith(gluster.mount ~ '/')
-                     else archive.folder }}
+        mount: {{ mount | json }}
+        writable: {{ gluster.mount if mount else archive.folder }}
     - user: root
     - group: root
     - mode: '0644'

@@ -30,12 +30,19 @@ QUICK = {"sync_seconds": 0.5, "seal_seconds": 3, "lease_seconds": 3}
 class Follower:
     """A process of ``mongodb_archive.follow`` on the minion of a member."""
 
-    def __init__(self, cluster: Cluster, member: Member, folder: pathlib.Path, **kwargs: Any):
+    def __init__(
+        self,
+        cluster: Cluster,
+        member: Member,
+        folder: pathlib.Path,
+        password: str | None = None,
+        **kwargs: Any,
+    ):
         self.name = f"db-{cluster.rs.members.index(member) + 1}"
         home = folder.parent / f"minion-{self.name}"
         home.mkdir(exist_ok=True)
         self._log = home / "log"
-        secrets = {"mongodb_admin": cluster.admin_password}
+        secrets = {"mongodb_admin": password or cluster.admin_password}
         told = {
             "id": self.name,
             "folder": str(home),

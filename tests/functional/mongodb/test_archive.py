@@ -99,7 +99,9 @@ def held_by(node, folder, follower, timeout=60):
         lambda: node.archive("status", folder),
         timeout,
         f"{follower.name} keeps the oplog",
-        wanted=lambda seen: seen["holder"] == follower.name and seen["recoverable_until"],
+        wanted=lambda seen: (
+            seen["holder"] == follower.name and seen["member"] and seen["recoverable_until"]
+        ),
     )
 
 
@@ -196,6 +198,16 @@ def test_who_is_stopped_hands_over_at_once_and_leaves_nothing_open(source, folde
     assert status["holder"] is None
     assert "nobody keeps the oplog: db-2 was the last, until" in status["problem"]
     assert status["recoverable_until"]
+
+
+def test_who_cannot_log_in_leaves_it_to_others(source, folder, follow):
+    node = source.nodes[0]
+    wrong = follow(source, 0, password="wr0ng")
+    until(lambda: "is not kept at the moment" in wrong.log, 60, "it says why it waits")
+    assert "the server refuses the login of admin" in wrong.log
+    right = follow(source, 1)
+    held_by(node, folder, right)
+    assert "wr0ng" not in wrong.log
 
 
 def test_it_goes_on_when_a_server_or_the_volume_was_away(source, folder, follow):

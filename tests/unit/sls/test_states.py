@@ -561,6 +561,9 @@ class TestArchive:
             assert f"mongodb_archive.follow {folder} seal_seconds=60" in unit
             assert "seal_mib=8 sync_seconds=5\n" in unit
             assert f"ReadWritePaths=-{writable}\n" in unit
+            assert ("BindsTo=srv-shared.mount\n" in unit) == (writable == "/srv/shared")
+            wanted = " srv-shared.mount" if writable == "/srv/shared" else ""
+            assert f"WantedBy=multi-user.target{wanted}\n" in unit + "\n"
             made = chunk(chunks, "The folder of the archive exists")
             assert made["mode"] == "0700"
             # Never below the mount point of a volume that is away.
