@@ -7,7 +7,10 @@ Connection settings are those of the execution module ``mongodb``: see there.
 
     rs0:
       mongodb.replica_set_present:
-        - members: [db-1:27017, db-2:27017, db-3:27017]
+        - members:
+          - db-1:27017
+          - db-2:27017
+          - {host: "db-3:27017", priority: 0, hidden: true}
         - initiator: db-1
 
     admin:
@@ -43,7 +46,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 __virtualname__ = "mongodb"
 
-IN_SERVICE = ("PRIMARY", "SECONDARY")
+IN_SERVICE = ("PRIMARY", "SECONDARY", "ARBITER")
 
 
 def __virtual__():
@@ -52,7 +55,15 @@ def __virtual__():
     return __virtualname__
 
 
-def replica_set_present(name, members, initiator=None, timeout=120, leaving=(), data_timeout=None):
+def replica_set_present(
+    name,
+    members,
+    initiator=None,
+    timeout=120,
+    leaving=(),
+    data_timeout=None,
+    own_settings=False,
+):
     """
     Ensure that the replica set exists with exactly these members and that this node serves in it.
 
@@ -60,7 +71,10 @@ def replica_set_present(name, members, initiator=None, timeout=120, leaving=(), 
         Name of the set: what the servers have as ``replication.replSetName``.
 
     members
-        List of all members, ``host:port``, as they reach each other.
+        List of all members, as they reach each other: each is ``host:port``, whose settings are
+        left as they are, or a mapping of ``host`` and of ``votes``, ``priority``, ``hidden``,
+        ``secondaryDelaySecs``, ``arbiterOnly`` and ``tags``: these hold then, with MongoDB's
+        default for each that is left out.
 
     initiator
         The one node that may initiate the set, as minion ID or as ``host:port``. Any other
@@ -76,54 +90,70 @@ def replica_set_present(name, members, initiator=None, timeout=120, leaving=(), 
     data_timeout
         Seconds for each new member to copy all data, which then do not count for ``timeout``.
 
+    own_settings
+        Whether only the settings of this node's own member are brought in force, where the state
+        runs on each of them in turn.
+
     A set is initiated only when each listed member has answered and none belongs to a set.
     Where one does exist, this node waits to be taken up by it, and members that it lacks are
-    added one at a time, on whichever node the state runs. A set with members that are not
-    listed is left alone and reported: ``mongodb.remove_member`` takes one out.
+    added one at a time, on whichever node the state runs; they have no vote until they have all
+    data. Then settings are changed, one member and so at most one vote at a time. A set with
+    members that are not listed is left alone and reported: ``mongodb.remove_member`` takes one
+    out. What could not be a set is refused, with the form that is right.
     """
     ret = {"name": name, "result": True, "comment": "", "changes": {}}
     changes = ret["changes"]
     deadline = time.monotonic() + timeout
     try:
-        found = _survey(name, members)
+        found = _survey(name, members, own_settings)
         if found is None and not __opts__["test"]:
             __salt__["mongodb.wait_reachable"](timeout)
-            found = __salt__["mongodb.survey"](name, members)
+            found = _surveyed(name, members, own_settings)
         refusal = _refusal(found, leaving)
         if refusal:
             return {**ret, "result": False, "comment": refusal}
         if found and _converged(found):
             return {**ret, "comment": f"{name} has its {len(members)} members, this node serves"}
         may_initiate = _is_initiator(initiator, found)
+        hosts = [_host(member) for member in members]
+        if found and found["first"] and not __opts__["test"]:
+            return {**ret, "result": False, "comment": found["first"]}
         if __opts__["test"]:
             staying = [member for member in leaving if found and member in found["members"]]
-            changes.update(_planned(found, [*members, *staying], may_initiate))
+            changes.update(_planned(found, [*hosts, *staying], may_initiate))
             return {**ret, "result": None, "comment": _plan(name, found, may_initiate, initiator)}
 
         # What was done is reported even when a later step fails.
         if found["unfinished"] or (may_initiate and not found["exists"]):
             __salt__["mongodb.initiate"](name, members, timeout=_left(deadline))
-            changes.update(_difference(found, members, found["state"]))
-            __salt__["mongodb.wait_healthy"](members, timeout=_left(deadline))
+            changes.update(_difference(found, hosts, found["state"]))
+            __salt__["mongodb.wait_healthy"](hosts, timeout=_left(deadline))
         elif found["exists"]:
             present = found["members"]
-            for member in found["missing"]:
+            for member in (each for each in members if _host(each) in found["missing"]):
                 began = time.monotonic()
                 __salt__["mongodb.add_member"](
                     member, found["contact"], timeout=_left(deadline), data_timeout=data_timeout
                 )
                 if data_timeout is not None:
                     deadline += time.monotonic() - began
-                present = [*present, member]
+                present = list(dict.fromkeys([*present, _host(member)]))
                 changes.update(_difference(found, present, found["state"]))
+            if found["differing"]:
+                __salt__["mongodb.configure_members"](
+                    [each for each in members if _host(each) in found["differing"]],
+                    found["contact"],
+                )
+                changes["settings"] = _settings(found["differing"])
         __salt__["mongodb.wait_member"](max_lag=None, timeout=_left(deadline))
 
-        after = __salt__["mongodb.survey"](name, members)
+        after = _surveyed(name, members, own_settings)
         changes.update(_difference(found, after["members"], after["state"]))
         refusal = _refusal(after, leaving)
         if refusal or not _converged(after):
             reason = refusal or (
-                f"missing: {', '.join(after['missing']) or 'nobody'}; this node is"
+                f"missing: {', '.join(after['missing']) or 'nobody'}; other settings:"
+                f" {', '.join(after['differing']) or 'of nobody'}; this node is"
                 f" {after['own'] or 'none of the declared members that answer'}, {after['state']}"
             )
             return {**ret, "result": False, "comment": f"{name} is not as declared: {reason}"}
@@ -134,15 +164,39 @@ def replica_set_present(name, members, initiator=None, timeout=120, leaving=(), 
     return ret
 
 
-def _survey(name, members):
+def _host(member):
+    return member["host"] if isinstance(member, dict) else member
+
+
+def _settings(differing):
+    """Return Salt's ``changes`` from the settings that are not as declared, by member."""
+    return {
+        when: {host: {key: each[when] for key, each in keys.items()} for host, keys in what.items()}
+        for when in ("old", "new")
+        for what in [differing]
+    }
+
+
+def _survey(name, members, own_settings):
     """Return ``mongodb.survey``, or None while this node's mongod does not answer."""
     try:
-        __utils__["mongodb.check_members"](members)
+        forms = __utils__["mongodb_members.forms"](members)
+        __utils__["mongodb.check_members"]([each["host"] for each in forms])
     except ValueError as err:
         raise SaltInvocationError(str(err)) from err
     if not __salt__["mongodb.ping"]():
         return None
-    return __salt__["mongodb.survey"](name, members)
+    return _surveyed(name, members, own_settings)
+
+
+def _surveyed(name, members, own_settings):
+    found = __salt__["mongodb.survey"](name, members)
+    if own_settings and found["differing"]:
+        # The others' are for their own nodes, and with them what stands in their way.
+        own = [each for each in members if _host(each) == found["own"]]
+        others = [_host(each) for each in members if _host(each) != found["own"]]
+        found = __salt__["mongodb.survey"](name, [*own, *others])
+    return found
 
 
 def _left(deadline):
@@ -160,13 +214,14 @@ def _refusal(found, leaving):
             f"the set has members that are not declared: {', '.join(surplus)}. Declare them, or"
             f" take them out: mongodb.remove_member {surplus[0]} confirm={surplus[0]}"
         )
-    return None
+    return found["blocked"]
 
 
 def _converged(found):
     return (
         found["exists"]
         and not found["missing"]
+        and not found["differing"]
         and not found["unfinished"]
         and found["own"] is not None
         and found["state"] in IN_SERVICE
@@ -194,7 +249,10 @@ def _planned(found, members, may_initiate):
     state = found["state"] if found else None
     if state not in IN_SERVICE:
         state = "PRIMARY" if may_initiate and not (found and found["exists"]) else "SECONDARY"
-    return _difference(found, members, state)
+    changes = _difference(found, members, state)
+    if found and found["differing"]:
+        changes["settings"] = _settings(found["differing"])
+    return changes
 
 
 def _plan(name, found, may_initiate, initiator):
@@ -204,8 +262,14 @@ def _plan(name, found, may_initiate, initiator):
         )
     if found["exists"]:
         missing = ", ".join(found["missing"])
-        added = f"{missing} would be added to {name}; " if missing else ""
-        return f"{added}would wait for this node to serve in {name}"
+        words = [f"{missing} would be added to {name}"] if missing else []
+        if found["differing"]:
+            words.append(f"the settings of {', '.join(found['differing'])} would be changed")
+        if found["first"]:
+            words.append(f"refused now: {found['first']}")
+        if found["state"] not in IN_SERVICE or missing or not words:
+            words.append(f"would wait for this node to serve in {name}")
+        return "; ".join(words)
     if may_initiate:
         silent = f", once {', '.join(found['silent'])} answers" if found["silent"] else ""
         return f"{name} would be initiated here{silent}"

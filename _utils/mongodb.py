@@ -20,6 +20,8 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 try:
     import pymongo
     from bson import Timestamp
@@ -43,7 +45,7 @@ UNSETTLED = frozenset({109, 103, 189, 308, 10107})
 # NotPrimaryOrSecondary (a member that has not got its data yet).
 LOGIN_REFUSED = frozenset({11, 18, 13436})
 
-# The tag that the initiator carries until all members may be elected (see boot_config).
+# The tag that the initiator carries until all members are as declared (see mongodb_members).
 UNFINISHED = {"salt_initiation": "unfinished"}
 
 
@@ -150,20 +152,39 @@ def explain(error: Exception) -> str:
     return str(error).split(" (configured timeouts:")[0].split(", Timeout:")[0]
 
 
-def poll(
-    probe: Callable[[], tuple[bool, Any]], timeout: float, interval: float = 0.2
-) -> tuple[bool, Any]:
-    """Call ``probe`` until it returns ``(True, …)`` or ``timeout`` seconds are over.
+def turns(timeout: float, interval: float = 0.2) -> Iterator[None]:
+    """Yield until ``timeout`` seconds are over, ``interval`` apart, and at least once.
 
-    :return: what the last call returned: ``(done, seen)``. It is called at least once.
+    Whoever loops over it does in its own context what it waits for: what is called from a loader's
+    function sees the dunders of that loader.
     """
     deadline = time.monotonic() + timeout
     while True:
-        done, seen = probe()
+        yield
         left = deadline - time.monotonic()
-        if done or left <= 0:
-            return done, seen
+        if left <= 0:
+            return
         time.sleep(min(interval, left))
+
+
+def awaited(probe: Callable[[], tuple[bool, Any]], timeout: float, what: str) -> Any:
+    """Call ``probe`` until it returns ``(True, seen)``, and return what was seen.
+
+    A server that goes away while it is asked is waited for like one that was never there.
+
+    :param what: what is waited for, as a sentence.
+    :raises CommandExecutionError: ``timeout`` seconds are over; it says what was last seen.
+    """
+    for _ in turns(timeout):
+        try:
+            done, seen = probe()
+        except CommandExecutionError as err:
+            if not isinstance(err.__cause__, ConnectionFailure):
+                raise
+            done, seen = False, str(err)
+        if done:
+            return seen
+    raise CommandExecutionError(f"not within {timeout:g} s: {what}; last seen: {seen}")
 
 
 # Connections
@@ -371,8 +392,9 @@ def describe(address: str, answer: Mapping[str, Any]) -> dict[str, Any]:
 def members_of(opened: pymongo.MongoClient[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """Return the members as the connected one sees them, or None when it may not tell us.
 
-    Each is a dict of ``id``, ``name``, ``state``, ``health`` (1 up, 0 down), ``votes``,
-    ``priority`` (None where the configuration may not be read) and ``self``.
+    Each is a dict of ``id``, ``name``, ``state``, ``health`` (1 up, 0 down), ``message`` (what its
+    last heartbeat came to), ``self``, ``stale`` (it says of itself that it cannot catch up), and
+    ``votes``, ``priority``, ``hidden``, ``delay_s`` (None where the configuration may not be read).
 
     :raises PyMongoError: any answer but a refusal, e.g. NotYetInitialized.
     """
@@ -384,18 +406,56 @@ def members_of(opened: pymongo.MongoClient[dict[str, Any]]) -> list[dict[str, An
         raise
     config = read_config(opened) or {"members": []}
     declared = {member["_id"]: member for member in config["members"]}
-    return [
-        {
-            "id": member["_id"],
-            "name": member["name"],
-            "state": member["stateStr"],
-            "health": int(member["health"]),
-            "votes": declared.get(member["_id"], {}).get("votes"),
-            "priority": declared.get(member["_id"], {}).get("priority"),
-            "self": bool(member.get("self")),
-        }
-        for member in status["members"]
-    ]
+    found = []
+    for member in status["members"]:
+        entry = declared.get(member["_id"], {})
+        found.append(
+            {
+                "id": member["_id"],
+                "name": member["name"],
+                "state": member["stateStr"],
+                "health": int(member["health"]),
+                "votes": entry.get("votes"),
+                "priority": entry.get("priority"),
+                "hidden": entry.get("hidden"),
+                "delay_s": entry.get("secondaryDelaySecs", entry.get("slaveDelay")),
+                "message": member.get("lastHeartbeatMessage") or None,
+                "self": bool(member.get("self")),
+                "stale": bool(member.get("self") and status.get("tooStale")),
+            }
+        )
+    return found
+
+
+def initial_sync(opened: pymongo.MongoClient[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return how far the connected member is with copying all data, None where it does not tell.
+
+    That is a dict of ``source`` (``host:port``), ``copied`` and ``total`` (bytes), ``left_s``
+    (seconds, by the server's own estimate) and ``failures`` (attempts); each may be None.
+    """
+    try:
+        status = opened.admin.command("replSetGetStatus")
+    except OperationFailure as err:
+        if err.code in (UNAUTHORIZED, *LOGIN_REFUSED):
+            return None
+        raise
+    told = status.get("initialSyncStatus")
+    if not told:
+        return None
+    left = told.get("remainingInitialSyncEstimatedMillis")
+    return {
+        "source": status.get("syncSourceHost") or None,
+        "copied": told.get("approxTotalBytesCopied"),
+        "total": told.get("approxTotalDataSize"),
+        "left_s": None if left is None else left / 1000,
+        "failures": told.get("failedInitialSyncAttempts"),
+    }
+
+
+def oldest(opened: pymongo.MongoClient[dict[str, Any]]) -> Timestamp | None:
+    """Return the time of the oldest entry in the connected member's oplog, None for no entry."""
+    entry = opened.local["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+    return entry["ts"] if entry else None
 
 
 def server_info(opened: pymongo.MongoClient[dict[str, Any]]) -> dict[str, Any]:
@@ -501,59 +561,53 @@ def role(
 # Changing
 
 
-def boot_config(name: str, members: Iterable[str], own: str) -> dict[str, Any]:
-    """Return the configuration that a set starts its life with.
-
-    Only the initiator may become primary in it, so that the first user can be created there,
-    and it need not wait for the usual ten seconds. :func:`final_config` ends that.
-    """
-    return {
-        "_id": name,
-        "members": [
-            {"_id": number, "host": member, "priority": 1, "tags": UNFINISHED}
-            if member == own
-            else {"_id": number, "host": member, "priority": 0}
-            for number, member in enumerate(members)
-        ],
-        "settings": {"electionTimeoutMillis": 1000},
-    }
-
-
-def final_config(name: str, version: int, members: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the configuration in which ``members`` (``id``, ``name``) are all alike."""
-    return {
-        "_id": name,
-        "version": version,
-        "members": [{"_id": member["id"], "host": member["name"]} for member in members],
-    }
-
-
 def reconfigure(
     opened: pymongo.MongoClient[dict[str, Any]],
     change: Callable[[dict[str, Any]], dict[str, Any] | None],
     timeout: float,
-) -> None:
+) -> bool:
     """Put ``change(configuration)`` in force, again while the set has not settled yet.
+
+    It is in force when a majority of the voters has it.
 
     :param change: gets the configuration document in force, with the next version in it, and
         returns the new one, or None when nothing is left to do.
     :param timeout: seconds after which the server's refusal is raised.
+    :return: whether there was something to do.
     """
+    deadline = time.monotonic() + timeout
+    changed = False
 
     def attempt() -> None:
+        nonlocal changed
         config = opened.admin.command("replSetGetConfig")["config"]
         wanted = change({**config, "version": config["version"] + 1})
         if wanted is not None:
             opened.admin.command("replSetReconfig", wanted)
+            changed = True
 
     _until_settled(attempt, timeout)
+    if not changed:
+        return False
+    for _ in turns(max(0.0, deadline - time.monotonic())):
+        answer = opened.admin.command("replSetGetConfig", commitmentStatus=True)
+        if answer.get("commitmentStatus", True):
+            return True
+    raise OperationFailure("no majority of the voting members has got the new configuration yet")
 
 
-def finish_initiation(opened: pymongo.MongoClient[dict[str, Any]], timeout: float) -> None:
-    """Make all members of a set that began with :func:`boot_config` alike.
+def finish_initiation(
+    opened: pymongo.MongoClient[dict[str, Any]],
+    final: Callable[[str, int, list[dict[str, Any]]], dict[str, Any]],
+    timeout: float,
+) -> None:
+    """Make the members of a set what they are declared as, where its initiation has not ended.
 
     The localhost exception allows neither to log in nor to read the configuration yet, so it
     is made from what the connected primary tells about its members.
+
+    :param final: makes the configuration of the set's name, a version, and the members as
+        :func:`members_of` has them.
     """
 
     def attempt() -> None:
@@ -562,164 +616,21 @@ def finish_initiation(opened: pymongo.MongoClient[dict[str, Any]], timeout: floa
             members = members_of(opened)
             if members is None:
                 raise OperationFailure("the server does not tell its members", UNAUTHORIZED)
-            wanted = final_config(seen["set"], seen["version"] + 1, members)
+            wanted = final(seen["set"], seen["version"] + 1, members)
             opened.admin.command("replSetReconfig", wanted)
 
     _until_settled(attempt, timeout)
 
 
 def _until_settled(attempt: Callable[[], None], timeout: float) -> None:
-    def probe() -> tuple[bool, OperationFailure | NotPrimaryError | None]:
+    refusal: Exception
+    for _ in turns(timeout):
         try:
             attempt()
         except (OperationFailure, NotPrimaryError) as err:
-            if code_of(err) not in UNSETTLED:
+            if code_of(err) not in UNSETTLED or "default write concern" in str(err):
                 raise
-            return False, err
-        return True, None
-
-    done, refusal = poll(probe, timeout)
-    if not done:
-        raise refusal
-
-
-# Judging: no connections below, only what the above have seen
-
-
-def survey(
-    name: str,
-    members: list[str],
-    here: dict[str, Any],
-    views: dict[str, dict[str, Any] | None],
-    known: list[str] | None = None,
-) -> dict[str, Any]:
-    """Say how far the declared set ``name`` of ``members`` is from the one that exists.
-
-    :param here: :func:`hello` of this node.
-    :param views: :func:`hello` of each declared member by its name, None for a silent one.
-    :param known: names of the existing set's members, if one of them told us as admin: the
-        list that anybody may see leaves out hidden members.
-    :return: dict of ``conflicts`` (sentences: why nothing may be done), ``exists``, ``members``
-        (of the existing set), ``missing``, ``surplus``, ``silent``, ``own`` (this node's name
-        among the declared, or None), ``state`` (of this node), ``unfinished`` (the initiation
-        by this node was interrupted), ``contact`` (address of a member of the existing set).
-    """
-    answers = [view for view in (here, *views.values()) if view]
-    initialized = [view for view in answers if view["initialized"]]
-    own = next((m for m, v in views.items() if v and v["process"] == here["process"]), None)
-    silent = [member for member in members if views[member] is None]
-    conflicts = [
-        f"{view['address']} already belongs to the replica set {view['set']}, not {name}"
-        for view in initialized
-        if view["set"] != name
-    ]
-    conflicts += [
-        f"{view['address']} runs without replication: set replication.replSetName to {name}"
-        for view in answers
-        if not view["replication"]
-    ]
-    if own is None and not silent and not conflicts:
-        conflicts.append(f"this node's mongod ({here['address']}) is none of the declared members")
-    ours = [view for view in initialized if view["set"] == name]
-    groups = _groups(ours)
-    if len(groups) > 1:
-        described = " and ".join(", ".join(sorted(group)) for group in groups)
-        conflicts.append(
-            f"there are {len(groups)} separate sets named {name}: {described};"
-            " decide which one's data is right before anything is joined"
-        )
-    contact = max(ours, key=lambda view: (view["version"] or 0, view["writable"]), default=None)
-    current = known or (contact["hosts"] if contact else [])
-    return {
-        "conflicts": conflicts,
-        "exists": bool(ours),
-        "members": current,
-        "missing": [member for member in members if member not in current],
-        "surplus": [member for member in current if member not in members],
-        "silent": silent,
-        "own": own,
-        "state": here["state"],
-        "unfinished": here["unfinished"],
-        "contact": contact["address"] if contact else None,
-    }
-
-
-def _groups(views: list[dict[str, Any]]) -> list[set[str]]:
-    """Return the sets of names that hang together: members of one set list each other."""
-    groups: list[set[str]] = []
-    for view in views:
-        names = {*view["hosts"], view["me"] or view["address"]}
-        for group in [group for group in groups if group & names]:
-            groups.remove(group)
-            names |= group
-        groups.append(names)
-    return groups
-
-
-def is_up(member: dict[str, Any]) -> bool:
-    """Return whether a member (see :func:`members_of`) is up and does its part."""
-    return bool(member["health"] == 1) and member["state"] in ("PRIMARY", "SECONDARY", "ARBITER")
-
-
-def has_vote(member: dict[str, Any]) -> bool:
-    """Return whether a member votes; one whose configuration is not known is taken to."""
-    return bool(member["votes"] != 0)
-
-
-def unhealthy(
-    members: list[dict[str, Any]],
-    primary: str | None,
-    expected: list[str] | None = None,
-    need_all: bool = False,
-) -> list[str]:
-    """Return why a set is not healthy: a list of sentences, empty when it is.
-
-    :param members: as :func:`members_of` has them.
-    :param primary: name of the primary, or None.
-    :param expected: names that must be members and up, whatever else is.
-    :param need_all: every member must be up; otherwise a majority of the voting ones.
-    """
-    reasons = [] if primary else ["the set has no primary"]
-    names = [member["name"] for member in members]
-    down = {m["name"]: m["state"] for m in members if not is_up(m)}
-    voting = [member for member in members if has_vote(member)]
-    up = [member for member in voting if is_up(member)]
-    if len(up) * 2 <= len(voting):
-        reasons.append(f"only {len(up)} of {len(voting)} voting members are up")
-    wanted = names if need_all and expected is None else expected or []
-    reasons += [f"{name} is not a member" for name in wanted if name not in names]
-    reasons += [f"{name} is {down[name]}" for name in wanted if name in down]
-    return reasons
-
-
-def no_successor(members: list[dict[str, Any]], max_lag: float) -> str | None:
-    """Return why the primary must not step down, or None when a successor stands ready.
-
-    :param members: with ``lag_s``, the primary among them.
-    :param max_lag: seconds that the successor may be behind.
-    """
-    others = [member for member in members if member["state"] != "PRIMARY"]
-    if not others:
-        return "the set has no other member"
-    ready = [
-        member
-        for member in others
-        if is_up(member)
-        and member["state"] == "SECONDARY"
-        and member["priority"] != 0
-        and member["lag_s"] is not None
-        and member["lag_s"] <= max_lag
-    ]
-    if not ready:
-        seen = ", ".join(
-            f"{m['name']} is {m['state']}"
-            + (f", {m['lag_s']} s behind" if m["lag_s"] else "")
-            + (", priority 0" if m["priority"] == 0 else "")
-            for m in others
-        )
-        return f"no electable secondary has caught up: {seen}"
-    voting = [member for member in members if has_vote(member)]
-    up = [member for member in voting if is_up(member)]
-    if len(up) * 2 <= len(voting):
-        return f"only {len(up)} of {len(voting)} voting members are up: nobody could be elected"
-    return None
+            refusal = err
+        else:
+            return
+    raise refusal

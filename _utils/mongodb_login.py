@@ -35,6 +35,8 @@ DEFAULTS = {
     "backup_key_pillar": None,
     "backup_old_keys_pillar": None,
     "mongod": None,
+    "dbpath": "/var/lib/mongodb",
+    "service": "mongod",
 }
 UNAUTHORIZED = 13
 

@@ -10,7 +10,7 @@ from cryptography import x509
 from fleet import looking
 from fleet.looking import Look
 from fleet.minions import Minions, last_words
-from fleet.utils import mongodb
+from fleet.utils import mongodb_health
 from fleet.waiting import PAUSE
 from fleet.words import duration
 
@@ -255,6 +255,7 @@ class Together:
     ) -> None:
         self._minions = minions
         self._nodes = nodes
+        self._settings = settings
         self._found = found
         self._problems: list[str] = []
         self._words: list[tuple[str, str]] = []
@@ -327,16 +328,16 @@ class Together:
         hosts.update({node: node for node in self._nodes})
         by_name = {m["name"]: hosts.get(m["name"].rpartition(":")[0]) for m in members}
         for member in members:
-            node, lag = by_name[member["name"]], member["lag_s"]
-            if node and lag is not None and lag >= _BEHIND:
-                self._words.append((node, f"{duration(lag)} behind"))
-        for why in mongodb.unhealthy(members, primary, None, need_all=True):
+            node, late = by_name[member["name"]], mongodb_health.behind(member)
+            if node and late is not None and late >= _BEHIND:
+                self._words.append((node, f"{duration(late)} behind"))
+            if node and mongodb_health.cannot_catch_up(member):
+                self._words.append((node, "cannot catch up"))
+        sees = f"the replica set, as {witness} sees it"
+        for why in mongodb_health.unhealthy(members, primary, None, need_all=True):
             name, _, rest = why.partition(" ")
-            self._problems.append(
-                f"the replica set, as {witness} sees it: {by_name.get(name) or name} {rest}; look "
-                "at `systemctl status mongod` on that node, whose member catches up by itself when "
-                "it runs"
-            )
+            self._problems.append(f"{sees}: {self._remedied(by_name.get(name), name, rest)}")
+        self._problems += self._outside(seen, by_name, witness)
         return {
             "primary": by_name.get(primary, primary) if primary else None,
             "members": [
@@ -344,6 +345,37 @@ class Together:
                 for m in members
             ],
         }
+
+    def _remedied(self, node: str | None, name: str, rest: str) -> str:
+        """Return what is wrong with the set or with one of its members, and what helps."""
+        if rest.endswith(mongodb_health.RESYNC):
+            command = f"mongodb.resync confirm={name}{self._settings['mongodb']['dbpath']}"
+            rest = rest.removesuffix(mongodb_health.RESYNC) + f"`salt {node} {command}`"
+            return f"{node or name} {rest}"
+        if "by itself" in rest:
+            return f"{node or name} {rest}"
+        return (
+            f"{node or name} {rest}; look at `systemctl status mongod` on that node: when it runs, "
+            "it catches up by itself or says that it cannot"
+        )
+
+    def _outside(
+        self, seen: Mapping[str, Any], by_name: Mapping[str, str | None], witness: str
+    ) -> Iterator[str]:
+        """Yield what to do about nodes whose mongod runs and is no member under its address."""
+        nowhere = [name for name, node in by_name.items() if node is None]
+        port = self._settings["mongodb"]["port"]
+        for node, status in seen.items():
+            if not status or not status["reachable"] or node in by_name.values():
+                continue
+            own = f"{self._nodes[node]['address']}:{port}"
+            remedy = f"`salt {node} state.apply db` takes it in"
+            if nowhere:
+                remedy = (
+                    f"if it is the one that the set knows as {nowhere[0]}, where no node is, "
+                    f"`salt {witness} mongodb.move_member {nowhere[0]} {own}`; else {remedy}"
+                )
+            yield f"{node}: its mongod runs, and the replica set has no member {own}: {remedy}"
 
     def _look_at_volume(self, volume: str) -> dict[str, Any] | None:
         keepers = self._having("storage")

@@ -8,6 +8,9 @@ mongodb:
   # What mongod agrees to compress messages by: without zlib, by which a stranger reads the memory of
   # versions before 7.0.28 (CVE-2025-14847).
   compressors: [snappy, zstd]
+  # What members are for, by node, in MongoDB's own names: votes, priority, hidden,
+  # secondaryDelaySecs, arbiterOnly, tags. Those of db-1 let it be elected: it makes the set.
+  members: {}
   # Seconds in which a new member must have copied all data.
   data_timeout: 3600
   admin_user: admin

@@ -25,7 +25,8 @@ The replica set exists:
     - name: {{ mongodb.replica_set }}
     - members: {{ members | json }}
     - leaving: {{ leaving_members | json }}
-    - initiator: {{ members[0] }}
+    - own_settings: True
+    - initiator: {{ members[0].host }}
     - data_timeout: {{ mongodb.get('data_timeout', 3600) }}
     - require:
       - service: mongod runs

@@ -109,6 +109,8 @@ class Member:
         self.folder = folder
         #: What it is started with the next time, besides what it must have.
         self.settings: Sequence[str] = AS_DECLARED
+        #: The size that its oplog is made with, in MiB.
+        self.oplog_mib = 64
         self.port = free_port()
         self._binary = binary
         self._args = args
@@ -158,7 +160,7 @@ class Member:
             *("setpriv", "--pdeathsig", "KILL", str(self._binary)),
             *("--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket"),
             *("--dbpath", str(data), "--logpath", str(self.folder / "mongod.log"), "--logappend"),
-            *("--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"),
+            *("--oplogSize", str(self.oplog_mib), "--wiredTigerCacheSizeGB", "0.25"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
             *self.settings,
@@ -331,11 +333,13 @@ def replica_set(
     initiate: bool = True,
     name: str = "rs0",
     settings: Sequence[str] = AS_DECLARED,
+    oplog_mib: int = 64,
 ) -> Iterator[ReplicaSet]:
     """Start ``members`` mongods as replica set ``name`` and stop them surely at the end.
 
     :param auth: keyfile authentication; the admin's name and password are on the result.
     :param settings: of each member, in place of those that our own servers have.
+    :param oplog_mib: size of each oplog; a small one forgets soon what was written.
     :param initiate: False leaves them as started: no configuration, no user, no primary.
     :raises RuntimeError: no mongod can be had here, or one ended at its start.
     """
@@ -355,6 +359,7 @@ def replica_set(
             (folder / str(number)).mkdir()
             started.append(Member(binary, folder / str(number), args))
             started[-1].settings = settings
+            started[-1].oplog_mib = oplog_mib
             started[-1].start()
         result = ReplicaSet(name, started, keyfile)
         if initiate:

@@ -30,7 +30,7 @@ def test_three_bare_servers_become_a_set_with_users(bare3):
     seen = first.call("status")
     assert (seen["reachable"], seen["initialized"], seen["members"]) == (True, False, [])
     assert "NotYetInitialized" in seen["reason"]
-    assert first.call("healthy") == {"healthy": False, "reasons": [seen["reason"]]}
+    assert first.call("healthy") == {"healthy": False, "reasons": [seen["reason"]], "notes": []}
     assert first.call("ping") is True
     assert first.call("is_primary") is False
     assert first.call("primary") is None
@@ -126,7 +126,8 @@ def test_a_set_of_one(bare_cluster):
 def test_an_interrupted_initiation_is_finished(bare_cluster):
     with bare_cluster(2) as cluster:
         first, second = cluster.nodes
-        boot = load("_utils/mongodb.py").boot_config("rs0", cluster.names, cluster.names[0])
+        utils = load("_utils/mongodb_members.py")
+        boot = utils.boot_config("rs0", utils.forms(cluster.names), cluster.names[0])
         with cluster.rs.members[0].client() as client:
             client.admin.command("replSetInitiate", boot)
         cluster.rs.wait_primary()

@@ -51,15 +51,20 @@ def test_every_member_tells_the_same(cluster):
                 "health",
                 "votes",
                 "priority",
+                "hidden",
+                "delay_s",
                 "self",
                 "lag_s",
+                "trouble",
             }
             assert member["self"] == (member["name"] == seen["me"])
             assert (member["health"], member["votes"], member["priority"]) == (1, 1, 1)
+            assert (member["hidden"], member["delay_s"], member["trouble"]) == (False, 0, None)
         assert node.call("status", cluster.names[0])["me"] == cluster.names[0]
         assert node.call("is_primary") == (seen["me"] == primary)
         assert node.call("primary") == node.call("wait_primary") == primary
-        assert node.call("healthy", require="all") == {"healthy": True, "reasons": []}
+        found = node.call("healthy", require="all")
+        assert found == {"healthy": True, "reasons": [], "notes": []}
         hello = node.call("hello")
         assert hello["hosts"] == cluster.names
         assert hello["set"] == "rs0"
@@ -106,8 +111,10 @@ def test_a_secondary_killed_and_back(cluster):
     assert lost.address in found[0]
     with pytest.raises(CommandExecutionError, match=f"not within 0.5 s.*{lost.address}"):
         watcher.call("wait_healthy", require="all", timeout=0.5)
-    assert watcher.call("healthy") == {"healthy": True, "reasons": []}
+    # The set does its work, and says who does not.
+    assert watcher.call("healthy") == {"healthy": True, "reasons": [], "notes": found}
     assert watcher.call("healthy", members=[lost.address])["reasons"] == found
+    assert found[0].endswith(": Connection refused")
     assert watcher.call("member_lag")[lost.address] is None
     # The state of one node is not failed by another that is down.
     ret = watcher.state("replica_set_present", "rs0", cluster.names)

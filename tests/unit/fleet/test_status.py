@@ -16,6 +16,7 @@ from fleet import drift, lock, parts, revision, status
 from fleet.change import Change
 from fleet.master import Master
 from fleet.minions import Answers
+from fleet.utils import mongodb_health
 from tests.support.loading import ROOT
 
 VIP = "192.168.33.200"
@@ -286,6 +287,49 @@ class TestProblems:
         assert of_set.startswith(
             "the replica set, as db-1 sees it: db-3 is (not reachable/healthy); look at "
         )
+
+    def test_a_member_that_cannot_catch_up(self, look, fleet):
+        why = f"it cannot catch up: it has to copy all data anew: {mongodb_health.RESYNC}"
+        fleet.members[1] = {**member(2, "RECOVERING", None), "trouble": why}
+        found = look()
+        assert found["nodes"]["db-2"]["state"] == "RECOVERING, glusterd up, cannot catch up"
+        assert found["failed"] == [
+            "the replica set, as db-1 sees it: db-2 is RECOVERING: it cannot catch up: it has to "
+            "copy all data anew: `salt db-2 mongodb.resync "
+            "confirm=192.168.33.15:27017/var/lib/mongodb`"
+        ]
+
+    def test_a_member_that_copies_all_data(self, look, fleet):
+        fleet.members[1] = {
+            **member(2, "STARTUP2", None),
+            "trouble": "it copies all data, and serves by itself then",
+        }
+        assert problems(look) == [
+            "the replica set, as db-1 sees it: db-2 is STARTUP2: it copies all data, and serves by "
+            "itself then"
+        ]
+
+    def test_a_mongod_that_is_no_member(self, look, fleet):
+        del fleet.members[2]
+        assert problems(look) == [
+            "db-3: its mongod runs, and the replica set has no member 192.168.33.16:27017: `salt "
+            "db-3 state.apply db` takes it in"
+        ]
+
+    def test_a_member_of_another_address(self, look, fleet):
+        fleet.members[2] = {**member(3, "(not reachable/healthy)", None, 0), "name": "10.0.0.9:1"}
+        of_set, of_node = problems(look)
+        assert of_set.startswith("the replica set, as db-1 sees it: 10.0.0.9:1 is (not reachable")
+        assert of_node == (
+            "db-3: its mongod runs, and the replica set has no member 192.168.33.16:27017: if it "
+            "is the one that the set knows as 10.0.0.9:1, where no node is, `salt db-1 "
+            "mongodb.move_member 10.0.0.9:1 192.168.33.16:27017`; else `salt db-3 state.apply db` "
+            "takes it in"
+        )
+
+    def test_a_member_that_is_late_on_purpose(self, look, fleet):
+        fleet.members[1] = {**member(2, lag=3600.4), "delay_s": 3600}
+        assert look()["nodes"]["db-2"]["state"] == "SECONDARY, glusterd up"
 
     def test_a_member_that_is_behind(self, look, fleet):
         fleet.members[1] = member(2, lag=90.0)

@@ -10,6 +10,10 @@ from salt.utils.secret import hide
 from tests.support.loading import load
 
 mongodb = load("_modules/mongodb.py")
+users = load("_modules/mongodb_users.py")
+members = load("_modules/mongodb_members.py")
+resync = load("_modules/mongodb_resync.py")
+PARTS = (mongodb, users, members, resync)
 state = load("_states/mongodb.py")
 login = load("_utils/mongodb_login.py")
 
@@ -20,7 +24,9 @@ def configure_loader_modules():
         f"mongodb_login.{name}": getattr(login, name)
         for name in ("settings", "secret", "login", "logins", "errors", "session")
     }
-    return {mongodb: {"__opts__": {}, "__pillar__": {}, "__utils__": utils}}
+    return {
+        part: {"__opts__": {}, "__pillar__": {}, "__utils__": utils} for part in (mongodb, users)
+    }
 
 
 def settings(pillar=None, **opts):
@@ -29,11 +35,16 @@ def settings(pillar=None, **opts):
     return mongodb._settings()
 
 
+def logins(found, looking=False):
+    """Return the logins that are tried, as an iterator."""
+    return login.logins(found, mongodb.__pillar__, looking)
+
+
 def test_defaults_need_no_configuration():
     found = settings()
     assert found["address"] == "127.0.0.1:27017"
     assert found["user"] is None
-    assert list(mongodb._logins(found, looking=True)) == []
+    assert list(logins(found, looking=True)) == []
 
 
 def test_the_minions_configuration_wins_key_by_key():
@@ -50,9 +61,9 @@ def test_the_minions_configuration_wins_key_by_key():
         "database": "admin",
         "mechanism": "SCRAM-SHA-256",
     }
-    assert list(mongodb._logins(found)) == [admin]
+    assert list(logins(found)) == [admin]
     found = settings(pillar, mongodb={"password_pillar": "secrets:other", "user": "root"})
-    assert list(mongodb._logins(found)) == [{**admin, "user": "root", "password": "0ther"}]
+    assert list(logins(found)) == [{**admin, "user": "root", "password": "0ther"}]
     found = settings({"db": {"who": "me"}}, **{"mongodb.user_pillar": "db:who"})
     assert found["user"] == "me"
 
@@ -63,7 +74,7 @@ def test_who_looks_logs_in_as_one_who_can_change_nothing():
         "secrets": {"mongodb_health": "h3alth"},
     }
     found = settings(pillar)
-    looking = mongodb._logins(found, looking=True)
+    looking = logins(found, looking=True)
     first = next(looking)
     assert (first["user"], first["password"], first["database"]) == ("health", "h3alth", "admin")
     # The next is needed by a set that does not know this user yet.
@@ -72,9 +83,9 @@ def test_who_looks_logs_in_as_one_who_can_change_nothing():
 
     # A fleet whose secret is still to be made looks as it did before.
     pillar["secrets"] = {"mongodb_admin": "s3cret"}
-    [only] = mongodb._logins(settings(pillar), looking=True)
+    [only] = logins(settings(pillar), looking=True)
     assert only["user"] == "admin"
-    [only] = mongodb._logins(settings(pillar))
+    [only] = logins(settings(pillar))
     assert only["user"] == "admin"
 
 
@@ -105,9 +116,9 @@ def test_bad_settings_are_named(config, words):
 
 @pytest.mark.parametrize("value", [None, "", 12345, ["x"]])
 def test_a_missing_password_is_named_by_its_path(value):
-    mongodb.__pillar__ = hide({"secrets": {"mongodb_app": value}})
+    users.__pillar__ = hide({"secrets": {"mongodb_app": value}})
     with pytest.raises(CommandExecutionError, match="no text at secrets:mongodb_app") as refused:
-        mongodb._secret("secrets:mongodb_app")
+        users._secret("secrets:mongodb_app")
     assert "12345" not in str(refused.value)
 
 
@@ -119,12 +130,15 @@ def public(module):
     ]
 
 
-@pytest.mark.parametrize("function", public(mongodb) + public(state), ids=lambda f: f.__name__)
+FUNCTIONS = [function for part in (*PARTS, state) for function in public(part)]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_every_function_is_documented_and_takes_no_password(function):
     text = inspect.getdoc(function)
     assert text
     for parameter in inspect.signature(function).parameters:
         assert not re.fullmatch(r".*(password|secret|pwd)", parameter)
         assert parameter in text
-    if function.__module__ == mongodb.__name__:
+    if function.__module__ != state.__name__:
         assert f"mongodb.{function.__name__}" in text.split("CLI Example:")[1]

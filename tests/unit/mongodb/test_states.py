@@ -9,6 +9,7 @@ from tests.support.loading import load
 
 state = load("_states/mongodb.py")
 utils = load("_utils/mongodb.py")
+forms = load("_utils/mongodb_members.py").forms
 
 MEMBERS = ["db-1:1", "db-2:1", "db-3:1"]
 WHOLE = {
@@ -22,6 +23,9 @@ WHOLE = {
     "state": "SECONDARY",
     "unfinished": False,
     "contact": MEMBERS[0],
+    "differing": {},
+    "blocked": None,
+    "first": None,
 }
 SMALL = {**WHOLE, "members": MEMBERS[:1], "missing": MEMBERS[1:]}
 
@@ -43,8 +47,11 @@ def configure_loader_modules(salt_functions):
             "__opts__": {"id": "db-1", "test": False},
             "__salt__": salt_functions,
             "__utils__": {
-                f"mongodb.{name}": getattr(utils, name)
-                for name in ("check_members", "normal_privileges", "normal_roles", "role_names")
+                "mongodb_members.forms": forms,
+                **{
+                    f"mongodb.{name}": getattr(utils, name)
+                    for name in ("check_members", "normal_privileges", "normal_roles", "role_names")
+                },
             },
         }
     }
@@ -134,6 +141,79 @@ def test_a_set_that_got_a_surplus_meanwhile_fails(salt_functions):
     ret = state.replica_set_present("rs0", MEMBERS)
     assert ret["result"] is False
     assert "not declared: db-9:1" in ret["comment"]
+
+
+HIDDEN = {"host": MEMBERS[2], "priority": 0, "hidden": True}
+DIFFERING = {MEMBERS[2]: {"priority": {"old": 1, "new": 0}, "hidden": {"old": False, "new": True}}}
+OTHER = {**WHOLE, "differing": DIFFERING}
+CHANGES = {
+    "settings": {
+        "old": {MEMBERS[2]: {"priority": 1, "hidden": False}},
+        "new": {MEMBERS[2]: {"priority": 0, "hidden": True}},
+    }
+}
+
+
+class TestSettings:
+    """Members that are declared with settings have them."""
+
+    DECLARED = [*MEMBERS[:2], HIDDEN]
+
+    def test_a_difference_is_told_and_left_alone_in_a_test(self, salt_functions):
+        salt_functions["mongodb.survey"] = in_turn(OTHER)
+        with patch.dict(state.__opts__, {"test": True}):
+            ret = state.replica_set_present("rs0", self.DECLARED)
+        assert (ret["result"], ret["changes"]) == (None, CHANGES)
+        assert ret["comment"] == f"the settings of {MEMBERS[2]} would be changed"
+
+    def test_only_what_differs_is_configured(self, salt_functions):
+        salt_functions["mongodb.survey"] = in_turn(OTHER, WHOLE)
+        asked = []
+        salt_functions["mongodb.configure_members"] = lambda *args: asked.append(args)
+        ret = state.replica_set_present("rs0", self.DECLARED)
+        assert (ret["result"], ret["changes"]) == (True, CHANGES)
+        assert asked == [([HIDDEN], MEMBERS[0])]
+
+    def test_what_differs_afterwards_fails(self, salt_functions):
+        salt_functions["mongodb.survey"] = in_turn(OTHER)
+        salt_functions["mongodb.configure_members"] = lambda *_: {}
+        ret = state.replica_set_present("rs0", self.DECLARED)
+        assert ret["result"] is False
+        assert f"other settings: {MEMBERS[2]}" in ret["comment"]
+
+    @pytest.mark.parametrize("test", [True, False])
+    def test_what_cannot_be_is_refused_before_anything(self, salt_functions, test):
+        salt_functions["mongodb.survey"] = in_turn({**OTHER, "blocked": "nobody could be elected"})
+        with patch.dict(state.__opts__, {"test": test}):
+            ret = state.replica_set_present("rs0", self.DECLARED)
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert ret["comment"] == "nobody could be elected"
+
+    def test_a_primary_that_has_to_step_down_first_is_told(self, salt_functions):
+        salt_functions["mongodb.survey"] = in_turn({**OTHER, "first": "let it step down"})
+        with patch.dict(state.__opts__, {"test": True}):
+            ret = state.replica_set_present("rs0", self.DECLARED)
+        assert (ret["result"], ret["changes"]) == (None, CHANGES)
+        assert "refused now: let it step down" in ret["comment"]
+        ret = state.replica_set_present("rs0", self.DECLARED)
+        assert (ret["result"], ret["changes"]) == (False, {})
+
+    def test_the_others_are_for_their_own_nodes(self, salt_functions):
+        asked = []
+
+        def survey(_name, members):
+            asked.append(members)
+            return OTHER if HIDDEN in members else WHOLE
+
+        salt_functions["mongodb.survey"] = survey
+        ret = state.replica_set_present("rs0", self.DECLARED, own_settings=True)
+        assert (ret["result"], ret["changes"]) == (True, {})
+        assert asked[-1] == MEMBERS
+
+    def test_a_wrong_form_is_refused_with_the_right_one(self, salt_functions):
+        ret = state.replica_set_present("rs0", [{"host": "db-1:1", "votes": 0}, *MEMBERS[1:]])
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert "write {host: db-1:1, votes: 0, priority: 0}" in ret["comment"]
 
 
 GRANTED = {"level": "granted", "user": "admin", "primary": "db-1:1", "reason": None}

@@ -5,10 +5,13 @@ import datetime
 import pymongo.errors
 import pytest
 from bson import Timestamp
+from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
 
 utils = load("_utils/mongodb.py")
+survey_of = load("_utils/mongodb_survey.py").survey
+health = load("_utils/mongodb_health.py")
 
 MEMBERS = ["db-1:27017", "db-2:27017", "db-3:27017"]
 
@@ -115,17 +118,6 @@ def test_describe_each_state_of_a_server():
     assert hello(setName="rs0", tags={"rack": "1"})["unfinished"] is False
 
 
-def test_only_the_initiator_may_be_elected_at_first_and_then_all_are_alike():
-    boot = utils.boot_config("rs0", MEMBERS, MEMBERS[1])
-    assert [member["priority"] for member in boot["members"]] == [0, 1, 0]
-    assert boot["members"][1]["tags"] == utils.UNFINISHED
-    seen = [{"id": n, "name": name} for n, name in enumerate(MEMBERS)]
-    final = utils.final_config("rs0", 2, seen)
-    assert final["version"] == 2
-    assert final["members"] == [{"_id": n, "host": name} for n, name in enumerate(MEMBERS)]
-    assert "settings" not in final
-
-
 # Logins
 
 
@@ -186,7 +178,7 @@ def view(number, hosts=(), *, name="rs0", writable=False, version=1, **more):
 
 
 def survey(views, here=0, members=MEMBERS, known=None):
-    return utils.survey("rs0", members, views[here], dict(zip(members, views, strict=True)), known)
+    return survey_of("rs0", members, views[here], dict(zip(members, views, strict=True)), known)
 
 
 def test_nothing_exists_yet():
@@ -201,7 +193,7 @@ def test_nothing_exists_yet():
 def test_a_silent_member_is_named_and_may_be_this_node():
     found = survey([view(1), None, view(3)])
     assert found["silent"] == [MEMBERS[1]]
-    found = utils.survey(
+    found = survey_of(
         "rs0", MEMBERS, view(9), {MEMBERS[0]: None, MEMBERS[1]: view(2), MEMBERS[2]: view(3)}
     )
     assert found["conflicts"] == []
@@ -234,6 +226,11 @@ def test_missing_and_surplus():
     assert found["surplus"] == ["db-9:27017"]
 
 
+def test_a_hidden_member_tells_of_itself_where_no_admin_can_be_asked():
+    found = survey([view(n, MEMBERS[:2], me=MEMBERS[n - 1]) for n in (1, 2, 3)])
+    assert (found["members"], found["missing"]) == (MEMBERS, [])
+
+
 def test_hidden_members_count_when_an_admin_sees_them():
     found = survey([view(n, MEMBERS[:2]) for n in (1, 2, 3)], known=MEMBERS)
     assert found["missing"] == []
@@ -254,7 +251,7 @@ def test_what_forbids_to_do_anything(views, words):
 
 def test_this_node_must_be_one_of_the_members():
     views = dict(zip(MEMBERS, [view(1), view(2), view(3)], strict=True))
-    (conflict,) = utils.survey("rs0", MEMBERS, view(9), views)["conflicts"]
+    (conflict,) = survey_of("rs0", MEMBERS, view(9), views)["conflicts"]
     assert "db-9:27017) is none of the declared members" in conflict
 
 
@@ -293,15 +290,15 @@ P, S, D, A, R = "PRIMARY", "SECONDARY", "(not reachable/healthy)", "ARBITER", "R
     ],
 )
 def test_unhealthy(states, primary, more, reasons):
-    assert utils.unhealthy(members(*states), primary, **more) == reasons
+    assert health.unhealthy(members(*states), primary, **more) == reasons
 
 
 def test_half_is_no_majority_and_members_without_a_vote_do_not_count():
-    assert utils.unhealthy(members(P, D), MEMBERS[0]) == ["only 1 of 2 voting members are up"]
+    assert health.unhealthy(members(P, D), MEMBERS[0]) == ["only 1 of 2 voting members are up"]
     seen = members(P, S, D, votes=(1, 0, 1))
-    assert utils.unhealthy(seen, MEMBERS[0]) == ["only 1 of 2 voting members are up"]
+    assert health.unhealthy(seen, MEMBERS[0]) == ["only 1 of 2 voting members are up"]
     unknown = members(P, S, D, votes=(None, None, None))
-    assert utils.unhealthy(unknown, MEMBERS[0]) == []
+    assert health.unhealthy(unknown, MEMBERS[0]) == []
 
 
 @pytest.mark.parametrize(
@@ -317,11 +314,11 @@ def test_half_is_no_majority_and_members_without_a_vote_do_not_count():
     ],
 )
 def test_nobody_to_hand_over_to(seen, words):
-    assert words in utils.no_successor(seen, 2)
+    assert words in health.no_successor(seen, 2)
 
 
 def test_one_ready_secondary_is_enough():
-    assert utils.no_successor(members(P, S, D, lags=(0, 2, None)), 2) is None
+    assert health.no_successor(members(P, S, D, lags=(0, 2, None)), 2) is None
 
 
 class OplogOf:
@@ -363,17 +360,35 @@ class Closed:
 
 def test_an_initiation_that_strangers_may_not_finish_is_refused_as_such():
     with pytest.raises(pymongo.errors.OperationFailure) as caught:
-        utils.finish_initiation(Closed(), 0)
+        utils.finish_initiation(Closed(), lambda *_: {}, 0)
     assert utils.explain(caught.value) == "the server does not tell its members (code 13)"
 
 
-def test_poll_looks_at_least_once_and_stops_in_time():
+def test_turns_come_once_at_least_and_end_in_time():
+    assert len(list(utils.turns(0))) == 1
+    assert 2 <= len(list(utils.turns(0.05, interval=0.01))) <= 6
+
+
+def test_what_is_awaited_is_looked_for_until_it_is_there():
     calls = []
 
     def probe():
         calls.append(1)
+        if len(calls) == 1:
+            try:
+                raise pymongo.errors.AutoReconnect("gone")
+            except pymongo.errors.AutoReconnect as err:
+                raise CommandExecutionError("it is restarting") from err
         return len(calls) == 3, len(calls)
 
-    assert utils.poll(probe, 0) == (False, 1)
-    assert utils.poll(probe, 5, interval=0.01) == (True, 3)
-    assert utils.poll(lambda: (False, "no"), 0.05, interval=0.01) == (False, "no")
+    assert utils.awaited(probe, 5, "the third call") == 3
+    with pytest.raises(CommandExecutionError, match="not within 0 s: a sign; last seen: no"):
+        utils.awaited(lambda: (False, "no"), 0, "a sign")
+
+
+def test_a_refusal_is_not_awaited():
+    def probe():
+        raise CommandExecutionError("not authorized")
+
+    with pytest.raises(CommandExecutionError, match="^not authorized$"):
+        utils.awaited(probe, 5, "anything")

@@ -472,7 +472,21 @@ class TestMongodb:
         chunks, _ = node("db-3").chunks(["db"])
         present = chunk(chunks, "The replica set exists")
         assert present["initiator"] == "192.168.33.14:27017"
-        assert present["members"] == [f"192.168.33.{last}:27017" for last in (14, 15, 16)]
+        assert present["members"] == [{"host": f"192.168.33.{last}:27017"} for last in (14, 15, 16)]
+
+    def test_members_have_the_settings_of_their_nodes(self, node):
+        hidden = {"priority": 0, "hidden": True}
+        chunks, _ = node("db-1", pillar={"mongodb:members": {"db-3": hidden}}).chunks(["db"])
+        members = chunk(chunks, "The replica set exists")["members"]
+        assert members[1:] == [
+            {"host": "192.168.33.15:27017"},
+            {"host": "192.168.33.16:27017", **hidden},
+        ]
+
+    @pytest.mark.parametrize("wrong", [{"db-9": {"priority": 0}}, {"web-1": {}}, ["db-3"]])
+    def test_settings_of_who_is_no_member_are_refused(self, node, wrong):
+        _, errors = node("db-1", pillar={"mongodb:members": wrong}).chunks(["db"])
+        assert any("set it to a mapping of nodes with the role db" in error for error in errors)
 
     def test_the_keyfile_is_shown_to_nobody(self, node):
         chunks, _ = node("db-1").chunks(["db"])
