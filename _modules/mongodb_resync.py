@@ -175,9 +175,10 @@ def _prove(own, source):
     """Have a majority without this member acknowledge a write, and with it all before it."""
     doing = f"resync of {own}: showing that the others hold all that was acknowledged"
     with _session(doing, "connect_primary", address=source, patience=PATIENCE) as client:
-        client.admin.command(
+        answer = client.admin.command(
             "appendOplogNote", data={"msg": f"resync of {own}"}, writeConcern=MAJORITY
         )
+        __utils__["mongodb.acknowledged"](answer)
 
 
 def _stop(service, timeout):

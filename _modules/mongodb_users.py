@@ -42,6 +42,12 @@ def _login(settings, user, password_pillar, database):
     )
 
 
+def _write(client, database, command, name, **arguments):
+    """Run a command that a majority has to acknowledge."""
+    answer = client[database].command(command, name, writeConcern=MAJORITY, **arguments)
+    __utils__["mongodb.acknowledged"](answer)
+
+
 def _primary(doing):
     """Yield a client of the primary of this node's set."""
     return __utils__["mongodb_login.session"](
@@ -197,12 +203,13 @@ def role_update(name, privileges, database="admin", roles=()):
 
 def _write_role(command, doing, name, privileges, database, roles):
     with _primary(doing) as client:
-        client[database].command(
+        _write(
+            client,
+            database,
             command,
             name,
             privileges=__utils__["mongodb.normal_privileges"](privileges),
             roles=__utils__["mongodb.normal_roles"](roles),
-            writeConcern=MAJORITY,
         )
     return True
 
@@ -232,7 +239,7 @@ def _drop(command, kind, name, database, confirm):
             f"this removes {kind} {name} of {database}; to do it say confirm={name}"
         )
     with _primary(f"remove {kind} {name}") as client:
-        client[database].command(command, name, writeConcern=MAJORITY)
+        _write(client, database, command, name)
     return True
 
 
@@ -378,12 +385,13 @@ def user_create(name, password_pillar, database="admin", roles=(), mechanisms=No
     """
     password = _secret(password_pillar)
     with _primary(f"create user {name}") as client:
-        client[database].command(
+        _write(
+            client,
+            database,
             "createUser",
             name,
             pwd=password,
             roles=__utils__["mongodb.normal_roles"](roles),
-            writeConcern=MAJORITY,
             **({"mechanisms": mechanisms} if mechanisms else {}),
         )
     return True
@@ -404,7 +412,7 @@ def user_update_password(name, password_pillar, database="admin"):
     """
     password = _secret(password_pillar)
     with _primary(f"change the password of {name}") as client:
-        client[database].command("updateUser", name, pwd=password, writeConcern=MAJORITY)
+        _write(client, database, "updateUser", name, pwd=password)
     return True
 
 
@@ -422,12 +430,8 @@ def user_update_roles(name, roles, database="admin"):
         salt db-1 mongodb.user_update_roles counterapp '[readWrite]' counterapp
     """
     with _primary(f"change the roles of {name}") as client:
-        client[database].command(
-            "updateUser",
-            name,
-            roles=__utils__["mongodb.normal_roles"](roles),
-            writeConcern=MAJORITY,
-        )
+        roles = __utils__["mongodb.normal_roles"](roles)
+        _write(client, database, "updateUser", name, roles=roles)
     return True
 
 
@@ -450,9 +454,7 @@ def user_update_mechanisms(name, mechanisms, database="admin", password_pillar=N
     """
     password = {"pwd": _secret(password_pillar)} if password_pillar else {}
     with _primary(f"change how {name} logs in") as client:
-        client[database].command(
-            "updateUser", name, mechanisms=list(mechanisms), writeConcern=MAJORITY, **password
-        )
+        _write(client, database, "updateUser", name, mechanisms=list(mechanisms), **password)
     return True
 
 

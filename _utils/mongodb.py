@@ -561,6 +561,15 @@ def role(
 # Changing
 
 
+def acknowledged(answer: Mapping[str, Any]) -> None:
+    """Raise ``OperationFailure`` for what was done and not acknowledged as was asked for.
+
+    The driver does that for writes to collections, and not for commands.
+    """
+    if refusal := answer.get("writeConcernError"):
+        raise OperationFailure(refusal["errmsg"], refusal.get("code"), refusal)
+
+
 def reconfigure(
     opened: pymongo.MongoClient[dict[str, Any]],
     change: Callable[[dict[str, Any]], dict[str, Any] | None],

@@ -156,19 +156,17 @@ def cannot_catch_up(member: Mapping[str, Any]) -> bool:
 
 
 def _copying(sync: Mapping[str, Any] | None) -> str:
-    words = "it copies all data"
-    if not sync:
-        return f"{words}, and serves by itself then"
-    if sync["source"]:
-        words += f" from {sync['source']}"
-    if sync["total"]:
+    words = ["it copies all data"]
+    if sync and sync["source"]:
+        words[0] += f" from {sync['source']}"
+    if sync and sync["total"]:
         part = 100 * (sync["copied"] or 0) / sync["total"]
-        words += f": {part:.0f} % of {sync['total'] / 2**20:.0f} MiB"
-    if sync["left_s"]:
-        words += f", some {sync['left_s']:.0f} s are left"
-    if sync["failures"]:
-        words += f"; {sync['failures']} attempts have failed, its log says why"
-    return words
+        words.append(f"{part:.0f} % of {sync['total'] / 2**20:.0f} MiB are there")
+    if sync and sync["left_s"]:
+        words.append(f"some {sync['left_s']:.0f} s are left")
+    if sync and sync["failures"]:
+        words.append(f"{sync['failures']} attempts have failed, its log says why")
+    return ", ".join([*words, "it serves by itself then"])
 
 
 def moment(timestamp: Any) -> str:

@@ -78,6 +78,21 @@ class Node:
 
         monkeypatch.setitem(inside, "_copy", copy_and_do)
 
+    def serve(self, member: Member) -> None:
+        """Have Salt's service functions stop and start ``member``, as systemd does on a node."""
+
+        def stop(_name: str) -> bool:
+            member.stop()
+            return True
+
+        def start(_name: str) -> bool:
+            member.start()
+            return True
+
+        self._modules["service.stop"] = stop
+        self._modules["service.start"] = start
+        self._modules["service.status"] = lambda _name: member.running
+
     def state(self, function: str, *args: Any, test: bool = False, **kwargs: Any) -> dict[str, Any]:
         """Apply a state and check that its return keeps Salt's rules."""
         self._states.opts["test"] = test
@@ -115,6 +130,7 @@ class Cluster:
     ) -> Node:
         """Return a minion whose own mongod is ``member``."""
         minion_id = minion_id or f"db-{self.rs.members.index(member) + 1}"
+        settings = {"dbpath": str(member.folder / "data"), **settings}
         secrets = {
             "mongodb_admin": admin_password or self.admin_password,
             "mongodb_app": APP_PASSWORD,
@@ -123,7 +139,9 @@ class Cluster:
         pillar = {"mongodb": {"admin_user": "admin", **settings}, "secrets": secrets}
         folder = self.folder / minion_id
         folder.mkdir(exist_ok=True)
-        return Node(minion_id, folder, pillar, member.port)
+        made = Node(minion_id, folder, pillar, member.port)
+        made.serve(member)
+        return made
 
     def of(self, member: Member) -> Node:
         return self.nodes[self.rs.members.index(member)]

@@ -302,10 +302,10 @@ class TestProblems:
     def test_a_member_that_copies_all_data(self, look, fleet):
         fleet.members[1] = {
             **member(2, "STARTUP2", None),
-            "trouble": "it copies all data, and serves by itself then",
+            "trouble": "it copies all data, it serves by itself then",
         }
         assert problems(look) == [
-            "the replica set, as db-1 sees it: db-2 is STARTUP2: it copies all data, and serves by "
+            "the replica set, as db-1 sees it: db-2 is STARTUP2: it copies all data, it serves by "
             "itself then"
         ]
 
