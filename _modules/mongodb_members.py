@@ -350,7 +350,7 @@ def _is_elsewhere(fresh, ours):
     return fresh["initialized"] and not known & set(fresh["hosts"])
 
 
-def configure_members(members, address=None, timeout=PATIENCE):
+def configure_members(members, address=None, timeout=30):
     """
     Bring the settings of members in force, one member and so at most one vote at a time.
 
@@ -438,7 +438,7 @@ def move_member(member, to, timeout=120):
 
     .. code-block:: bash
 
-        salt db-1 mongodb.move_member 192.168.33.15:27017 192.168.33.25:27017
+        salt db-1 mongodb.move_member 192.168.33.15:27018 192.168.33.15:27017
     """
     doing = f"move {member}"
     with _errors(doing):

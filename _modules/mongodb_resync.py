@@ -1,5 +1,6 @@
 """
-Bring back a member of a MongoDB replica set that cannot catch up, or whose data are damaged.
+Bring back a member of a MongoDB replica set that cannot catch up, or whose data are damaged, and
+see for how long members may be away without that.
 
 Where the server is and who logs in is set as for the rest of the module; ``mongodb:dbpath`` and
 ``mongodb:service`` say where its data are and what starts it.
@@ -193,3 +194,53 @@ def _start(service, timeout):
     if not __salt__["service.start"](service):
         raise CommandExecutionError(f"resync: the service {service} did not start: see its log")
     __salt__["mongodb.wait_reachable"](timeout)
+
+
+# For how long a member may be away
+
+
+def oplog(address=None):
+    """
+    Return how far back a member's oplog reaches: others that are away for longer cannot catch up.
+
+    address
+        ``host:port`` of the member; this node's own unless given.
+
+    Returns a dict of ``max_mib`` (the size that it may have), ``used_mib``, ``oldest`` and
+    ``newest`` (times of its entries, UTC) and ``hours`` (between the two).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'db-*' mongodb.oplog
+    """
+    with _session("look at the oplog", "connect", address=address, looking=True) as client:
+        return __utils__["mongodb.oplog_reach"](client)
+
+
+def resize_oplog(mib, min_hours=None):
+    """
+    Give this node's member an oplog of another size; it holds at once.
+
+    mib
+        The size that it may have, in MiB: 990 at least.
+
+    min_hours
+        Hours for which entries are kept even if that takes more; 0 for none, and None leaves it.
+
+    Each member has its own, and a member that copies all data anew begins with the size of its
+    configuration file. Returns ``mongodb.oplog``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'db-*' mongodb.resize_oplog 4096
+    """
+    wanted = {"size": float(mib)}
+    if min_hours is not None:
+        wanted["minRetentionHours"] = float(min_hours)
+    with _session("resize the oplog", "connect", patience=PATIENCE) as client:
+        client.admin.command("replSetResizeOplog", 1, **wanted)
+        return __utils__["mongodb.oplog_reach"](client)

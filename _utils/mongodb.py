@@ -513,6 +513,23 @@ def lag(
     return max(0.0, round((now - oldest["wall"]).total_seconds(), 3)) if oldest else 0.0
 
 
+def oplog_reach(opened: pymongo.MongoClient[dict[str, Any]]) -> dict[str, Any]:
+    """Return the connected member's oplog in numbers: see ``mongodb.oplog`` of the module."""
+    stats = opened.local.command("collStats", "oplog.rs")
+    entries = opened.local["oplog.rs"]
+    ends = [
+        entries.find_one({}, {"ts": 1}, sort=[("$natural", direction)]) for direction in (1, -1)
+    ]
+    times = [end["ts"].as_datetime() for end in ends if end]
+    return {
+        "max_mib": round(stats["maxSize"] / 2**20),
+        "used_mib": round(stats["size"] / 2**20, 1),
+        "oldest": times[0].isoformat() if times else None,
+        "newest": times[-1].isoformat() if times else None,
+        "hours": round((times[-1] - times[0]).total_seconds() / 3600, 2) if times else None,
+    }
+
+
 def users(
     opened: pymongo.MongoClient[dict[str, Any]],
     database: str | None = None,

@@ -24,6 +24,8 @@ HERE = {
     "A wrong clock": None,
     "A counter that has to go": None,
     "A web server": "web-1",
+    # Before the primary steps down: what is resynced is a secondary of now.
+    "A member that cannot catch up": None,
     "A database node": None,
     "A storage node": None,
     "Gluster's TLS": "web-2",
@@ -39,7 +41,15 @@ ELSEWHERE = {
     "Masterless": "tests/functional/lab/test_masterless.py",
     "A counter on one machine": "tests/functional/lab/test_masterless.py",
 }
+RESYNC = "salt --timeout=3600 db-2 mongodb.resync"
+WHAT = "confirm=192.168.33.15:27017/var/lib/mongodb"
 LEFT = {
+    "salt db-2 mongodb.resync": "it is refused, which is what it is typed for: "
+    "tests/functional/mongodb/test_resync.py",
+    f"{RESYNC} member=192.168.33.15:27017 address=192.168.33.14:27017 {WHAT}": "wants a mongod "
+    "that does not run: tests/functional/mongodb/test_resync.py",
+    "salt db-1 mongodb.move_member OLD_ADDRESS:27017 192.168.33.15:27017": "wants a member that "
+    "has moved: tests/functional/mongodb/test_members.py",
     "salt-run rollout.unlock confirm=root@master": "wants a rollout that hangs: "
     "tests/integration/test_rollout.py",
     "salt-run rollout.promote": "wants a canary that cannot be judged: "
@@ -69,10 +79,14 @@ def words(cluster):
     """What an operator puts in place of the guide's own words."""
     script = "/srv/counterapp/bootstrap/bootstrap.sh fingerprint"
     cluster.hit("post-1").raise_for_status()
+    lead = primary(cluster)
+    follows = next(node for node in ("db-1", "db-2", "db-3") if node != lead)
+    known_as = cluster.salt(follows, "mongodb.hello")[follows]["me"]
     return {
+        f"{RESYNC} {WHAT}": f"{RESYNC} confirm={known_as}/var/lib/mongodb".replace("db-2", follows),
         "FINGERPRINT_OF_THE_NODE": cluster.typed(f"{script} minion", "web-1").text,
         "FINGERPRINT_OF_THE_MASTER": cluster.typed(f"{script} master").text,
-        "salt db-1 mongodb.step_down": f"salt {primary(cluster)} mongodb.step_down",
+        "salt db-1 mongodb.step_down": f"salt {lead} mongodb.step_down",
         "counters/blog/": f"counters/{cluster.namespace}/",
     }
 

@@ -246,7 +246,9 @@ def test_who_looks_needs_no_administrator_and_is_none(hardened):
     seen = looking.call("status")
     assert (seen["authorized"], seen["reason"]) == (True, None)
     assert {each["votes"] for each in seen["members"]} == {1}
-    assert looking.call("healthy", require="all") == {"healthy": True, "reasons": []}
+    assert looking.call("healthy", require="all")["healthy"] is True
+    assert looking.call("members")[0]["votes"] == 1
+    assert looking.call("oplog")["max_mib"] == 64
     assert looking.call("wait_member", timeout=30)["self"] is True
     with pymongo.MongoClient(hardened.rs.uri_for("health", HEALTH_PASSWORD)) as health:
         # How long a member lacks a write is told by nothing else.

@@ -118,6 +118,19 @@ def test_a_member_that_is_too_stale_is_told_and_brought_back(cluster, stale):
     assert count(cluster, stale) == 4711
 
 
+def test_how_far_an_oplog_reaches_is_told_and_changed(cluster):
+    watcher, member = cluster.primary, cluster.rs.secondaries()[0]
+    seen = watcher.call("oplog", member.address)
+    assert seen["max_mib"] == 1
+    assert seen["oldest"] < seen["newest"]
+    with pytest.raises(CommandExecutionError, match="990"):
+        watcher.call("resize_oplog", 64)
+    node = cluster.of(member)
+    assert node.call("resize_oplog", 990, min_hours=0)["max_mib"] == 990
+    assert node.call("oplog")["max_mib"] == 990
+    assert watcher.call("oplog")["max_mib"] == 1
+
+
 def test_the_primary_is_refused(cluster):
     primary = cluster.rs.wait_primary()
     with pytest.raises(CommandExecutionError, match="is the primary: let it step down first"):
