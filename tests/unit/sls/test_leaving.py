@@ -84,7 +84,7 @@ def test_the_set_bears_with_a_member_that_leaves(compiled):
     _, _, chunks, errors = compiled("db-1", "db-2", "db-3")
     assert not errors
     declared = state(chunks, "The replica set exists")
-    assert declared["members"] == [f"{address('db-1')}:27017"]
+    assert declared["members"] == [{"host": f"{address('db-1')}:27017"}]
     assert declared["leaving"] == [f"{address(node)}:27017" for node in ("db-2", "db-3")]
 
 
