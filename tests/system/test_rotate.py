@@ -116,7 +116,7 @@ def test_the_key_of_the_replica_set(cluster):
         assert let_in(cluster, member, *logins) == ["refused", "in"], member
 
 
-@pytest.mark.parametrize("name", ["mongodb_admin", "mongodb_health"])
+@pytest.mark.parametrize("name", ["mongodb_admin", "mongodb_backup"])
 def test_who_is_at_home_in_the_database_alone(cluster, name):
     user = name.removeprefix("mongodb_")
     with rotated(cluster, name) as old:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from fleet import files
+from fleet import files, secret_files
 from fleet import revision as revisions
 from fleet.master import Master
 from tests.support import tree as support
@@ -169,6 +169,22 @@ def test_a_node_on_its_way_is_put_back_by_the_base_in_so_many_words(offered):
     ids, errors = offered.sls("web", "base", "base")
     assert ids
     assert errors == []
+
+
+def test_a_node_whose_turn_it_is_in_a_rotation_refuses_to_converge_by_itself(served):
+    served.settle("1.0")
+    given = {"rotating": "mongodb_app", "secrets": {"mongodb_app": "a new one"}}
+    secret_files.give(served.master, NODE, given)
+    for _ids, errors in (served.highstate()[1:], served.sls("web")):
+        assert any("`salt-run secret.rotate mongodb_app`" in each for each in errors)
+    # The rotation itself says which environment it means.
+    ids, errors = served.sls("web", "base", "base")
+    assert ids
+    assert errors == []
+    assert served.highstate(node="web-2")[2] == []
+    secret_files.give(served.master, NODE, {"secrets": given["secrets"]})
+    assert served.highstate()[2] == []
+    assert served.pillar()["secrets"]["mongodb_app"] == "a new one"
 
 
 def test_when_it_has_arrived_the_base_is_what_it_was_moved_to(offered):
