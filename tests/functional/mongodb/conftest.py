@@ -15,6 +15,7 @@ from tests.support.mongod import Member, ReplicaSet, mongod_binary, replica_set
 
 APP_PASSWORD = "app-pa55-word-4711"
 HEALTH_PASSWORD = "health-pa55-word-5812"
+BACKUP_PASSWORD = "backup-pa55-word-6913"
 NAMES = itertools.count(1)
 
 
@@ -135,6 +136,7 @@ class Cluster:
             "mongodb_admin": admin_password or self.admin_password,
             "mongodb_app": APP_PASSWORD,
             "mongodb_health": HEALTH_PASSWORD,
+            "mongodb_backup": BACKUP_PASSWORD,
         }
         pillar = {"mongodb": {"admin_user": "admin", **settings}, "secrets": secrets}
         folder = self.folder / minion_id

@@ -217,7 +217,8 @@ def test_a_set_of_before_is_rolled_member_by_member(before, declared):
     assert before.nodes[0].call("status")["authorized"] is True
     assert before.nodes[0].call("server_info")["compressors"] == ["snappy", "zstd", "zlib"]
 
-    told = ["admin", "oplogReader", "health", "counterapp", "counterapp"]
+    told = ["admin", "oplogReader", "health", "replicaSetReader", "backup"]
+    told += ["counterapp", "counterapp"]
     while old := [member for member in rs.members if member.settings is BEFORE]:
         primary = rs.wait_primary()
         [member, *_] = [member for member in old if member is not primary] or old
