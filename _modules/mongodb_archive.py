@@ -8,7 +8,8 @@ dies. It writes what a majority of the set has committed, without users' secrets
 
 Where the server is and who logs in is set as for the module ``mongodb``. Who keeps the oplog needs
 the role ``backup`` and the action ``replSetGetConfig``, which ``clusterMonitor`` has; the other
-functions need no login.
+functions need no login. With a key in the pillar the files are encrypted, as ``mongodb_backup``
+has it.
 
 :depends: PyMongo 4.9 or newer in Salt's Python (``salt-pip install pymongo``); MongoDB 4.4 or
     newer; all files ``mongodb*.py`` of ``_utils``.
@@ -98,6 +99,11 @@ def _told(entry):
 
 def _settings():
     return __utils__["mongodb_login.settings"](dict(__opts__), dict(__pillar__))
+
+
+def _keys():
+    """Return the keys for files of backups that this minion's pillar has."""
+    return __utils__["mongodb_crypt.keyring"](_settings(), dict(__pillar__))
 
 
 def _session(address):
@@ -203,6 +209,7 @@ class _Follower:
             "timeline": _timeline,
             "segments": _segments,
             "files": _files,
+            "keys": _keys(),
         }
         self.archiver = _archiver.archiver(folder, self._lease.token, limits, parts)
         self._own = _settings()["address"]
@@ -447,6 +454,7 @@ def _problem(folder, lease):
 
 def _reach(folder, lease):
     """Return ``recoverable_until`` and ``since`` of a timeline."""
+    keys = _keys()
     durable = lease.get("durable") if lease.get("timeline") == folder.name else None
     known = [
         each._replace(last=_oplog.moment(durable["time"]))
@@ -454,12 +462,12 @@ def _reach(folder, lease):
         else each
         for each in _segments.segments(folder)
     ]
-    known = _segments.ended(known)
+    known = _segments.ended(known, keys)
     if not known:
         return {}
     newest = max(known, key=lambda each: each.last)
     if not durable or _oplog.moment(durable["time"]) < newest.last:
-        durable = _told(_segments.last_entry(newest.path))
+        durable = _told(_segments.last_entry(newest.path, keys))
     begins = [(known[0].first, {"wall": None, "why": None})]
     notes = _segments.notes(folder)
     gaps = {at: note for at, note in notes if note["kind"] == "gap"}
@@ -506,11 +514,12 @@ def chain(folder, after, until=None, timeline=None):
     """
     folder = _path(folder)
     doing = f"continue a backup by {folder}"
+    keys = _keys()
     start = reach = _moment(doing, "after", after)
     limit = None if until is None else _target(doing, until)
     try:
         name = timeline or next(reversed(_segments.timelines(folder)), None)
-        known = _segments.ended(_segments.segments(folder / name)) if name else []
+        known = _segments.ended(_segments.segments(folder / name), keys) if name else []
     except OSError as err:
         raise CommandExecutionError(f"{doing}: it cannot be read: {err.strerror}") from err
     reached = limit is None or limit == start
@@ -518,7 +527,7 @@ def chain(folder, after, until=None, timeline=None):
     for each in [] if limit == start else _segments.covering(known, start):
         paths.append(str(each.path))
         reach, last = each.last, each.path
-        if limit is not None and _has(each, limit):
+        if limit is not None and _has(each, limit, keys):
             reached = True
             break
     beyond = min((each.first for each in known if each.first > reach), default=None)
@@ -532,17 +541,19 @@ def chain(folder, after, until=None, timeline=None):
         raise CommandExecutionError(
             f"{doing}: it reaches {_oplog.text(reach)} on timeline {name}, and not {until}"
         )
-    end = _told(_segments.last_entry(last)) if last else {"time": _oplog.text(start), "wall": None}
+    end = {"time": _oplog.text(start), "wall": None}
+    if last:
+        end = _told(_segments.last_entry(last, keys))
     return {"paths": paths, "recoverable_until": end, "timeline": name}
 
 
-def _has(segment, limit):
+def _has(segment, limit, keys):
     """Tell whether a segment has what shows that a target is reached."""
     if isinstance(limit, Timestamp):
         return segment.last >= limit
     # An operation time is never before its entry's wall clock, but for the part of a second.
     return segment.last.time >= int(limit.timestamp()) and _oplog.beyond(
-        _segments.last_entry(segment.path), limit
+        _segments.last_entry(segment.path, keys), limit
     )
 
 

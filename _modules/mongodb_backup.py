@@ -631,8 +631,8 @@ def restore(
 
 def _entries(path, keys):
     """Return the entries of a file of oplog, also of one that the archive still writes to."""
-    if _segments.is_open(path):
-        return _files.entries(path, _segments.chunks)
+    if _segments.is_segment(path):
+        return _files.entries(path, lambda path: _segments.chunks(path, keys))
     return _files.entries(path, lambda path: _files.chunks(path, keys))
 
 

@@ -49,7 +49,8 @@ class Archiver:
     :param folder: of the archive; those of its timelines are in it.
     :param token: of this writer, hexadecimal digits.
     :param limits: ``sync_seconds``, ``seal_seconds`` and ``seal_bytes``.
-    :param parts: the utils ``oplog``, ``timeline``, ``segments`` and ``files``.
+    :param parts: the utils ``oplog``, ``timeline``, ``segments`` and ``files``, and ``keys``, a
+        ``mongodb_crypt.Keyring``.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Archiver:
         self._limits = limits
         self._oplog, self._timeline = parts["oplog"], parts["timeline"]
         self._segments, self._files = parts["segments"], parts["files"]
+        self._keys = parts["keys"]
         self._segment: Any = None
         #: The last entry as it is kept, and its times.
         self._last: tuple[bytes, Timestamp, dict[str, str]] | None = None
@@ -165,13 +167,13 @@ class Archiver:
         """Return the timelines that there are, after what others left open was sealed."""
         known: list[str] = self._segments.timelines(self.folder)
         for name in known:
-            self._segments.salvage(self.folder / name, self._files.sync_folder)
+            self._segments.salvage(self.folder / name, self._files.sync_folder, self._keys)
         return known
 
     def _newest(self, timeline: str) -> Any:
         found = [each for each in self._segments.segments(self.folder / timeline) if each.last]
         newest = max(found, key=lambda each: each.last, default=None)
-        return None if newest is None else self._segments.last_entry(newest.path)
+        return None if newest is None else self._segments.last_entry(newest.path, self._keys)
 
     def _begin(self, client: Any, state: Mapping[str, Any]) -> Timestamp:
         """Return from where on to keep the oplog without an entry to go on from."""
@@ -245,7 +247,9 @@ class Archiver:
         first = self._last[1] if self._last else at
         assert self.timeline is not None
         folder = self.folder / self.timeline
-        self._segment = self._segments.writer(folder, first, self._token, self._files.sync_folder)
+        self._segment = self._segments.writer(
+            folder, first, self._token, self._files.sync_folder, self._keys
+        )
         self._opened = time.monotonic()
         if self._last:
             self._segment.write(self._last[0], first)

@@ -227,10 +227,16 @@ class Keyring:
         :raises Damaged: it is another file than that; later, when it is not as it was written.
         """
         fixed = source.read(_HEAD.size)
-        if len(fixed) < _HEAD.size or not fixed.startswith(MAGIC):
-            raise Damaged("it is cut off in its head, or is not encrypted")
-        _, key, salt, length = _HEAD.unpack(fixed)
-        text = source.read(length)
+        if not fixed.startswith(MAGIC):
+            raise Damaged("it is not encrypted")
+        text = b""
+        if len(fixed) == _HEAD.size:
+            _, key, salt, length = _HEAD.unpack(fixed)
+            text = source.read(length)
+        if len(fixed) < _HEAD.size or len(text) < length:
+            if torn:
+                return io.BytesIO()
+            raise Damaged("it is cut off in its head")
         cipher = _cipher(self.require(key.hex(), what), salt)
         if text != name.encode():
             raise Damaged(f"it was written as {text.decode(errors='replace')}, and not as {name}")

@@ -7,6 +7,10 @@ the last of the one before. While it is written it is named *open*, with a token
 place of the end. It consists of gzip members, each with its checksum: whoever finds it cut off,
 because its writer died or still writes, reads the members that are whole and passes over the rest.
 
+With a key in ``keys``, which is a ``mongodb_crypt.Keyring``, a segment is encrypted. Each member is
+chunks of its own then. What a segment is encrypted as is its timeline and first entry, which stay
+the same when it is sealed.
+
 Two that write at once have a file each, of the same entries: overlaps do no harm. A gap shows in
 the names. Notes (JSON) beside the segments say when and why one came about, or what else makes a
 new backup desirable.
@@ -88,10 +92,14 @@ def _segment(path: pathlib.Path) -> Segment | None:
     return Segment(path, first, last, token)
 
 
-def is_open(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is that of a segment that is being written, or was when it was named."""
-    found = _segment(pathlib.Path(path))
-    return found is not None and found.token is not None
+def is_segment(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is that of a segment."""
+    return _segment(pathlib.Path(path)) is not None
+
+
+def _sealed_as(folder: pathlib.Path, first: Timestamp) -> str:
+    """Return what an encrypted segment is encrypted as."""
+    return f"{folder.name}/{_stem(first)}"
 
 
 def timelines(folder: pathlib.Path) -> list[str]:
@@ -122,7 +130,12 @@ class Writer:
     """An open segment."""
 
     def __init__(
-        self, folder: pathlib.Path, first: Timestamp, token: str, sync_folder: SyncFolder
+        self,
+        folder: pathlib.Path,
+        first: Timestamp,
+        token: str,
+        sync_folder: SyncFolder,
+        keys: Any = None,
     ) -> None:
         self.path = folder / f"{_stem(first)}-open-{token}{SUFFIX}"
         self.first = first
@@ -137,6 +150,9 @@ class Writer:
         self._member = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
         self._pending = bytearray()
         self._raw = 0
+        self._sealer = keys.sealer(_sealed_as(folder, first)) if keys else None
+        if self._sealer:
+            self._put(self._sealer.head)
         sync_folder(folder)
         sync_folder(folder.parent)
 
@@ -175,25 +191,35 @@ class Writer:
     def _end_member(self) -> None:
         if not self._raw:
             return
-        data = memoryview(bytes(self._pending + self._member.flush()))
-        self._size += len(data)
-        while data:
-            data = data[self._file.write(data) :]
+        data = bytes(self._pending + self._member.flush())
+        self._put(self._sealer.update(data) + self._sealer.flush() if self._sealer else data)
         self._member = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
         self._pending.clear()
         self._raw = 0
 
+    def _put(self, data: bytes) -> None:
+        left = memoryview(data)
+        self._size += len(left)
+        while left:
+            left = left[self._file.write(left) :]
 
-def writer(folder: pathlib.Path, first: Timestamp, token: str, sync_folder: SyncFolder) -> Writer:
+
+def writer(
+    folder: pathlib.Path,
+    first: Timestamp,
+    token: str,
+    sync_folder: SyncFolder,
+    keys: Any = None,
+) -> Writer:
     """Return what writes a new segment into a timeline's folder.
 
     :param token: the writer's own, of hexadecimal digits.
     :param sync_folder: ``mongodb_files.sync_folder``.
     """
-    return Writer(folder, first, token, sync_folder)
+    return Writer(folder, first, token, sync_folder, keys)
 
 
-def salvage(folder: pathlib.Path, sync_folder: SyncFolder) -> list[pathlib.Path]:
+def salvage(folder: pathlib.Path, sync_folder: SyncFolder, keys: Any = None) -> list[pathlib.Path]:
     """Seal what others left open in a timeline's folder, as far as it is whole; return the files.
 
     It is copied: should its writer live on after all, it writes into what nobody reads.
@@ -205,7 +231,7 @@ def salvage(folder: pathlib.Path, sync_folder: SyncFolder) -> list[pathlib.Path]
         if each.token is None:
             continue
         end, last = 0, None
-        for chunk, position in _members(each.path):
+        for chunk, position in _members(each.path, keys):
             end, last = position, _last_of(chunk)
         if last is not None:
             path = _sealed(folder, each.first, _entry(last)["ts"])
@@ -232,32 +258,44 @@ def _sealed(folder: pathlib.Path, first: Timestamp, last: Timestamp) -> pathlib.
 # Reading
 
 
-def chunks(path: pathlib.Path) -> Iterator[bytes]:
-    """Yield the entries of a segment as far as it is whole, several at a time.
+def chunks(path: pathlib.Path, keys: Any = None) -> Iterator[bytes]:
+    """Yield the entries of a segment, several at a time; of an open one as far as it is whole.
 
     One that was open when it was named, and is gone, is read under the name that it got.
 
-    :raises CommandExecutionError: it is not there, or cannot be read.
+    :raises CommandExecutionError: it is not there, cannot be read, does not end as its name says,
+        or its key is not there.
     """
+    found, last = _segment(path), b""
     try:
-        yield from (chunk for chunk, _ in _members(path))
+        for chunk, _ in _members(path, keys):
+            last = chunk
+            yield chunk
     except FileNotFoundError as err:
-        first = getattr(_segment(path), "first", None)
+        first = getattr(found, "first", None)
         heirs = [each for each in segments(path.parent) if each.first == first and each.last]
         if not heirs:
             raise CommandExecutionError(f"{path} cannot be read: {err.strerror}") from err
-        yield from chunks(max(heirs, key=lambda each: each.end).path)
+        yield from chunks(max(heirs, key=lambda each: each.end).path, keys)
+        return
     except OSError as err:
-        raise CommandExecutionError(f"{path} cannot be read: {err.strerror}") from err
+        raise CommandExecutionError(f"{path} cannot be read: {err.strerror or err}") from err
+    if found and found.last and (not last or _entry(_last_of(last))["ts"] != found.last):
+        raise CommandExecutionError(f"{path} is damaged: it does not end as its name says")
 
 
-def _members(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
+def _members(path: pathlib.Path, keys: Any = None) -> Iterator[tuple[bytes, int]]:
     """Yield the contents of each member that is whole, and where it ends in the file."""
-    with path.open("rb") as source:
-        position = 0
+    with path.open("rb") as raw:
+        source: Any = raw
+        if keys and keys.is_encrypted(raw):
+            found = _segment(path)
+            name = _sealed_as(path.parent, found.first) if found else path.name
+            source = keys.open(raw, str(path), name, torn=True)
         member, parts = zlib.decompressobj(GZIP), []
-        while data := source.read(CHUNK):
-            position += len(data)
+        # No more than one chunk of an encrypted segment, so that it is known where that ends.
+        while data := source.read1(CHUNK):
+            position = raw.tell()
             while data:
                 try:
                     parts.append(member.decompress(data))
@@ -271,10 +309,10 @@ def _members(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
                 member, parts = zlib.decompressobj(GZIP), []
 
 
-def last_entry(path: pathlib.Path) -> RawBSONDocument | None:
+def last_entry(path: pathlib.Path, keys: Any = None) -> RawBSONDocument | None:
     """Return the last entry of a segment as far as it is whole, or None if it has none."""
     last = b""
-    for chunk in chunks(path):
+    for chunk in chunks(path, keys):
         last = chunk
     return _entry(_last_of(last)) if last else None
 
@@ -295,13 +333,13 @@ def _entry(data: bytes) -> RawBSONDocument:
 # Chains: segments whose ``last`` is known
 
 
-def ended(found: Iterable[Segment]) -> list[Segment]:
+def ended(found: Iterable[Segment], keys: Any = None) -> list[Segment]:
     """Return segments with the end of each, also of open ones; those without a whole entry are
     left out."""
     known = []
     for each in found:
         if each.last is None:
-            last = last_entry(each.path)
+            last = last_entry(each.path, keys)
             if last is None:
                 continue
             each = each._replace(last=last["ts"])

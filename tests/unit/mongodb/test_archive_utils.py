@@ -16,6 +16,7 @@ from salt.exceptions import CommandExecutionError
 from tests.support.loading import load
 
 archivers = load("_utils/mongodb_archiver.py")
+crypt = load("_utils/mongodb_crypt.py")
 files = load("_utils/mongodb_files.py")
 leases = load("_utils/mongodb_lease.py")
 oplog = load("_utils/mongodb_oplog.py")
@@ -23,6 +24,7 @@ segments = load("_utils/mongodb_segments.py")
 timelines = load("_utils/mongodb_timeline.py")
 
 WALL = datetime.datetime(2026, 11, 28, 3, 12, tzinfo=datetime.UTC)
+KEYS = crypt.Keyring(b"k" * 32, [], "at secrets:key")
 OPTIONS = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
 
 
@@ -37,9 +39,9 @@ def entry(number, op="i", ns="shop.rows", o=None, **more):
     return RawBSONDocument(bson.encode(told), OPTIONS)
 
 
-def write(folder, numbers, token="aa"):
+def write(folder, numbers, token="aa", keys=None):
     """Return an open segment with these entries on the disk."""
-    writer = segments.writer(folder, at(numbers[0]), token, files.sync_folder)
+    writer = segments.writer(folder, at(numbers[0]), token, files.sync_folder, keys)
     for number in numbers:
         content = {"_id": number, "text": os.urandom(10).hex()}
         writer.write(entry(number, o=content).raw, at(number))
@@ -56,12 +58,13 @@ def numbers_in(path, read=files.chunks):
 
 def test_a_sealed_segment_is_a_file_that_restore_takes(tmp_path):
     writer = write(tmp_path / "one", [1, 2])
-    assert segments.is_open(writer.path)
+    assert segments.is_segment(writer.path)
     writer.write(entry(3).raw, at(3))
     path = writer.seal()
     assert path.name == "1795836001.0000000001-1795836003.0000000001.bson.gz"
-    assert not segments.is_open(path)
-    assert numbers_in(path) == [1, 2, 3]
+    assert segments.is_segment(path)
+    assert not segments.is_segment(tmp_path / "0001.bson.gz")
+    assert numbers_in(path) == numbers_in(path, segments.chunks) == [1, 2, 3]
     assert gzip.decompress(path.read_bytes()).endswith(entry(3).raw)
     [segment] = segments.segments(tmp_path / "one")
     assert (segment.first, segment.last) == (at(1), at(3))
@@ -69,9 +72,13 @@ def test_a_sealed_segment_is_a_file_that_restore_takes(tmp_path):
     assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
 
 
+@pytest.mark.parametrize("keys", [None, KEYS], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("cut", ["nothing", "member", "entry", "garbage", "first"])
-def test_what_a_dead_writer_left_is_read_as_far_as_it_is_whole(tmp_path, cut):
-    writer = write(tmp_path, [1, 2, 3])
+def test_what_a_dead_writer_left_is_read_as_far_as_it_is_whole(tmp_path, cut, keys):
+    def read(path):
+        return segments.chunks(path, keys)
+
+    writer = write(tmp_path, [1, 2, 3], keys=keys)
     size = writer.path.stat().st_size
     writer.write(entry(4).raw, at(4))
     writer.sync()
@@ -87,18 +94,58 @@ def test_what_a_dead_writer_left_is_read_as_far_as_it_is_whole(tmp_path, cut):
             file.write(b"\0" * 50)
     elif cut == "first":
         os.truncate(writer.path, size - 5)
-    assert numbers_in(writer.path, segments.chunks) == whole
-    last = segments.last_entry(writer.path)
+    assert numbers_in(writer.path, read) == whole
+    last = segments.last_entry(writer.path, keys)
     assert (last and last["ts"]) == (at(whole[-1]) if whole else None)
-    sealed = segments.salvage(tmp_path, files.sync_folder)
-    assert [numbers_in(path) for path in sealed] == ([whole] if whole else [])
+    left = writer.path.read_bytes()
+    sealed = segments.salvage(tmp_path, files.sync_folder, keys)
+    assert [numbers_in(path, read) for path in sealed] == ([whole] if whole else [])
+    # What was whole is copied to the byte, and nothing else.
+    assert all(left.startswith(path.read_bytes()) for path in sealed)
+    assert keys is None or left.startswith(crypt.MAGIC)
     assert not writer.path.exists()
     # Who was told of the open one finds what it has become.
     if whole:
-        assert numbers_in(writer.path, segments.chunks) == whole
+        assert numbers_in(writer.path, read) == whole
     else:
         with pytest.raises(CommandExecutionError, match="cannot be read: No such file"):
-            numbers_in(writer.path, segments.chunks)
+            numbers_in(writer.path, read)
+
+
+@pytest.mark.parametrize("keys", [None, KEYS], ids=["plain", "encrypted"])
+def test_a_sealed_segment_that_lost_its_end_is_damaged(tmp_path, keys):
+    writer = write(tmp_path, [1, 2], keys=keys)
+    size = writer.path.stat().st_size
+    writer.write(entry(3).raw, at(3))
+    path = writer.seal()
+    # Between two members: what is left is whole.
+    os.truncate(path, size)
+    with pytest.raises(CommandExecutionError, match="is damaged: it does not end as its name says"):
+        list(segments.chunks(path, keys))
+
+
+def test_an_encrypted_segment_is_read_as_what_it_is_and_with_its_key(tmp_path):
+    path = write(tmp_path / "one", [1, 2], keys=KEYS).seal()
+    assert numbers_in(path, lambda path: segments.chunks(path, KEYS)) == [1, 2]
+    other = crypt.Keyring(b"o" * 32, [], "at secrets:key")
+    with pytest.raises(CommandExecutionError, match="is encrypted with the key"):
+        list(segments.chunks(path, other))
+    moved = tmp_path / "two" / path.name
+    moved.parent.mkdir()
+    path.rename(moved)
+    with pytest.raises(
+        CommandExecutionError, match="it was written as one/17958.*, and not as two/"
+    ):
+        list(segments.chunks(moved, KEYS))
+
+
+def test_a_segment_of_which_not_even_the_head_is_whole_keeps_nobody_from_going_on(tmp_path):
+    writer = write(tmp_path, [1], keys=KEYS)
+    whole = writer.path.read_bytes()
+    for size in range(120):
+        writer.path.write_bytes(whole[:size])
+        assert segments.salvage(tmp_path, files.sync_folder, KEYS) == []
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_salvage_that_died_is_done_again(tmp_path):
@@ -363,6 +410,7 @@ def archiver(tmp_path):
     """Return a maker of archivers into one folder, each run to the end of a member's oplog."""
     tokens = itertools.count(10)
     parts = {"oplog": Oplog(), "timeline": Timelines(), "segments": segments, "files": files}
+    parts["keys"] = crypt.Keyring(None, [], "nowhere")
 
     def keep(member, rebase=False, die=False, **limits):
         limits = {"sync_seconds": 0, "seal_seconds": 600, "seal_bytes": 1 << 20, **limits}
