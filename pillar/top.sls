@@ -1,7 +1,8 @@
 # Secrets go by minion ID, taken from the topology: a minion can claim any role grain.
 {%- from 'selected.jinja' import topology, by_role with context %}
 {%- set secrets_of = {
-  'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app', 'mongodb_health', 'mongodb_backup'],
+  'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app', 'mongodb_health', 'mongodb_backup',
+         'mongodb_backup_key', 'mongodb_backup_old_keys'],
   'web': ['mongodb_app', 'counterapp_operator'],
 } %}
 

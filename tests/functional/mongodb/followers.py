@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from tests.functional.mongodb.conftest import Cluster
@@ -28,7 +29,11 @@ QUICK = {"sync_seconds": 0.5, "seal_seconds": 3, "lease_seconds": 3}
 
 
 class Follower:
-    """A process of ``mongodb_archive.follow`` on the minion of a member."""
+    """A process of ``mongodb_archive.follow`` on the minion of a member.
+
+    :param password: the administrator's, where its pillar has another one.
+    :param more: secrets in its pillar, besides the administrator's.
+    """
 
     def __init__(
         self,
@@ -36,13 +41,14 @@ class Follower:
         member: Member,
         folder: pathlib.Path,
         password: str | None = None,
+        more: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         self.name = f"db-{cluster.rs.members.index(member) + 1}"
         home = folder.parent / f"minion-{self.name}"
         home.mkdir(exist_ok=True)
         self._log = home / "log"
-        secrets = {"mongodb_admin": password or cluster.admin_password}
+        secrets = {"mongodb_admin": password or cluster.admin_password, **(more or {})}
         told = {
             "id": self.name,
             "folder": str(home),

@@ -10,7 +10,9 @@ from salt.exceptions import CommandExecutionError
 
 from tests.functional.mongodb.backups import contents, differing, furnish, majority
 from tests.functional.mongodb.conftest import Node
+from tests.functional.mongodb.followers import Follower
 from tests.support.loading import load
+from tests.support.waiting import until
 
 crypt = load("_utils/mongodb_crypt.py")
 files = load("_utils/mongodb_files.py")
@@ -27,11 +29,14 @@ def known_as(key):
 OLD, NEW = new_key(), new_key()
 
 
+def having(key=None, old=()):
+    """Return these keys as they are in a pillar."""
+    return {"mongodb_backup_old_keys": list(old), **({"mongodb_backup_key": key} if key else {})}
+
+
 def minion(cluster, name, key=None, old=(), **settings):
     """Return a minion of the cluster's first member that has these keys."""
-    secrets = {"mongodb_admin": cluster.admin_password, "mongodb_backup_old_keys": list(old)}
-    if key:
-        secrets["mongodb_backup_key"] = key
+    secrets = {"mongodb_admin": cluster.admin_password, **having(key, old)}
     folder = cluster.folder / name
     folder.mkdir(exist_ok=True)
     pillar = {"mongodb": {"admin_user": "admin", **settings}, "secrets": secrets}
@@ -132,6 +137,47 @@ def test_a_plain_copy_is_what_mongodump_makes(made, other, theirs, tmp_path):
     with pytest.raises(CommandExecutionError, match="with the key"):
         without.backup("decrypt", folder / "one", tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_an_archive_goes_on_with_another_key_and_is_drilled(other_source, tmp_path):
+    client, member = other_source.rs.client(), other_source.rs.members[0]
+    archive = tmp_path / "oplog"
+    archive.mkdir()
+    rotated = minion(other_source, "rotated", NEW, [OLD])
+    first = minion(other_source, "old", OLD)
+    info = first.backup("dump", tmp_path / "one", primary=True)
+
+    def kept(until_, keys):
+        """Keep the oplog for as long as it takes to have a time in the archive."""
+        follower = Follower(other_source, member, archive, more=having(*keys))
+        try:
+            until(
+                lambda: (rotated.archive("status", archive)["recoverable_until"] or {}).get("wall"),
+                60,
+                "it has been kept",
+                wanted=lambda wall: wall and wall >= until_,
+            )
+            # What is still open is read as well.
+            chain = rotated.archive("chain", archive, info["to"]["time"])
+        finally:
+            follower.kill()
+        return chain
+
+    for number, keys in enumerate(((OLD,), (NEW, [OLD]))):
+        majority(client, "shop").ledger.insert_one({"_id": f"kept-{number}"})
+        wall = client.admin.command("hello")["lastWrite"]["lastWriteDate"]
+        chain = kept(wall.isoformat(), keys)
+    assert len(chain["paths"]) >= 2
+    segments = [path.read_bytes() for path in archive.rglob("*.bson.gz")]
+    assert all(each.startswith(crypt.MAGIC) for each in segments)
+    assert {each[8:16].hex() for each in segments} == {known_as(OLD), known_as(NEW)}
+    more = {"oplog": chain["paths"], "target": chain["recoverable_until"]["time"]}
+    scratch = str(tmp_path / "scratch")
+    told = rotated.drill("run", str(tmp_path / "one"), scratch=scratch, **more)
+    assert told["to"] == chain["recoverable_until"]
+    assert told["operations"] >= 2
+    with pytest.raises(CommandExecutionError, match=f"with the key {known_as(NEW)}, which"):
+        first.drill("run", str(tmp_path / "one"), scratch=scratch, **more)
 
 
 def test_where_a_key_is_promised_nothing_is_written_without(other, tmp_path):

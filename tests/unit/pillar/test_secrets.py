@@ -126,6 +126,15 @@ def test_the_second_user_follows_the_name_that_is_declared(tmp_path, monkeypatch
     assert "mongodb" not in yaml.safe_load((folder / "mongodb_app.sls").read_text())
 
 
+def test_a_key_of_backups_goes_to_the_database_alone(tmp_path):
+    tree = support.Tree(tmp_path)
+    for name in ("mongodb_backup_key", "mongodb_backup_old_keys"):
+        tree.write_secret(name)
+        assert name in compiled(tree, "default", "db-2")["secrets"]
+        for other in ("web-1", "lb-1", "master"):
+            assert name not in compiled(tree, "default", other)["secrets"]
+
+
 def test_a_secret_that_an_old_master_still_has_goes_nowhere(tree):
     tree.write_secret("vrrp")
     assert set(compiled(tree, "default", "lb-1")["secrets"]) == {"gluster_tls"}

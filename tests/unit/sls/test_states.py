@@ -557,6 +557,13 @@ class TestArchive:
             chunks, f"{self.SETTINGS}/minion"
         )
 
+    def test_it_has_the_keys_of_backups_where_there_are_some(self, node):
+        keys = {"mongodb_backup_key": "a+b/c=", "mongodb_backup_old_keys": ["d=", "e="]}
+        compiler = node("db-1", pillar={f"secrets:{name}": key for name, key in keys.items()})
+        text = compiler.file(compiler.chunks(["db"])[0], f"{self.SETTINGS}/pillar/login.sls")
+        secrets = {"mongodb_backup": support.secret("mongodb_backup"), **keys}
+        assert yaml.safe_load(text) == {"secrets": secrets}
+
     def test_its_unit_is_told_what_the_pillar_says(self, node):
         archive = {
             "enabled": True,
