@@ -123,7 +123,6 @@ def test_what_is_kept_is_what_there_was_at_the_target(made, node, tmp_path):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
         assert os.getpriority(os.PRIO_PROCESS, pid) == 19
         assert listening(pid) == []
-        assert not pathlib.Path("/tmp/mongodb-27017.sock").exists()
         assert node.drill("remove", told["kept"]["folder"]) is True
         assert servers(scratch) == []
         assert node.drill("list", str(scratch)) == []
@@ -135,7 +134,7 @@ def test_what_is_kept_is_what_there_was_at_the_target(made, node, tmp_path):
 
 
 def listening(pid):
-    """Return the lines of the TCP sockets on which a process listens."""
+    """Return the sockets on which a process listens: of TCP, and outside of its own folder."""
     inodes = set()
     for handle in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         target = str(handle.readlink())
@@ -147,6 +146,11 @@ def listening(pid):
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:
                 rows.append(line)
+    for line in pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]:
+        fields = line.split()
+        inside = fields[-1].startswith(str(pathlib.Path(f"/proc/{pid}/cwd").readlink()))
+        if len(fields) == 8 and fields[6] in inodes and not inside:
+            rows.append(line)
     return rows
 
 
@@ -278,6 +282,7 @@ def test_what_a_killed_drill_left_is_removed_by_the_next(made, node, scratch, tm
     home = scratch / "drill-outlived"
     (home / "data").mkdir(parents=True)
     options = ("--bind_ip", str(home / "x.sock"), "--logpath", str(home / "log"))
+    options += ("--unixSocketPrefix", str(home))
     left = subprocess.Popen([mongod_binary(), "--dbpath", str(home / "data"), *options])
     assert servers(scratch) == [left.pid]
     node.drill("run", one, scratch=str(scratch))
