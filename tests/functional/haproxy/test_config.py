@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import http.server
+import json
 import signal
 import socket
 import subprocess
@@ -44,6 +45,7 @@ class Web(http.server.ThreadingHTTPServer):
     def __init__(self, name: str, port: int) -> None:
         self.files: set[str] = set()
         self.dying = False
+        self.ready = True
         self.patience = 30.0
         self.seen: list[str] = []
         self.heads: list[http.client.HTTPMessage] = []
@@ -54,7 +56,7 @@ class Web(http.server.ThreadingHTTPServer):
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/readyz":
-                    return self.answer(200)
+                    return self.answer(200 if web.ready else 503)
                 web.seen.append(self.path)
                 web.heads.append(self.headers)
                 if web.dying:
@@ -269,6 +271,23 @@ def test_what_may_have_been_done_is_not_sent_twice(balancer, method, path, heade
         web.dying = True
     assert balancer.ask(method, path, headers) == 502
     assert balancer.asked(path) == 1
+
+
+def test_while_no_server_is_ready_clients_are_told_so_as_the_app_tells_it(balancer):
+    for web in balancer.webs:
+        web.ready = False
+    until(lambda: balancer.ask("GET", PATH), 20, "no server is ready", wanted=503)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{balancer.port}{PATH}", timeout=10)
+    head = refused.value.headers
+    assert head["Content-Type"] == "application/problem+json"
+    assert head["Retry-After"] == "2"
+    assert (head["Cache-Control"], head["Access-Control-Allow-Origin"]) == ("no-store", "*")
+    told = json.loads(refused.value.read())
+    assert {**told, "detail": ""} == {
+        **{"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": ""}
+    }
+    assert "Try again" in told["detail"]
 
 
 def test_a_client_asks_the_nodes_only(balancer):
