@@ -486,6 +486,55 @@ def verify(folder, sha256=None):
     }
 
 
+def remove(folder, confirm=None):
+    """
+    Remove a backup; return True.
+
+    folder
+        Path of the backup. It is none any more at once; what a removal that dies has left of it is
+        removed by the next dump into the same folder.
+
+    confirm
+        The name of the backup, the last part of its path: nothing happens without it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-2 mongodb_backup.remove /srv/shared/backups/2026-11-28T03 confirm=2026-11-28T03
+    """
+    path = _path(folder)
+    if not _files.is_backup(path):
+        raise CommandExecutionError(f"{path} is no backup: nothing was removed")
+    if confirm != path.name:
+        raise CommandExecutionError(
+            f"this removes the backup {path}; to do it say confirm={path.name}"
+        )
+    _files.remove(path)
+    return True
+
+
+def contents(address=None):
+    """
+    Return what a restore with ``drop`` would remove, were all of it in the backup: the collections
+    of all databases but ``admin``, ``config`` and ``local``, and about how many documents each has.
+
+    address
+        ``host:port`` of a member; this node's own unless given. Its set's primary is asked.
+
+    Returns a dict of dicts of numbers, by database and collection.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db-1 mongodb_backup.contents
+    """
+    with _session("look what there is", "connect_primary", address, None) as client:
+        ours = [name for name in client.list_database_names() if _oplog.is_ours(f"{name}.")]
+        return _load.standing(client, ours)
+
+
 def _whole(folder, sha256):
     backup = _files.backup(_path(folder), _keys())
     backup.require(sha256)

@@ -226,6 +226,18 @@ def published(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             raise
 
 
+def remove(folder: pathlib.Path) -> None:
+    """Remove a backup, which is half-done at once.
+
+    :raises CommandExecutionError: somebody makes another one beside it.
+    """
+    with locked(folder.parent):
+        gone = folder.parent / f".{folder.name}{PARTIAL}"
+        folder.rename(gone)
+        sync_folder(folder.parent)
+        shutil.rmtree(gone)
+
+
 @contextlib.contextmanager
 def published_oplog(
     path: pathlib.Path, keys: Any = None

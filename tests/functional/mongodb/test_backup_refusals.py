@@ -229,6 +229,22 @@ node.backup("dump", told["target"], primary=True)
 """
 
 
+def test_only_a_backup_that_is_named_twice_is_removed(copy, other):
+    node = other.nodes[0]
+    for confirm in (None, "two"):
+        with pytest.raises(CommandExecutionError, match="this removes the backup .*confirm=one"):
+            node.backup("remove", copy, confirm=confirm)
+    (copy.parent / "papers").mkdir()
+    with pytest.raises(CommandExecutionError, match="papers is no backup"):
+        node.backup("remove", copy.parent / "papers", confirm="papers")
+    assert node.backup("remove", copy, confirm="one") is True
+    assert sorted(path.name for path in copy.parent.iterdir()) == [".mongodb_backup.lock", "papers"]
+
+
+def test_what_a_restore_would_remove_can_be_seen(other, theirs):
+    assert other.nodes[0].backup("contents") == {"shop": {"things": 1}}
+
+
 def test_a_dump_that_is_killed_half_way_is_no_backup(other_source, tmp_path):
     client = other_source.rs.client()
     majority(client, "shop").half.insert_many({"_id": n} for n in range(100))
