@@ -8,7 +8,7 @@ checkout.
 from typing import Any
 
 from fleet import clocks as measuring
-from fleet import command
+from fleet import command, revision
 from fleet import status as looking
 from fleet.master import Master
 from fleet.minions import SaltMinions
@@ -25,7 +25,8 @@ def status() -> dict[str, Any]:
 
     Returns ``url``, ``topology`` (name), ``release``, ``revision``, ``drift`` (what of the checkout
     differs from it), ``lock``, ``moving`` (nodes between two revisions), ``last`` (change),
-    ``vip`` (``holders``), ``replica_set`` (``members``, each with ``lag_s``), ``volume`` and
+    ``vip`` (``holders``), ``replica_set`` (``members``, each with ``lag_s``), ``volume``,
+    ``backup`` (``newest``, ``number``, ``drill``, ``archive``, ``recoverable_until``) and
     ``nodes``. Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers),
     ``release`` (of a web server, what it serves), ``state`` (a few words on what it does),
     ``since`` (since when it is so), ``disk`` (``free`` bytes and ``used`` percent, by mount point)
@@ -94,7 +95,7 @@ def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> d
         salt-run fleet.verify hits=100
     """
     master = Master(__opts__)
-    return count(SaltMinions(master), looking.of_revision(master), hits, release, timeout)
+    return count(SaltMinions(master), revision.require_base(master), hits, release, timeout)
 
 
 @command.checked

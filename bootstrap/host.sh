@@ -10,7 +10,7 @@ cd "$ROOT"
 # `make test` on a fresh machine to one step).
 PACKAGES=(
     aardvark-dns buildah ca-certificates conmon curl git iproute2 iptables mmdebstrap netavark
-    nftables openssh-client patch podman procps python3 python3-venv runc uidmap vagrant
+    nftables openssh-client patch podman procps python3 python3-venv rsync runc uidmap vagrant
     chromium haproxy libcurl4 libfaketime shellcheck socat wrk
 )
 # What the packages below and the .venv take, and the lab after them.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fleet.words import count
+from fleet.words import count, duration
 
 
 def lines(state: Mapping[str, Any]) -> list[str]:
@@ -48,11 +48,23 @@ def lines(state: Mapping[str, Any]) -> list[str]:
     ]
     if lags:
         told.append(f"replication  behind the primary: {', '.join(lags)}")
+    if backup := state.get("backup"):
+        told.append(f"backups      {_backup(backup)}")
     if ends := _first_end(state):
         told.append(f"certificates the first ends on {ends[:10]}")
     if note := state.get("note"):
         told.append(f"note         {note}")
     return [*told, *(f"WRONG        {problem}" for problem in state.get("failed") or [])]
+
+
+def _backup(state: Mapping[str, Any]) -> str:
+    newest = state["newest"]
+    if not newest:
+        return "none yet"
+    words = f"{state['number']}, the newest {newest['name']}, {duration(newest['age_s'])} old"
+    if state["archive"] and state["recoverable_until"]:
+        words += f"; every second until {state['recoverable_until'][:19]} can be restored"
+    return words
 
 
 def _first_end(state: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import canary, clocks, plan, releases, unfinished
+from fleet import backups, canary, clocks, plan, releases, unfinished
 from fleet import revision as revisions
 from fleet.change import Step
 from fleet.errors import FleetError, refuse, sentences
@@ -123,6 +123,7 @@ def _limits(work: Work, _reached: list[str], _step: Step) -> list[str]:
         if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
             found.append(f"{key} must be a number of seconds, not {value!r}")
     canary.settings(work.limits)
+    backups.settings(work.settings)
     return found
 
 

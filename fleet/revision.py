@@ -38,6 +38,11 @@ _ID = re.compile(r"r[0-9a-f]{12}\Z")
 #: What a revision holds beside what it is a revision of.
 NOTE = "revision.json"
 _MOVING = "moving.yaml"
+#: What is told before the first rollout.
+BARE = (
+    "nothing was rolled out yet: topology and settings are those of the checkout; "
+    "`salt-run state.orchestrate orch.rollout` rolls it out"
+)
 
 
 @dataclass(frozen=True)
@@ -267,6 +272,18 @@ def _linked(master: Master, name: str) -> Revision | None:
 def base(master: Master) -> Revision | None:
     """Return the revision that the fleet is on; None before the first rollout."""
     return _linked(master, BASE)
+
+
+def require_base(master: Master) -> Revision:
+    """
+    Return the revision that the fleet is on.
+
+    Raises FleetError before the first rollout.
+    """
+    found = base(master)
+    if found is None:
+        raise FleetError(BARE)
+    return found
 
 
 def candidate(master: Master) -> Revision | None:

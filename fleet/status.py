@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from fleet import (
+    backup_health,
     clocks,
     drift,
     journal,
@@ -16,17 +17,10 @@ from fleet import (
     unfinished,
     verify,
 )
-from fleet.errors import FleetError
 from fleet.looking import Look
 from fleet.master import Master
 from fleet.minions import Minions, SaltMinions
 from fleet.parts import Nodes, Together
-
-#: What is told before the first rollout.
-_BARE = (
-    "nothing was rolled out yet: topology and settings are those of the checkout; "
-    "`salt-run state.orchestrate orch.rollout` rolls it out"
-)
 
 
 def status(
@@ -45,8 +39,8 @@ def status(
     ``created``, ``commit``, or None before the first rollout), ``drift`` (what of the checkout
     differs from it), ``lock`` (of the change that runs), ``moving`` (nodes between two revisions),
     ``last`` (the last change that has ended), ``vip`` (``address``, ``holders``), ``replica_set``
-    (``primary``, ``members`` with ``lag_s``), ``volume`` (``name``, ``healthy``, ``reasons``) and
-    ``nodes``.
+    (``primary``, ``members`` with ``lag_s``), ``volume`` (``name``, ``healthy``, ``reasons``),
+    ``backup`` (what can be restored, see :func:`fleet.backup_health.state`) and ``nodes``.
 
     Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a web
     server, what it serves), ``state`` (a few words on what it does), ``since`` (since when it is
@@ -103,9 +97,12 @@ def status(
     if not holder or not holder["alive"]:
         failed += unfinished.problems(master)
     if base:
-        failed += [*seen.problems(found), *together.problems()]
+        members = [node for node in base.with_role("db") if node in found.answers]
+        kept = backup_health.state(master, asking, chosen, members)
+        failed += [*seen.problems(found), *together.problems(), *kept.pop("problems")]
+        result["backup"] = kept
     else:
-        result["note"] = _BARE
+        result["note"] = revision.BARE
     if failed:
         result.update(retcode=1, failed=failed)
     rows.end(result)
@@ -121,18 +118,6 @@ def present(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
     if base := revision.base(master):
         return base.topology, base.settings
     return pillar.select(master, master.pillars), pillar.settings(master, master.pillars)
-
-
-def of_revision(master: Master) -> revision.Revision:
-    """
-    Return the revision that the fleet is on.
-
-    Raises FleetError before the first rollout.
-    """
-    base = revision.base(master)
-    if base is None:
-        raise FleetError(_BARE)
-    return base
 
 
 def _clock_words(wrong: Mapping[str, float]) -> list[tuple[str, str]]:

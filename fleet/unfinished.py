@@ -15,6 +15,7 @@ from fleet.master import Master
 
 TLS = "storage_tls"
 ROTATION = "secret_rotation"
+RESTORE = "restore"
 #: Why others wait, by the name of the file; with what the file has.
 _WORDS = {
     TLS: (
@@ -24,6 +25,11 @@ _WORDS = {
     ROTATION: (
         "the rotation of {secret} has not come to its end, and the old one is still good: run "
         "`salt-run secret.rotate {secret}`, which goes on"
+    ),
+    RESTORE: (
+        "the restore of the backup {backup}, begun at {since}, has not come to its end: the "
+        "application is shut out of the database, which may be half restored; run `salt-run "
+        "backup.restore` again"
     ),
 }
 

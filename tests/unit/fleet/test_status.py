@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fleet import drift, lock, parts, revision, status
+from fleet import backups, drift, files, lock, parts, revision, status
 from fleet.change import Change
 from fleet.master import Master
 from fleet.minions import Answers
@@ -59,6 +59,12 @@ def server(name, **facts):
     return {"name": name, "in_service": True, "admin": "ready", "since": 60, **facts}
 
 
+def ago(**since):
+    """What the archive says of its last entry, so long ago."""
+    when = datetime.datetime.now(datetime.UTC) - datetime.timedelta(**since)
+    return {"time": "9:9", "wall": when.isoformat()}
+
+
 class Fleet:
     """Eight nodes that are well; a test has some of them answer otherwise."""
 
@@ -68,6 +74,7 @@ class Fleet:
         self.members = [member(1, "PRIMARY"), member(2), member(3)]
         self.servers = {name: [server("web-1"), server("web-2")] for name in ("lb-1", "lb-2")}
         self.other = {}
+        self.archive = {"problem": None, "recoverable_until": ago(seconds=5), "holder": "db-2"}
         self.jobs = []
         self.together = 0
         self.at_once = 0
@@ -130,6 +137,7 @@ class Fleet:
                 "members": self.members,
             },
             "gluster.healthy": {"healthy": True, "reasons": []},
+            "mongodb_archive.status": self.archive,
             "haproxy.servers": self.servers.get(node),
         }[function]
 
@@ -215,8 +223,11 @@ def test_a_fleet_that_is_well(look, fleet, rolled_out):
 
 def test_all_are_asked_at_once_and_each_but_once(look, fleet):
     look()
-    assert len(fleet.jobs) == fleet.at_once == 5
-    asked = [node for nodes, _functions in fleet.jobs for node in nodes]
+    *jobs, (_member, archive) = fleet.jobs
+    # By itself and last: it reads the volume, which may hang.
+    assert archive == ["mongodb_archive.status"]
+    assert len(jobs) == fleet.at_once == 5
+    asked = [node for nodes, _functions in jobs for node in nodes]
     assert sorted(asked) == sorted(set(asked))
     # glusterd answers one at a time: one storage node tells of the volume.
     assert sum("gluster.healthy" in functions for _nodes, functions in fleet.jobs) == 1
@@ -376,6 +387,65 @@ class TestProblems:
         fleet.other["web-1", "file.read"] = TRACE
         [reason] = problems(look)
         assert "cannot be read: KeyError: 'no such function'; run" in reason
+
+
+class TestBackups:
+    @pytest.fixture(autouse=True)
+    def clean(self, rolled_out):
+        yield
+        for path in (rolled_out.config / backups.NOTES, rolled_out.state / "backup.json"):
+            path.unlink(missing_ok=True)
+
+    @pytest.fixture
+    def noted(self, rolled_out):
+        """A backup of ten minutes ago."""
+
+        def note(**since):
+            info = {
+                **{"set": "rs0", "timeline": "first", "sha256": "0" * 64, "bytes": 1},
+                **{"to": ago(**since), "ended": ago(**since)["wall"], "collections": {}},
+            }
+            return backups.add(rolled_out, backups.SCHEDULED, "mine", info)
+
+        note(minutes=10)
+        return note
+
+    def test_what_can_be_restored_is_told(self, look, rolled_out, fleet, noted):
+        found = look()
+        assert "failed" not in found
+        told = found["backup"]
+        assert (told["newest"]["name"], told["number"], told["drill"]) == ("mine", 1, None)
+        assert 600 <= told["newest"]["age_s"] < 660
+        assert told["recoverable_until"] == fleet.archive["recoverable_until"]["wall"]
+
+    def test_a_newest_one_that_is_old(self, look, rolled_out, fleet, noted):
+        noted(hours=3)
+        (told,) = look()["failed"]
+        assert re.search("the newest backup is 3 h .* old, and one is wanted every 1 h 0 min", told)
+
+    def test_a_drill_that_failed(self, look, rolled_out, fleet, noted):
+        drill = {"ended": ago(minutes=1)["wall"], "problem": "counters came out other"}
+        backups.update(rolled_out, "mine", drill=drill)
+        (told,) = look()["failed"]
+        assert "the last drill, of the backup mine, failed: counters came out other" in told
+
+    def test_an_archive_that_is_behind(self, look, rolled_out, fleet):
+        fleet.archive["recoverable_until"] = ago(minutes=5)
+        (told,) = look()["failed"]
+        assert "the archive of the oplog ends 5 min" in told
+        assert "systemctl status mongodb-archive" in told
+
+    def test_an_archive_that_says_what_is_wrong(self, look, rolled_out, fleet):
+        fleet.archive["problem"] = "nobody writes"
+        assert look()["failed"] == ["the archive of the oplog: nobody writes"]
+
+    def test_what_the_last_turn_could_not_do(self, look, rolled_out, fleet):
+        files.write_json(
+            rolled_out.state / "backup.json",
+            {"ended": "2026-11-28T03:00:00+00:00", "did": [], "problems": ["second place: full"]},
+        )
+        (told,) = look()["failed"]
+        assert told == "second place: full, at 2026-11-28T03:00:00+00:00"
 
 
 class TestVip:

@@ -1,0 +1,290 @@
+"""
+A restore of the replica set: the fleet's counters become what they were.
+
+It is a change as others are, whose revision is the one that the fleet is on. From its first step on
+that alters anything the application is shut out of the database, by the server itself: its role has
+no rights until the end. So nothing is counted that would be lost, web servers are not ready, and
+clients are told so by the balancers. What is in the set is backed up before it is removed.
+
+:mod:`fleet.unfinished` knows that it has begun; given again, the command does all of it once more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleet import backup, backups, hooks, unfinished
+from fleet import revision as revisions
+from fleet.change import Change, Listener
+from fleet.errors import FleetError, refuse
+from fleet.lock import now
+from fleet.master import Master
+from fleet.minions import Minions, ask
+from fleet.revision import CANDIDATE
+from fleet.verify import verify
+from fleet.waiting import until
+from fleet.work import Work, limits
+
+STAGE = "restore"
+STEPS = (
+    "read the backup, and compare it with what was noted of it",
+    "find what the archive of the oplog has from there to the target",
+    "shut the application out of the database",
+    "back up what is in the set",
+    "restore, through the primary",
+    "let the application in again",
+    "wait until every web server is ready, and count hits through the VIP",
+    "back up what is in the set now",
+)
+#: Seconds in which the archive has what happened just now.
+_ARCHIVED = 30.0
+
+
+@dataclass
+class Plan:
+    """
+    What is restored over what.
+
+    entry
+        What is noted of the backup.
+    target
+        The operation time or time to restore, or None for the backup's own.
+    oplog
+        The archive's files from the backup to the target.
+    node
+        Where it is done.
+    there
+        What is in the set: about how many documents, by database and collection.
+    half
+        Whether an earlier restore has left the set half restored.
+    """
+
+    entry: dict[str, Any]
+    target: str | None
+    oplog: list[str]
+    node: str
+    there: dict[str, dict[str, int]]
+    half: bool
+
+    def words(self) -> list[str]:
+        """Return what will be gone, a sentence for each database."""
+        return [
+            f"{database} with {len(found)} collections and about {sum(found.values())} documents"
+            for database, found in self.there.items()
+        ]
+
+
+def plan(
+    master: Master, minions: Minions, name: str | None = None, target: str | None = None
+) -> Plan:
+    """
+    Find out what would be restored over what; touches nothing.
+
+    name
+        Of the backup. Default: with a target the newest before it, else the newest.
+    target
+        An operation time (``SECONDS:ORDINAL``) or a time with its zone.
+
+    Raises FleetError when there is no such backup, when the archive does not reach the target, and
+    when the set has no primary.
+    """
+    base = revisions.require_base(master)
+    chosen = backups.settings(base.settings)
+    node = backup.holder(minions, base)
+    state = ask(minions, [node], "mongodb_backup.state", [])[node]
+    entry = _chosen(master, name, target)
+    oplog: list[str] = []
+    if target is not None:
+        oplog = _oplog(minions, node, chosen, entry, target)
+    there = ask(minions, [node], "mongodb_backup.contents", [])[node]
+    return Plan(entry, target, oplog, node, there, bool(state["restoring"]))
+
+
+def _chosen(master: Master, name: str | None, target: str | None) -> dict[str, Any]:
+    if name is not None or target is None:
+        return backups.find(master, name)
+    found = [each for each in backups.noted(master) if backups.is_before(each, target)]
+    if not found:
+        first = next(iter(backups.noted(master)), None)
+        since = f"the oldest is of {first['to']['wall']}" if first else "there is none"
+        raise FleetError(f"there is no backup from before {target}: {since}")
+    return found[-1]
+
+
+def _oplog(
+    minions: Minions, node: str, chosen: Mapping[str, Any], entry: Mapping[str, Any], target: str
+) -> list[str]:
+    """Return the files of the archive that lead from a backup to the target."""
+    if not chosen["archive"]["enabled"]:
+        raise FleetError(
+            f"{target} cannot be restored: backup:archive:enabled in pillar/backup.sls is false, "
+            f"and without the oplog only the time of a backup can be, such as {entry['to']['wall']}"
+        )
+    arguments = [chosen["archive"]["folder"], entry["to"]["time"]]
+    options = {"until": target, "timeline": entry["timeline"]}
+    found: dict[str, Any] = {}
+
+    def look() -> tuple[bool, str]:
+        seen = minions.everyone([node], "mongodb_archive.chain", arguments, options, backup.LONG)
+        found.update(seen.answers)
+        return not seen.failed, "; ".join(seen.problems())
+
+    # What has happened just now is written within seconds.
+    until(look, _ARCHIVED if backups.is_recent(target) else 0, f"the archive has {target}")
+    paths: list[str] = found[node]["paths"]
+    return paths
+
+
+def restore(
+    master: Master,
+    minions: Minions,
+    name: str | None = None,
+    target: str | None = None,
+    confirm: str | None = None,
+    dump: bool = True,
+    test: bool = False,
+    listeners: Sequence[Listener] = (),
+    wait: float = 0,
+) -> dict[str, Any]:
+    """
+    Restore a backup into the fleet's replica set.
+
+    name, target
+        As for :func:`plan`.
+    confirm
+        The name of the replica set.
+    dump
+        Whether what is in the set is backed up first. It never is while the set is half restored:
+        the restore that left it so has done it.
+    test
+        True to say what would be done, and do nothing.
+    wait
+        Seconds to wait for the lock of another change.
+
+    Returns ``backup``, ``target``, ``gone`` (sentences) and ``did``; with ``test`` also ``steps``,
+    else ``change`` (ID), ``kept`` (the name of the backup of what was there, or None) and what
+    ``mongodb_backup.restore`` says: ``to``, ``documents``, ``operations``, ``checked``,
+    ``unchecked``, ``seconds``.
+
+    Raises FleetError when it is refused, and StepFailed when it fails: everything is as it was then
+    if nothing was removed yet, else the command has to be given again.
+    """
+    made = plan(master, minions, name, target)
+    set_ = revisions.require_base(master).settings["mongodb"]["replica_set"]
+    gone = made.words()
+    told: dict[str, Any] = {"backup": made.entry["name"], "target": target, "gone": gone}
+    if test:
+        return {**told, "steps": list(STEPS), "did": "nothing: this is a test"}
+    if confirm != set_:
+        raise FleetError(
+            f"this removes from the replica set {set_}: {'; '.join(gone) or 'nothing'}; and "
+            f"restores what it had at {target or made.entry['to']['wall']} from the backup "
+            f"{made.entry['name']}. To do it say confirm={set_}"
+        )
+    with Change(master, "restore", wait, tuple(listeners)) as change:
+        refuse(unfinished.problems(master, but=unfinished.RESTORE))
+        if waits := set(revisions.moving(master).values()) - _ours(master):
+            raise FleetError(
+                f"nodes are between two revisions since the change {', '.join(waits)}: finish that "
+                "first, or `salt-run rollout.rollback`"
+            )
+        base = revisions.require_base(master)
+        chosen = limits(base)
+        change.hook = hooks.hook(chosen, change)
+        change.note(
+            **{"from": base.id, "to": base.id},
+            release=base.release,
+            backup=made.entry["name"],
+            target=target,
+            nodes=base.with_role("db"),
+        )
+        change.hook("before", change.entry("begun"))
+        work = Work(change, minions, base, CANDIDATE, None, chosen)
+        done = _restore(work, made, set_, dump)
+    return {**told, "did": f"restored {set_}", "change": change.id, **done}
+
+
+def _ours(master: Master) -> set[str]:
+    begun = unfinished.noted(master, unfinished.RESTORE)
+    return {begun["change"]} if begun else set()
+
+
+def _restore(work: Work, made: Plan, set_: str, dump: bool) -> dict[str, Any]:
+    change, master, name = work.change, work.change.master, made.entry["name"]
+    folder = backups.settings(work.settings)["folder"]
+    with change.step(STAGE, f"reading the backup {name}", made.node) as step:
+        step.did = backup.verify(master, work.minions, name)
+    first = unfinished.noted(master, unfinished.RESTORE) is None
+    kept = None
+    # Before the application is shut out, until it is let in again.
+    unfinished.note(master, unfinished.RESTORE, backup=name, change=change.id, since=now())
+    try:
+        _shut_out(work, made.node)
+        if dump and made.there and not made.half:
+            with change.step(STAGE, "backing up what is in the set") as step:
+                kept = backup.run(master, work.minions, None, backups.BEFORE_RESTORE)["name"]
+                step.did = kept
+    except FleetError:
+        if first:
+            # Nothing was removed: all is as it was once the application is let in again.
+            _let_in(work, made.node)
+            change.undone = True
+        raise
+    with change.step(STAGE, f"restoring {name}", made.node) as step:
+        options = {"drop": True, "confirm": set_, "sha256": made.entry["sha256"]}
+        if made.target is not None:
+            options.update(target=made.target, oplog=made.oplog)
+        found = work.ask(
+            [made.node],
+            "mongodb_backup.restore",
+            f"{folder}/{name}",
+            timeout=backup.LONG,
+            **options,
+        )[made.node]
+        step.did = f"{found['documents']} documents, {found['operations']} operations"
+    _let_in(work, made.node)
+    _serve(work)
+    with change.step(STAGE, "backing up what is in the set now") as step:
+        # What was archived before leads to what is no more.
+        step.did = backup.run(master, work.minions, None, backups.SCHEDULED)["name"]
+    return {"kept": kept, **{key: found[key] for key in _TOLD}}
+
+
+#: What is told of ``mongodb_backup.restore``.
+_TOLD = ("to", "documents", "operations", "checked", "unchecked", "seconds")
+
+
+def _shut_out(work: Work, node: str) -> None:
+    """
+    Take all rights from the application's role, and from its nodes the right to give them back.
+
+    The server refuses whatever comes from then on, so that what was acknowledged is in the set.
+    """
+    mongodb, members = work.settings["mongodb"], work.with_role("db")
+    with work.step(STAGE, "shutting the application out of the database", node):
+        revisions.offer(work.target)
+        # A highstate of theirs would let it in again.
+        revisions.move(work.change.master, members, work.change.id)
+        work.ask(members, "saltutil.refresh_pillar", wait=True, timeout=30)
+        work.ask(
+            [node], "mongodb.role_update", mongodb["app_user"], [], database=mongodb["app_database"]
+        )
+
+
+def _let_in(work: Work, node: str) -> None:
+    """Give the application's role its rights again, by the state that declares them."""
+    members = work.with_role("db")
+    work.apply(STAGE, [node], ["db.replication"])
+    with work.step(STAGE, "letting nodes converge by themselves again"):
+        revisions.settle(work.target)
+        work.ask(members, "saltutil.refresh_pillar", wait=True, timeout=30)
+        unfinished.forget(work.change.master, unfinished.RESTORE)
+
+
+def _serve(work: Work) -> None:
+    """Wait until every web server is ready, and count hits through the VIP."""
+    servers, web = work.with_role("web"), work.settings["web"]
+    with work.step(STAGE, "waiting until the web servers are ready", ", ".join(servers)):
+        work.wait(servers, "counterapp.wait_ready", timeout=web["ready_timeout"])
+    with work.step(STAGE, "counting hits through the VIP") as step:
+        step.did = verify(work.minions, work.target)
