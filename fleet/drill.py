@@ -14,8 +14,6 @@ from fleet.lock import now
 from fleet.master import Master
 from fleet.minions import Minions, ask
 
-#: The program on the nodes, by where it is installed from: as salt/db/map.jinja has it.
-MONGOD = {"wheel": "/opt/mongodb/mongod", "repo": "/usr/bin/mongod"}
 #: What is told of ``mongodb_drill.run``.
 _TOLD = ("to", "compared_at", "documents", "checked", "unchecked", "seconds")
 
@@ -38,10 +36,7 @@ def run(master: Master, minions: Minions, name: str | None = None) -> dict[str, 
     chosen = backups.settings(base.settings)
     node, _alone = backup.member(minions, base)
     path = f"{chosen['folder']}/{entry['name']}"
-    options: dict[str, Any] = {
-        "sha256": entry["sha256"],
-        "mongod": MONGOD[base.settings["mongodb"]["install"]["source"]],
-    }
+    options: dict[str, Any] = {"sha256": entry["sha256"]}
     try:
         if chosen["archive"]["enabled"]:
             reached = ask(

@@ -13,7 +13,6 @@ from fleet.errors import FleetError
 from fleet.journal import history
 from fleet.minions import Answers
 from tests.support.checkout import Checkout
-from tests.support.loading import ROOT
 
 NODES = {
     "boss": ("127.0.0.10", ["master", "lb"]),
@@ -363,18 +362,9 @@ class TestDrill:
         found = drill.run(site.master, fleet)
         (call,) = [each for each in fleet.asked if each[0] == "mongodb_drill.run"]
         sha256 = backups.find(site.master)["sha256"]
-        assert call[3] == {
-            **{"sha256": sha256, "oplog": ["/a/1", "/a/2"], "target": "9:9"},
-            "mongod": "/opt/mongodb/mongod",
-        }
+        assert call[3] == {"sha256": sha256, "oplog": ["/a/1", "/a/2"], "target": "9:9"}
         noted = backups.find(site.master)["drill"]
         assert (noted["problem"], noted["documents"]) == (None, 3) == (None, found["documents"])
-
-    def test_the_states_install_mongod_where_a_drill_looks_for_it(self):
-        text = (ROOT / "salt/db/map.jinja").read_text()
-        for path in drill.MONGOD.values():
-            # A part of it may have a name of its own there.
-            assert path in text or path.removeprefix("/opt/mongodb") in text, path
 
     def test_one_that_fails_is_noted_too(self, site, fleet):
         backup.run(site.master, fleet, "mine")
