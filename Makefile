@@ -92,7 +92,8 @@ drill: prepare
 	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
 		tests/functional/app/test_store_machine.py tests/unit/fleet/test_simulated.py
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
-	DRILL_ROLLOUTS=10 .venv/bin/python -m pytest -s tests/system/test_turns.py
+	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 .venv/bin/python -m pytest -s tests/system/test_turns.py \
+		tests/system/test_rotate.py
 ## bench            how fast hits are counted on the running cluster; ARGS=--local without one
 bench: host
 	@bench/hits $(ARGS)

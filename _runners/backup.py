@@ -166,6 +166,8 @@ def remove(name: str, confirm: str | None = None) -> dict[str, Any]:
     """
     Remove a backup from the volume and from the second place.
 
+    name
+        Which.
     confirm
         Its name once more.
 

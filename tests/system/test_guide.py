@@ -38,6 +38,9 @@ ELSEWHERE = {
     "A master that is a new machine": "tests/system/test_anew.py",
     "Switching it on or off": "tests/system/test_storage_tls.py",
     "Rotate a secret": "tests/system/test_rotate.py",
+    "Back up and restore": "tests/system/test_backup.py",
+    "Counters were lost": "tests/system/test_backup.py",
+    "A second place for backups": "tests/system/test_backup.py",
     "Masterless": "tests/functional/lab/test_masterless.py",
     "A counter on one machine": "tests/functional/lab/test_masterless.py",
 }

@@ -1,6 +1,7 @@
 """Secrets that become others while clients hit: nothing fails, and the old ones are refused."""
 
 import json
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -11,6 +12,10 @@ from tests.support import guide
 from tests.support.waiting import until
 from tests.system.test_secrets import DIRECTORY, SEARCH
 
+#: Two to three minutes each: `make drill` tries all secrets.
+drilled = pytest.mark.skipif(
+    "DRILL_SECRETS" not in os.environ, reason="make drill rotates all secrets"
+)
 LIST, DRY, ROTATE = guide.section("docs/operating.md", "Rotate a secret")
 MARK = "/var/lib/counterapp/secret_rotation.json"
 # Run on a member, which is asked as it is: says of each login on its standard input whether it is
@@ -106,6 +111,7 @@ def test_the_applications_password_by_a_master_that_dies_half_way(cluster):
     assert let_in(cluster, member, ("counterapp-b", "counterapp", new)) == ["in"]
 
 
+@drilled
 def test_the_key_of_the_replica_set(cluster):
     with rotated(cluster, "mongodb_keyfile") as old:
         done = cluster.typed("salt-run secret.rotate mongodb_keyfile")
@@ -116,6 +122,7 @@ def test_the_key_of_the_replica_set(cluster):
         assert let_in(cluster, member, *logins) == ["refused", "in"], member
 
 
+@drilled
 @pytest.mark.parametrize("name", ["mongodb_admin", "mongodb_backup"])
 def test_who_is_at_home_in_the_database_alone(cluster, name):
     user = name.removeprefix("mongodb_")
@@ -127,6 +134,7 @@ def test_who_is_at_home_in_the_database_alone(cluster, name):
     assert let_in(cluster, member, *logins) == ["refused", "in"]
 
 
+@drilled
 def test_the_operators_key(cluster):
     def asked():
         words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"]
