@@ -21,6 +21,7 @@ from fleet.lock import now
 from fleet.master import Master
 from fleet.minions import Minions, ask
 from fleet.revision import CANDIDATE
+from fleet.rotation.users import SECOND
 from fleet.verify import verify
 from fleet.waiting import until
 from fleet.work import Work, limits
@@ -224,24 +225,13 @@ def _restore(work: Work, made: Plan, set_: str, dump: bool) -> dict[str, Any]:
             with change.step(STAGE, "backing up what is in the set") as step:
                 kept = backup.run(master, work.minions, None, backups.BEFORE_RESTORE)["name"]
                 step.did = kept
+        found = _replace(work, made, f"{folder}/{name}", set_)
     except FleetError:
-        if first:
+        if first and not _is_half(work, made.node):
             # Nothing was removed: all is as it was once the application is let in again.
             _let_in(work, made.node)
             change.undone = True
         raise
-    with change.step(STAGE, f"restoring {name}", made.node) as step:
-        options = {"drop": True, "confirm": set_, "sha256": made.entry["sha256"]}
-        if made.target is not None:
-            options.update(target=made.target, oplog=made.oplog)
-        found = work.ask(
-            [made.node],
-            "mongodb_backup.restore",
-            f"{folder}/{name}",
-            timeout=backup.LONG,
-            **options,
-        )[made.node]
-        step.did = f"{found['documents']} documents, {found['operations']} operations"
     _let_in(work, made.node)
     _serve(work)
     with change.step(STAGE, "backing up what is in the set now") as step:
@@ -252,6 +242,25 @@ def _restore(work: Work, made: Plan, set_: str, dump: bool) -> dict[str, Any]:
 
 #: What is told of ``mongodb_backup.restore``.
 _TOLD = ("to", "documents", "operations", "checked", "unchecked", "seconds")
+
+
+def _replace(work: Work, made: Plan, folder: str, set_: str) -> dict[str, Any]:
+    """Restore, and return what ``mongodb_backup.restore`` says."""
+    options = {"drop": True, "confirm": set_, "sha256": made.entry["sha256"]}
+    if made.target is not None:
+        options.update(target=made.target, oplog=made.oplog)
+    with work.step(STAGE, f"restoring {made.entry['name']}", made.node) as step:
+        function = "mongodb_backup.restore"
+        (found,) = work.ask([made.node], function, folder, timeout=backup.LONG, **options).values()
+        step.did = f"{found['documents']} documents, {found['operations']} operations"
+    done: dict[str, Any] = found
+    return done
+
+
+def _is_half(work: Work, node: str) -> bool:
+    """Return whether the set is half restored, which it is as long as nobody can say."""
+    told = work.everyone([node], "mongodb_backup.state").answers.get(node)
+    return not isinstance(told, Mapping) or told["restoring"] is not None
 
 
 def _shut_out(work: Work, node: str) -> None:
@@ -266,9 +275,8 @@ def _shut_out(work: Work, node: str) -> None:
         # A highstate of theirs would let it in again.
         revisions.move(work.change.master, members, work.change.id)
         work.ask(members, "saltutil.refresh_pillar", wait=True, timeout=30)
-        work.ask(
-            [node], "mongodb.role_update", mongodb["app_user"], [], database=mongodb["app_database"]
-        )
+        role = mongodb["app_user"].removesuffix(SECOND)
+        work.ask([node], "mongodb.role_update", role, [], database=mongodb["app_database"])
 
 
 def _let_in(work: Work, node: str) -> None:

@@ -21,7 +21,8 @@ from fleet.rotation.course import STAGE, Part, Rotation, fresh
 from fleet.stages import db, web
 from fleet.work import Work
 
-_SECOND = "-b"
+#: What the name of the user ends with who takes turns with the declared one; both have its role.
+SECOND = "-b"
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ class User:
         held = salt.utils.yaml.safe_load(name.read_text(encoding="utf-8"))
         made: dict[str, Any] = {"secrets": {self.secret: fresh(self.secret)}}
         if "mongodb" in held:
-            new = old.removesuffix(_SECOND)
+            new = old.removesuffix(SECOND)
         else:
-            new = f"{old}{_SECOND}"
+            new = f"{old}{SECOND}"
             # Who gives the user another name gives it to both.
             declared = "{% import_yaml 'mongodb.sls' as declared %}{{ declared.mongodb."
-            made["mongodb"] = {self.key: f"{declared}{self.key} }}}}{_SECOND}"}
+            made["mongodb"] = {self.key: f"{declared}{self.key} }}}}{SECOND}"}
         secret_files.write(master, self.secret, made, "coming")
         return {
             "old": old,

@@ -48,6 +48,7 @@ class Fleet:
         self.unmounted = set()
         self.there = {"app": {"counters": 7}}
         self.half = None
+        self.breaks = None
         self.fails = {}
         self.asked = []
         self.watch = lambda function: None
@@ -58,6 +59,8 @@ class Fleet:
         for node in nodes:
             if words := self.fails.get(str(function), {}).get(node):
                 found.failed[node] = words
+                if function == "mongodb_backup.restore":
+                    self.half = self.breaks
             elif isinstance(function, list):
                 found.answers[node] = {
                     each: self._answer(node, each, given)
@@ -485,6 +488,7 @@ class TestRestore:
 
     def test_one_that_fails_half_way_is_given_again(self, site, fleet):
         fleet.fails = {"mongodb_backup.restore": {"db-1": "the primary has gone"}}
+        fleet.breaks = {"since": "now"}
         with pytest.raises(StepFailed, match="the primary has gone"):
             restore.restore(site.master, fleet, confirm="rs0")
         assert history(site.master.state)[0]["outcome"] == "failed"
@@ -493,12 +497,26 @@ class TestRestore:
         assert "salt-run backup.restore" in told
         with pytest.raises(FleetError, match="has not come to its end"):
             backup.run(site.master, fleet)
-        fleet.fails, fleet.half, fleet.asked = {}, {"since": "now"}, []
+        fleet.fails, fleet.asked = {}, []
         done = restore.restore(site.master, fleet, confirm="rs0")
         # What is half restored is worth no backup.
         assert fleet.functions().count("mongodb_backup.dump") == 1
         assert done["kept"] is None
         assert unfinished.problems(site.master) == []
+
+    def test_one_that_is_refused_before_anything_is_removed_is_undone(self, site, fleet):
+        fleet.fails = {"mongodb_backup.restore": {"db-1": "/a/2 is damaged"}}
+        with pytest.raises(StepFailed, match="/a/2 is damaged"):
+            restore.restore(site.master, fleet, confirm="rs0")
+        assert unfinished.problems(site.master) == []
+        assert history(site.master.state)[0]["outcome"] == "undone"
+
+    def test_the_application_is_shut_out_by_its_role_whoever_its_user_is(self, site, fleet):
+        site.pillar("mongodb", {"replica_set": "rs0", "app_user": "app-b", "app_database": "app"})
+        site.settle()
+        restore.restore(site.master, fleet, confirm="rs0")
+        (call,) = [each for each in fleet.asked if each[0] == "mongodb.role_update"]
+        assert call[2:] == (["app", []], {"database": "app"})
 
     def test_one_that_died_is_taken_up_again_and_others_wait_for_it(self, site, fleet):
         class Killed(BaseException):
