@@ -8,7 +8,7 @@ checkout.
 from typing import Any
 
 from fleet import clocks as measuring
-from fleet import command, revision
+from fleet import command, disks, revision
 from fleet import status as looking
 from fleet.master import Master
 from fleet.minions import SaltMinions
@@ -29,8 +29,9 @@ def status() -> dict[str, Any]:
     ``backup`` (``newest``, ``number``, ``drill``, ``archive``, ``recoverable_until``) and
     ``nodes``. Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers),
     ``release`` (of a web server, what it serves), ``state`` (a few words on what it does),
-    ``since`` (since when it is so), ``disk`` (``free`` bytes and ``used`` percent, by mount point)
-    and ``certificate`` (when it ends).
+    ``since`` (since when it is so), ``disk`` (by mount point ``free`` bytes, ``used`` percent and
+    ``full_in_s``: seconds left at the rate of the last hours, or None) and ``certificate`` (when it
+    ends).
 
     The exit code is 1 when something is wrong, and ``failed`` says what, with the remedy: a node
     does not answer or its clock is more than 2 s off; an app is not ready; a balancer or a member
@@ -57,7 +58,7 @@ def topology() -> dict[str, Any]:
 
         salt-run fleet.topology
     """
-    return looking.present(Master(__opts__))[0]
+    return revision.present(Master(__opts__))[0]
 
 
 @command.checked
@@ -71,7 +72,7 @@ def settings() -> dict[str, Any]:
 
         salt-run fleet.settings
     """
-    return looking.present(Master(__opts__))[1]
+    return revision.present(Master(__opts__))[1]
 
 
 @command.checked
@@ -113,6 +114,29 @@ def clocks() -> dict[str, Any]:
         salt-run fleet.clocks
     """
     master = Master(__opts__)
-    nodes = looking.present(master)[0]["nodes"]
+    nodes = revision.present(master)[0]["nodes"]
     wrong, failed = measuring.problems(SaltMinions(master), nodes, nodes)
     return {"wrong": wrong, **({"retcode": 1, "failed": failed} if failed else {})}
+
+
+@command.checked
+def measure() -> dict[str, Any]:
+    """
+    Note how much room each node's disks have, for ``fleet.status`` to tell when they will be full.
+
+    Salt's schedule calls it every quarter of an hour.
+
+    Returns a dictionary: ``measured`` (nodes) and ``failed`` (about those that did not answer; the
+    exit code is 1 then).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run fleet.measure
+    """
+    master = Master(__opts__)
+    found = disks.measure(master, SaltMinions(master))
+    if not found["failed"]:
+        return {"measured": found["measured"]}
+    return {**found, "retcode": 1}

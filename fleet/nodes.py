@@ -8,7 +8,7 @@ is to the fleet afterwards is made here, by :func:`replace`.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fleet import enroll, hooks, keys, rollout
+from fleet import enroll, hooks, keys
 from fleet import revision as revisions
 from fleet.change import Change, Listener
 from fleet.command import one_of
@@ -36,7 +36,7 @@ def table(master: Master, minions: Minions | None = None) -> dict[str, dict[str,
     Each has ``address``, ``roles``, ``key`` (``accepted``, ``another`` than the expected one is
     accepted, ``expected`` or ``none``), ``answers`` (bool) and ``leaving`` (bool).
     """
-    topology, _ = rollout.settings(master)
+    topology, _ = revisions.present(master)
     known = {**topology["nodes"], **topology["leaving"]}
     found = (minions or SaltMinions(master)).everyone(known, "test.ping", (), None, 5, 5)
     return {

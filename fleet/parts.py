@@ -62,7 +62,7 @@ class Nodes:
             "release": health["release"] if health else None,
             "state": ", ".join(self._words(found, node)) or None,
             "since": self._since(found, node),
-            "disk": self._disk(found, node),
+            "disk": self.disks(found, node),
             "certificate": ends.isoformat(timespec="seconds") if ends else None,
         }
 
@@ -127,10 +127,10 @@ class Nodes:
             times += [now - timedelta(seconds=entry["since"]) for _lb, entry in views]
         return max(times).isoformat(timespec="seconds") if times else None
 
-    def _disk(self, found: Look, node: str) -> dict[str, Any]:
+    def disks(self, found: Look, node: str) -> dict[str, Any]:
         """Return the file systems that the node's roles write to, by mount point."""
         usage: Mapping[str, Any] = found.get(node, "disk.usage") or {}
-        paths = ["/", "/var/log"]
+        paths = ["/", "/var/log", "/var/lib/counterapp"]
         by_role = {
             "db": ("mongodb", "dbpath"),
             "storage": ("gluster", "brick"),
@@ -177,7 +177,7 @@ class Nodes:
                     f"{function} fails there: {errors[function]}; look at `systemctl status "
                     f"{services}` on the node"
                 )
-        for mount, disk in self._disk(found, node).items():
+        for mount, disk in self.disks(found, node).items():
             if disk["used"] >= _FULL:
                 yield (
                     f"its file system {mount} is {disk['used']} % full, "

@@ -286,6 +286,17 @@ def require_base(master: Master) -> Revision:
     return found
 
 
+def present(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    Return topology and settings that the fleet has: of its revision, else of the checkout.
+
+    Raises FleetError when they cannot be read.
+    """
+    if found := base(master):
+        return found.topology, found.settings
+    return pillar.select(master, master.pillars), pillar.settings(master, master.pillars)
+
+
 def candidate(master: Master) -> Revision | None:
     """Return the revision that a change takes the fleet to, or None."""
     return _linked(master, CANDIDATE)

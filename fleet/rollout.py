@@ -398,11 +398,3 @@ def _arrivals(master: Master) -> list[dict[str, Any]]:
     # One that died or failed at its very end has arrived as well. One that did not arrive anywhere
     # does no harm: before the fleet is on its target, another one has taken it there.
     return [entry for entry in history(master.state, 1000) if "to" in entry and "from" in entry]
-
-
-def settings(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return topology and settings of the fleet's revision, or of the checkout without one."""
-    base = revisions.base(master)
-    if base:
-        return base.topology, base.settings
-    return pillars.select(master, master.pillars), pillars.settings(master, master.pillars)

@@ -7,12 +7,12 @@ from typing import Any, TextIO
 from fleet import (
     backup_health,
     clocks,
+    disks,
     drift,
     journal,
     lock,
     looking,
     overview,
-    pillar,
     revision,
     unfinished,
     verify,
@@ -44,15 +44,16 @@ def status(
 
     Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers), ``release`` (of a web
     server, what it serves), ``state`` (a few words on what it does), ``since`` (since when it is
-    so), ``disk`` (by mount point ``free`` in bytes and ``used`` in percent), ``certificate`` (when
-    it ends). Times are ISO 8601. ``failed`` has a sentence for each thing that is wrong, with the
-    remedy, and ``retcode`` is 1 then.
+    so), ``disk`` (by mount point ``free`` in bytes, ``used`` in percent and ``full_in_s``, the
+    seconds left at the rate of the last hours, or None) and ``certificate`` (when it ends). Times
+    are ISO 8601. ``failed`` has a sentence for each thing that is wrong, with the remedy, and
+    ``retcode`` is 1 then.
 
     Raises FleetError when topology or settings cannot be read.
     """
     asking = minions or SaltMinions(master)
     base = revision.base(master)
-    topology, chosen = present(master)
+    topology, chosen = revision.present(master)
     nodes: dict[str, Any] = topology["nodes"]
     rows = Rows(stream or sys.stderr, nodes)
     seen = Nodes(nodes, chosen)
@@ -70,6 +71,10 @@ def status(
         readings.failed.clear()
     wrong, clock_problems = clocks.problems(asking, nodes, list(found.answers), readings)
     told = {node: seen.overview(found, node) for node in nodes}
+    filling = disks.forecast(master)
+    for node, entry in told.items():
+        for mount, disk in entry["disk"].items():
+            disk["full_in_s"] = filling.get(node, {}).get(mount)
     for node, words in [*together.words(), *_clock_words(wrong)]:
         told[node]["state"] = ", ".join(filter(None, (told[node]["state"], words)))
     moving, holder = revision.moving(master), lock.holder(master.state)
@@ -100,6 +105,7 @@ def status(
         members = [node for node in base.with_role("db") if node in found.answers]
         kept = backup_health.state(master, asking, chosen, members)
         failed += [*seen.problems(found), *together.problems(), *kept.pop("problems")]
+        failed += disks.problems(told)
         result["backup"] = kept
     else:
         result["note"] = revision.BARE
@@ -107,17 +113,6 @@ def status(
         result.update(retcode=1, failed=failed)
     rows.end(result)
     return result
-
-
-def present(master: Master) -> tuple[dict[str, Any], dict[str, Any]]:
-    """
-    Return topology and settings that the fleet has: of its revision, else of the checkout.
-
-    Raises FleetError when they cannot be read.
-    """
-    if base := revision.base(master):
-        return base.topology, base.settings
-    return pillar.select(master, master.pillars), pillar.settings(master, master.pillars)
 
 
 def _clock_words(wrong: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -211,8 +211,8 @@ def test_a_fleet_that_is_well(look, fleet, rolled_out):
     db = found["nodes"]["db-2"]
     assert db["since"] == "2026-11-20T08:00:00+00:00"
     assert db["disk"] == {
-        "/": {"free": 2**20, "used": 40},
-        "/var/lib/mongodb": {"free": 2**21, "used": 70},
+        "/": {"free": 2**20, "used": 40, "full_in_s": None},
+        "/var/lib/mongodb": {"free": 2**21, "used": 70, "full_in_s": None},
     }
     assert set(found["nodes"]["web-1"]["disk"]) == {"/"}
     assert datetime.datetime.fromisoformat(db["certificate"]) > NOW
