@@ -14,6 +14,8 @@ _ARCHIVE = "mongodb_archive.status"
 _TIMEOUT, _PATIENCE = 5, 4
 #: A scheduled backup that is so many times later than it should be is missing.
 _LATE = 2.0
+#: Seconds after which it is at the second place: a few turns of the schedule.
+_COPIED = 1800.0
 #: Seconds after which the archive is behind, beyond those in which it writes to the disk.
 _BEHIND = 60.0
 
@@ -70,19 +72,22 @@ def _problems(
     problems = []
     newest, drill, archive = told["newest"], told["drill"], told["archive"]
     last = tending.last(master)
+    why = "; ".join(last["problems"]) if last else ""
     if chosen["every"] and newest and newest["age_s"] > _LATE * chosen["every"]:
         problems.append(
             f"the newest backup is {duration(newest['age_s'])} old, and one is wanted every "
-            f"{duration(chosen['every'])}: `salt-run backup.run` says what hinders it"
+            f"{duration(chosen['every'])}: {why or '`salt-run backup.run` says what hinders it'}"
+        )
+    if chosen["second"] and newest and not newest["second"] and newest["age_s"] > _COPIED:
+        problems.append(
+            f"the backup {newest['name']} is not at the second place after "
+            f"{duration(newest['age_s'])}: {why or '`salt-run backup.tend` copies it'}"
         )
     if drill and drill["problem"]:
         problems.append(
             f"the last drill, of the backup {drill['name']}, failed: {drill['problem']}; make "
             "another backup with `salt-run backup.run`, and prove it with `salt-run backup.drill`"
         )
-    if last:
-        # What a later turn has done well is not told again.
-        problems += [f"{each}, at {last['ended']}" for each in last["problems"]]
     if chosen["archive"]["enabled"]:
         problems += _archive_problems(chosen["archive"], archive, found)
     return problems

@@ -18,6 +18,8 @@ from fleet.master import Master
 from fleet.minions import Minions, ask
 
 _FILE = "backup.json"
+#: Seconds after which a drill that failed is made again.
+_AGAIN = 900
 
 
 def tend(master: Master, minions: Minions) -> dict[str, Any]:
@@ -60,8 +62,13 @@ def tend(master: Master, minions: Minions) -> dict[str, Any]:
                 f"second place: {entry['name']}",
                 lambda entry=entry: "copied" if second.copy(master, chosen, entry) else "was there",
             )
-    drills = [each["drill"] for each in there if each["drill"]]
-    if there and _due(drills, "ended", chosen["drill_every"]):
+    drills = sorted(
+        (each["drill"] for each in there if each["drill"]), key=lambda each: str(each["ended"])
+    )
+    # One that failed may have met a member that was restarted.
+    again = any(each["problem"] for each in drills[-1:])
+    every = min(chosen["drill_every"], _AGAIN) if again else chosen["drill_every"]
+    if there and _due(drills, "ended", every):
 
         def prove() -> str:
             found = drill.run(master, minions)

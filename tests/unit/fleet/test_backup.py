@@ -401,6 +401,20 @@ class TestTending:
         assert found["problems"] == ["backup: mongodb_backup.dump failed on db-3: no room"]
         assert [each.split(":")[0] for each in found["did"]] == ["drill", "archive"]
 
+    def test_a_drill_that_failed_is_made_again_soon(self, site, fleet):
+        site.settle(every=0, drill_every=86400)
+        backups.add(site.master, backups.MANUAL, "mine", info(DAY))
+
+        def drilled(problem, **since):
+            ended = (datetime.now(UTC) - timedelta(**since)).isoformat()
+            backups.update(site.master, "mine", drill={"ended": ended, "problem": problem})
+            return len(tending.tend(site.master, fleet)["did"])
+
+        assert drilled(None, hours=23) == 0
+        assert drilled(None, hours=25) == 1
+        assert drilled("no primary", minutes=10) == 0
+        assert drilled("no primary", minutes=20) == 1
+
     def test_nothing_is_done_while_a_change_runs_or_a_restore_waits(self, site, fleet):
         with Change(site.master, "rollout"):
             assert tending.tend(site.master, fleet)["did"] == []

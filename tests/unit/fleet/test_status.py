@@ -439,13 +439,17 @@ class TestBackups:
         fleet.archive["problem"] = "nobody writes"
         assert look()["failed"] == ["the archive of the oplog: nobody writes"]
 
-    def test_what_the_last_turn_could_not_do(self, look, rolled_out, fleet):
+    def test_why_the_newest_one_is_old_and_what_passes_is_not_told(
+        self, look, rolled_out, fleet, noted
+    ):
         files.write_json(
             rolled_out.state / "backup.json",
-            {"ended": "2026-11-28T03:00:00+00:00", "did": [], "problems": ["second place: full"]},
+            {"ended": "2026-11-28T03:00:00+00:00", "did": [], "problems": ["backup: no room"]},
         )
+        assert "failed" not in look()
+        noted(hours=3)
         (told,) = look()["failed"]
-        assert told == "second place: full, at 2026-11-28T03:00:00+00:00"
+        assert told.endswith("one is wanted every 1 h 0 min: backup: no room")
 
 
 class TestVip:
