@@ -461,8 +461,9 @@ def is_open():
 
 def server_info():
     """
-    Return the ``version`` of this node's mongod, and the ``compressors`` (a list of ``snappy``,
-    ``zstd`` and ``zlib``) that it agrees to with anybody who asks.
+    Return the ``version`` of this node's mongod, the ``compressors`` (a list of ``snappy``,
+    ``zstd`` and ``zlib``) that it agrees to with anybody who asks, and the feature
+    ``compatibility`` of its set (as ``6.0``; None where the login may not know it).
 
     CLI Example:
 

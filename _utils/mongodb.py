@@ -459,14 +459,23 @@ def oldest(opened: pymongo.MongoClient[dict[str, Any]]) -> Timestamp | None:
 
 
 def server_info(opened: pymongo.MongoClient[dict[str, Any]]) -> dict[str, Any]:
-    """Return the ``version`` of the server, and the ``compressors`` that it agrees to with anybody.
+    """Return the ``version`` of the server, the ``compressors`` that it agrees to with anybody, and
+    its feature ``compatibility`` (None where who is logged in may not know it).
 
     :raises PyMongoError: any answer but these; MongoDB 8.1 and newer want a login for the version.
     """
     offer = opened.admin.command("hello", compression=["snappy", "zstd", "zlib"])
+    name = "featureCompatibilityVersion"
+    try:
+        compatibility = opened.admin.command({"getParameter": 1, name: True})[name]["version"]
+    except OperationFailure as err:
+        if err.code != UNAUTHORIZED:
+            raise
+        compatibility = None
     return {
         "version": opened.admin.command("buildInfo")["version"],
         "compressors": list(offer.get("compression") or []),
+        "compatibility": compatibility,
     }
 
 

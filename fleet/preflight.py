@@ -90,6 +90,7 @@ def problems(
         _clocks,
         database,
         _zlib,
+        _versions,
         _volume,
         balancers,
         _leaving,
@@ -174,6 +175,36 @@ def _zlib(work: Work, _reached: list[str], _step: Step) -> list[str]:
         f"have {repaired} or newer installed"
         for node in work.with_role("db")
     ]
+
+
+def _versions(work: Work, reached: list[str], _step: Step) -> list[str]:
+    """Return for which nodes the mongod that is rolled out is none, or none that may follow."""
+    install = work.settings["mongodb"]["install"]
+    repo = install["source"] == "repo"
+    key = "repo_series" if repo else "version"
+    wanted = str(install[key])
+    members = _having(work, reached, "db")
+    try:
+        mongodb_version.series(wanted)
+    except ValueError as error:
+        return [f"mongodb:install:{key} in pillar/mongodb.sls: {error}"]
+    names = ["os", "os_family", "osrelease", "cpuarch", "cpu_flags"]
+    found = []
+    for node, grains in work.everyone(members, "grains.item", *names).answers.items():
+        os, family, release, machine = (str(grains.get(name) or "") for name in names[:4])
+        flags = grains.get("cpu_flags") or []
+        problems = mongodb_version.platform_problems(
+            wanted, os, family, release, machine, flags, repo
+        )
+        found += [f"{node}: {problem}" for problem in problems]
+    # One that does not run yet cannot tell.
+    for node, info in work.everyone(members, "mongodb.server_info").answers.items():
+        if isinstance(info, dict):
+            problem = mongodb_version.change_problem(
+                info["version"], wanted, info.get("compatibility")
+            )
+            found += [f"{node}: its mongod {info['version']}: {problem}"] if problem else []
+    return found
 
 
 def warnings(work: Work, reached: list[str]) -> list[tuple[str, str]]:

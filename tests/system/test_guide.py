@@ -23,6 +23,7 @@ HERE = {
     "A key that is left out": None,
     "A wrong clock": None,
     "A counter that has to go": None,
+    "Another version of MongoDB": None,
     "A web server": "web-1",
     # Before the primary steps down: what is resynced is a secondary of now.
     "A member that cannot catch up": None,

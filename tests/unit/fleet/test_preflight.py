@@ -25,10 +25,11 @@ class Fleet(leavers.Fleet):
         self.servers = {node: ["web-1", "web-2"] for node in ("lb-1", "lb-2")}
         self.states = {}
         self.mongods = {}
+        self.grains = {}
         self.open = False
 
-    def _grains_item(self, node, _key):
-        return {"roles": self.roles.get(node, leavers.entry(node)["roles"])}
+    def _grains_item(self, node, *_keys):
+        return {"roles": self.roles.get(node, leavers.entry(node)["roles"]), **self.grains}
 
     def _state_highstate(self, node, **_):
         state = {"result": True, "changes": {}, "__id__": "x", "__sls__": "base.hosts"}
@@ -176,6 +177,46 @@ class TestProblems:
         assert "lb-1 sees web-1, web-2; lb-2 sees web-1" in reason
         revision.move(master, ["lb-2"], "20261127-220000-abcd")
         assert problems() == []
+
+
+class TestVersions:
+    @pytest.fixture
+    def repo(self, mongodb):
+        def have(series):
+            mongodb["install"].update(source="repo", repo_series=series, repo_least=f"{series}.40")
+
+        return have
+
+    def test_no_series_can_be_left_out(self, problems, fleet, repo):
+        fleet.mongods["db-1"] = {"version": "6.0.5", "compressors": [], "compatibility": "6.0"}
+        repo("8.0")
+        assert problems() == [
+            "db-1: its mongod 6.0.5: no series can be left out from 6.0 to 8.0: go to 7.0 first"
+        ]
+        repo("7.0")
+        assert problems() == []
+
+    def test_the_way_back_wants_the_compatibility_of_before(self, problems, fleet, repo):
+        fleet.mongods["db-1"] = {"version": "7.0.28", "compressors": [], "compatibility": "7.0"}
+        [reason] = problems()
+        assert "for the way from 7.0 to 6.0 it must be 6.0: `salt db-1 mongodb.set_feat" in reason
+        fleet.mongods["db-1"]["compatibility"] = "6.0"
+        assert problems() == []
+
+    def test_what_a_node_cannot_run_is_refused(self, problems, fleet, repo):
+        repo("7.0")
+        fleet.grains = {"os": "Ubuntu", "os_family": "Debian", "osrelease": "24.04"}
+        [reason] = problems()
+        assert reason.startswith("db-1: MongoDB's repository has no 7.0 for Ubuntu 24.04: take 8.0")
+        fleet.grains = {"cpuarch": "x86_64", "cpu_flags": ["sse4_2"]}
+        [reason] = problems()
+        assert reason.startswith("db-1: mongod 7.0 wants a processor with AVX")
+        fleet.grains["cpu_flags"].append("avx")
+        assert problems() == []
+
+    def test_a_series_that_is_none_is_named_by_its_key(self, problems, repo):
+        repo("seven")
+        assert any("mongodb:install:repo_series in pillar" in each for each in problems())
 
 
 class TestZlib:
