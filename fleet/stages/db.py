@@ -78,6 +78,9 @@ def begin(work: Work, members: Sequence[str]) -> None:
     """Make the set: all daemons at once, then the first node makes the set and its users."""
     work.apply("db", members, ["db.service"])
     work.apply("db", members[:1], ["db.replication"])
+    healthy(work)
+    # What else a member has, as the service that keeps the oplog, logs in as one of these users.
+    work.apply("db", members, ["db"])
 
 
 def enter(work: Work, node: str) -> None:

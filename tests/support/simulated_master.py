@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
     "mongodb": {
         "port": 27017,
         "compressors": ["snappy"],
-        "install": {"source": "repo", "repo_least": "7.0.28"},
+        "install": {"source": "repo", "repo_series": "7.0", "repo_least": "7.0.28"},
     },
     "rollout": {
         "batch": 1,
