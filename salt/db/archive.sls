@@ -9,7 +9,8 @@
 {#- As systemd-escape --path has it. #}
 {%-   set mount = gluster.mount[1:] | replace('-', '\\x2d') | replace('/', '-') ~ '.mount' %}
 {%- endif %}
-{%- if archive.enabled %}
+{#- A machine without a master has no volume. #}
+{%- if archive.enabled and not (mount and opts.file_client == 'local') %}
 {{- require_secrets(['mongodb_backup']) }}
 
 include:
