@@ -1,4 +1,5 @@
 {%- from 'lib/require.jinja' import require_secrets with context %}
+{%- from 'lib/cluster.jinja' import nodes with context %}
 {%- from 'gluster/map.jinja' import gluster with context %}
 {%- from 'db/map.jinja' import mongodb, archive with context %}
 {%- set service = 'mongodb-archive' %}
@@ -9,8 +10,8 @@
 {#- As systemd-escape --path has it. #}
 {%-   set mount = gluster.mount[1:] | replace('-', '\\x2d') | replace('/', '-') ~ '.mount' %}
 {%- endif %}
-{#- A machine without a master has no volume. #}
-{%- if archive.enabled and not (mount and opts.file_client == 'local') %}
+{#- A machine that is its whole fleet has no volume. #}
+{%- if archive.enabled and not (mount and nodes | length == 1) %}
 {{- require_secrets(['mongodb_backup']) }}
 
 include:
