@@ -214,15 +214,17 @@ def settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return the settings of ``backup`` in a revision's pillar, with what an older one lacks.
 
-    ``folder`` (path), ``every`` (seconds between two scheduled backups; 0 is none), ``keep``
-    (``hourly``, ``daily``, ``weekly``), ``drill_every`` (seconds; 0 is none), ``archive``
-    (``enabled``, ``folder`` …) and ``second`` (None or a mapping, see :mod:`fleet.second`).
+    ``mount`` (of the volume), ``folder`` (path below it), ``every`` (seconds between two scheduled
+    backups; 0 is none), ``keep`` (``hourly``, ``daily``, ``weekly``), ``drill_every`` (seconds; 0
+    is none), ``archive`` (``enabled``, ``folder`` …) and ``second`` (None or a mapping, see
+    :mod:`fleet.second`).
 
     Raises FleetError with a sentence for each that cannot be meant.
     """
     given = chosen.get("backup") or {}
     mount = chosen["gluster"]["mount"]
     found = {
+        "mount": mount,
         "folder": f"{mount}/backups",
         "every": 0,
         "drill_every": 0,

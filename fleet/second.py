@@ -19,6 +19,7 @@ rsync does the work, by the names of files and their times: what is there alread
 A copy's manifest is written last, by the master, from what it has noted: what is partial has none.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -28,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fleet import backups
+from fleet import backups, volume
 from fleet.errors import FleetError
 from fleet.lock import now
 from fleet.master import Master
@@ -60,16 +61,16 @@ def copy(master: Master, chosen: Mapping[str, Any], entry: Mapping[str, Any]) ->
         return False
     place = _Place(master, chosen["second"])
     name = entry["name"]
-    source = Path(chosen["folder"]) / name
-    manifest = (source / MANIFEST).read_bytes()
-    found = hashlib.sha256(manifest).hexdigest()
-    if found != entry["sha256"]:
-        raise FleetError(
-            f"{source} is another backup than the one noted, with the SHA-256 {found} of its "
-            f"{MANIFEST}: it is not copied to the second place; make another one"
-        )
     shape = ["--recursive", "--times", "--delete", "--chmod=D0700,F0600"]
-    place.rsync([*shape, f"--exclude=/{MANIFEST}", f"{source}/"], name)
+    with _opened(chosen, name) as source:
+        manifest = _read(source, MANIFEST)
+        found = hashlib.sha256(manifest).hexdigest()
+        if found != entry["sha256"]:
+            raise FleetError(
+                f"{chosen['folder']}/{name} is another backup than the one noted, with the SHA-256 "
+                f"{found} of its {MANIFEST}: it is not copied to the second place; make another one"
+            )
+        place.rsync([*shape, f"--exclude=/{MANIFEST}", _path(source)], name, source)
     with tempfile.TemporaryDirectory(prefix="counterapp-backup-") as folder:
         last = Path(folder) / MANIFEST
         last.write_bytes(manifest)
@@ -106,6 +107,7 @@ def fetch(master: Master, chosen: Mapping[str, Any], name: str) -> Path:
     """
     place = _Place(master, chosen["second"])
     target = Path(chosen["folder"]) / backups.check_name(name)
+    volume.require(Path(chosen["mount"]))
     if os.path.lexists(target):
         raise FleetError(f"{target} is there already: `salt-run backup.verify {name}` reads it")
     there = names(master, chosen)
@@ -113,12 +115,35 @@ def fetch(master: Master, chosen: Mapping[str, Any], name: str) -> Path:
         known = ", ".join(there[-5:]) or "none"
         raise FleetError(f"there is no backup {name!r} at the second place; the last ones: {known}")
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    # What a fetch that died has left is gone on with.
-    partial = target.with_name(f".{name}.fetched")
+    partial = f".{name}.fetched"
     shape = ["--recursive", "--times", "--delete", "--chmod=D0700,F0600"]
-    place.rsync([*shape, place.at(name), f"{partial}/"])
-    partial.rename(target)
+    with _opened(chosen) as folder:
+        # What a fetch that died has left is gone on with.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(partial, 0o700, dir_fd=folder)
+        with _opened(chosen, partial) as handle:
+            place.rsync([*shape, place.at(name), _path(handle)], None, handle)
+        os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     return target
+
+
+def _opened(chosen: Mapping[str, Any], name: str = "") -> contextlib.AbstractContextManager[int]:
+    """Open the folder of the backups on the volume, or one in it; no link there is followed."""
+    mount = Path(chosen["mount"])
+    volume.require(mount)
+    return volume.opened(mount, str(Path(chosen["folder"]).relative_to(mount) / name))
+
+
+def _read(folder: int, name: str) -> bytes:
+    """Return what a file of an open folder holds; no link is followed."""
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read()
+
+
+def _path(folder: int) -> str:
+    """Return how a program that has an open folder, too, is told of it."""
+    return f"/proc/self/fd/{folder}/"
 
 
 class _Place:
@@ -184,8 +209,15 @@ class _Place:
         path = f"{self._folder}/{name}".rstrip("/")
         return f"{self._host}:{path}/" if self._host else f"{path}/"
 
-    def rsync(self, words: Sequence[str], name: str | None = None) -> str:
-        """Run rsync with these words and, where a name is given, its place as the last."""
+    def rsync(
+        self, words: Sequence[str], name: str | None = None, folder: int | None = None
+    ) -> str:
+        """
+        Run rsync with these words and, where a name is given, its place as the last.
+
+        folder
+            The open folder that the words name by :func:`_path`.
+        """
         argv = ["rsync", f"--timeout={_STALLED}"]
         if self._host:
             argv.append(
@@ -194,7 +226,10 @@ class _Place:
             )
         argv += [*words, *([] if name is None else [self.at(name)])]
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            passed = () if folder is None else (folder,)
+            done = subprocess.run(
+                argv, capture_output=True, text=True, check=False, pass_fds=passed
+            )
         except FileNotFoundError as error:
             raise FleetError(
                 "rsync is missing on the master: apply the state `base` there"

@@ -98,18 +98,29 @@ def remove(mount: Path, folder: str, name: str) -> None:
 
 @contextlib.contextmanager
 def opened(mount: Path, folder: str) -> Iterator[int]:
-    """Open a folder of the volume by itself: a link in its place would lead elsewhere."""
-    path = mount / folder
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except NotADirectoryError as error:
-        raise FleetError(
-            f"{path} is a link or a file, and no folder; somebody has made it: remove it"
-        ) from error
-    try:
+    """
+    Open a folder of the volume, and each on the way to it, by itself: a link in the place of one
+    would lead elsewhere.
+
+    Raises FleetError naming what is no folder.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    path = mount
+    with contextlib.ExitStack() as handles:
+        handle = os.open(mount, flags)
+        handles.callback(os.close, handle)
+        for part in Path(folder).parts:
+            path /= part
+            try:
+                handle = os.open(part, flags, dir_fd=handle)
+            except NotADirectoryError as error:
+                raise FleetError(
+                    f"{path} is a link or a file, and no folder; somebody has made it: remove it"
+                ) from error
+            except FileNotFoundError as error:
+                raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+            handles.callback(os.close, handle)
         yield handle
-    finally:
-        os.close(handle)
 
 
 def _copy(source: Path, folder: int, name: str, mode: int) -> None:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from fleet import backups, second
+from fleet import backups, second, volume
 from fleet.errors import FleetError
 from fleet.master import Master
 
@@ -20,11 +20,16 @@ def master(tmp_path):
 
 
 @pytest.fixture
-def chosen(tmp_path):
-    """The settings, with a second place on the tests' own filesystem."""
-    place = tmp_path / "second"
+def chosen(tmp_path, monkeypatch):
+    """The settings, with a volume and a second place on the tests' own filesystem."""
+    place, mount = tmp_path / "second", tmp_path / "volume"
     place.mkdir()
-    return {"folder": str(tmp_path / "volume"), "second": {"folder": str(place), "mounted": False}}
+    mount.mkdir()
+    monkeypatch.setattr(volume, "require", lambda path: None)
+    return {
+        **{"mount": str(mount), "folder": str(mount / "backups")},
+        "second": {"folder": str(place), "mounted": False},
+    }
 
 
 @pytest.fixture
@@ -92,6 +97,44 @@ def test_no_link_of_a_node_leads_elsewhere(master, chosen, place, tmp_path):
     (folder / "link").symlink_to(tmp_path / "secret")
     second.copy(master, chosen, entry)
     assert "link" not in {path.name for path in (place / NAME).iterdir()}
+
+
+def test_no_link_in_a_folders_place_leads_elsewhere(master, chosen, place, tmp_path):
+    folder, entry = made(master, chosen)
+    second.copy(master, chosen, entry)
+    backups.update(master, NAME, second=None)
+    elsewhere = tmp_path / "elsewhere"
+    # Of the backup, and of all of them: what root of any node can make of the volume.
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    with pytest.raises(FleetError, match=f"{NAME} is a link or a file, and no folder"):
+        second.copy(master, chosen, backups.find(master, NAME))
+    folder.unlink()
+    folder.with_name(f".{NAME}.fetched").symlink_to(elsewhere)
+    with pytest.raises(FleetError, match=r"\.fetched is a link or a file, and no folder"):
+        second.fetch(master, chosen, NAME)
+    folder.with_name(f".{NAME}.fetched").unlink()
+    folder.parent.rmdir()
+    (tmp_path / "empty").mkdir()
+    folder.parent.symlink_to(tmp_path / "empty")
+    for action in (second.copy, second.fetch):
+        what = backups.find(master, NAME) if action is second.copy else NAME
+        with pytest.raises(FleetError, match="backups is a link or a file, and no folder"):
+            action(master, chosen, what)
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_without_the_volume_nothing_is_written_in_its_place(master, chosen, monkeypatch):
+    _folder, entry = made(master, chosen)
+    second.copy(master, chosen, entry)
+    backups.update(master, NAME, second=None)
+    monkeypatch.undo()
+    for action in (
+        lambda: second.copy(master, chosen, backups.find(master, NAME)),
+        lambda: second.fetch(master, chosen, "other"),
+    ):
+        with pytest.raises(FleetError, match="the shared volume is not mounted on"):
+            action()
 
 
 def test_one_is_removed_and_others_stay(master, chosen, place):
