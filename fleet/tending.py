@@ -6,7 +6,9 @@ up. ``backup.json`` in the master's state folder says what the last turn came to
 """
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from salt.exceptions import SaltException
@@ -41,7 +43,7 @@ def tend(master: Master, minions: Minions) -> dict[str, Any]:
     did: list[str] = []
     problems: list[str] = []
 
-    def attempt(what: str, action: Any) -> None:
+    def attempt(what: str, action: Callable[[], str]) -> None:
         try:
             did.append(f"{what}: {action()}")
         except (SaltException, OSError) as error:
@@ -58,10 +60,7 @@ def tend(master: Master, minions: Minions) -> dict[str, Any]:
     there = backups.noted(master)
     if chosen["second"]:
         for entry in [each for each in there if not each["second"]][::-1]:
-            attempt(
-                f"second place: {entry['name']}",
-                lambda entry=entry: "copied" if second.copy(master, chosen, entry) else "was there",
-            )
+            attempt(f"second place: {entry['name']}", partial(_copy, master, chosen, entry))
     drills = sorted(
         (each["drill"] for each in there if each["drill"]), key=lambda each: str(each["ended"])
     )
@@ -86,6 +85,10 @@ def tend(master: Master, minions: Minions) -> dict[str, Any]:
         attempt("archive", prune)
     files.write_json(master.state / _FILE, {"ended": now(), "did": did, "problems": problems})
     return {"did": did, "problems": problems, **({"retcode": 1} if problems else {})}
+
+
+def _copy(master: Master, chosen: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    return "copied" if second.copy(master, chosen, entry) else "was there"
 
 
 def last(master: Master) -> dict[str, Any] | None:

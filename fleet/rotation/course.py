@@ -179,3 +179,13 @@ def fresh(secret: str) -> str:
     """Return a new value of a secret."""
     made: str = maker().KINDS[secret]()
     return made
+
+
+def make_coming(master: Master, secret: str) -> None:
+    """
+    Make the value to come of a secret.
+
+    Raises FleetError where there is none yet.
+    """
+    secret_files.value(master, secret)
+    secret_files.write(master, secret, {"secrets": {secret: fresh(secret)}}, "coming")

@@ -12,7 +12,7 @@ from typing import Any
 
 from fleet import preflight, secret_files
 from fleet.errors import FleetError
-from fleet.rotation.course import STAGE, Part, Rotation, fresh
+from fleet.rotation.course import STAGE, Part, Rotation, make_coming
 from fleet.stages import db
 from fleet.work import Work
 
@@ -26,10 +26,7 @@ class Keyfile:
 
     def begin(self, rotation: Rotation) -> dict[str, Any]:
         """Make the key to come; there is nothing else to know."""
-        # Refused where there is none yet.
-        secret_files.value(rotation.master, self.secret)
-        pillar = {"secrets": {self.secret: fresh(self.secret)}}
-        secret_files.write(rotation.master, self.secret, pillar, "coming")
+        make_coming(rotation.master, self.secret)
         return {}
 
     def parts(self) -> Sequence[Part]:

@@ -16,7 +16,7 @@ from typing import Any
 from fleet import preflight, secret_files, token
 from fleet.errors import FleetError
 from fleet.readings import PATIENCE
-from fleet.rotation.course import STAGE, Part, Rotation, fresh
+from fleet.rotation.course import STAGE, Part, Rotation, make_coming
 from fleet.stages import web
 
 #: What only a token is good for, or the key of an owner.
@@ -33,10 +33,7 @@ class Operator:
 
     def begin(self, rotation: Rotation) -> dict[str, Any]:
         """Make the key to come; there is nothing else to know."""
-        # Refused where there is none yet.
-        secret_files.value(rotation.master, self.secret)
-        pillar = {"secrets": {self.secret: fresh(self.secret)}}
-        secret_files.write(rotation.master, self.secret, pillar, "coming")
+        make_coming(rotation.master, self.secret)
         return {}
 
     def parts(self) -> Sequence[Part]:

@@ -7,6 +7,7 @@ from typing import Any
 import salt.config
 import yaml
 
+from fleet import revision
 from fleet.master import Master
 from tests.support.loading import ROOT
 
@@ -80,6 +81,12 @@ class Checkout:
         }
         text = yaml.safe_dump(document, sort_keys=False)
         (self.folder / "pillar/topology.sls").write_text(text)
+
+    def own_tree(self) -> None:
+        """Have a tree that is empty in place of this checkout: what matters is a pillar."""
+        for name in (*revision.FOLDERS, "pillar"):
+            (self.folder / "tree" / name).mkdir(parents=True)
+        self.opts["counterapp_tree"] = str(self.folder / "tree")
 
     def pillar(self, key: str, value: Any) -> None:
         """Set a setting of the fleet, in place of the tree's own."""

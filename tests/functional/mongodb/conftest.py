@@ -203,3 +203,18 @@ def cluster(_running_cluster: Cluster) -> Iterator[Cluster]:
     """A cluster of three with its admin; made whole again after each test."""
     yield _running_cluster
     _running_cluster.rs.heal()
+
+
+@pytest.fixture
+def source(cluster: Cluster) -> Iterator[Cluster]:
+    """A set of three, with no data of users before and after."""
+    with cluster.rs.client() as client:
+
+        def clear() -> None:
+            for database in set(client.list_database_names()) - {"admin", "config", "local"}:
+                client[database].command("dropDatabase", writeConcern={"w": "majority"})
+
+        clear()
+        cluster.client = client
+        yield cluster
+        clear()

@@ -59,21 +59,6 @@ def now():
 
 
 @pytest.fixture
-def source(cluster):
-    """A set of three, with no data of users before and after."""
-    with cluster.rs.client() as client:
-
-        def clear():
-            for database in set(client.list_database_names()) - {"admin", "config", "local"}:
-                client[database].command("dropDatabase", writeConcern={"w": "majority"})
-
-        clear()
-        cluster.client = client
-        yield cluster
-        clear()
-
-
-@pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "oplog"
     path.mkdir()

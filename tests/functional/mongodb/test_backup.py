@@ -18,21 +18,6 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def source(cluster):
-    """A set of three, with no data of users before and after."""
-    with cluster.rs.client() as client:
-
-        def clear():
-            for database in set(client.list_database_names()) - {"admin", "config", "local"}:
-                client[database].command("dropDatabase", writeConcern={"w": "majority"})
-
-        clear()
-        cluster.client = client
-        yield cluster
-        clear()
-
-
-@pytest.fixture
 def theirs(other):
     """A client of the set that is restored into."""
     with other.rs.client() as client:

@@ -118,9 +118,7 @@ class Site(Checkout):
 
     def __init__(self, folder):
         super().__init__(folder)
-        for name in ("salt", "_modules", "_states", "_utils", "pillar"):
-            (folder / "tree" / name).mkdir(parents=True)
-        self.opts["counterapp_tree"] = str(folder / "tree")
+        self.own_tree()
         self.write_topology(NODES)
         self.pillar(
             "mongodb",

@@ -71,10 +71,7 @@ class Site(Checkout):
 
     def __init__(self, folder):
         super().__init__(folder)
-        # Of a real tree what matters here is a pillar.
-        for name in ("salt", "_modules", "_states", "_utils", "pillar"):
-            (folder / "tree" / name).mkdir(parents=True)
-        self.opts["counterapp_tree"] = str(folder / "tree")
+        self.own_tree()
         self.pillar("web", {"workers": 2})
         self.edit()
         self.first = revision.capture(self.master, "1.4.0")
