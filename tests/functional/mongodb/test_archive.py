@@ -11,7 +11,9 @@ from pymongo.errors import PyMongoError
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from tests.functional.mongodb.backups import contents, differing, furnish, majority
+from tests.functional.mongodb.conftest import Cluster
 from tests.functional.mongodb.followers import Follower
+from tests.support.mongod import replica_set
 from tests.support.waiting import until
 
 
@@ -56,6 +58,13 @@ class Counting:
 
 def now():
     return datetime.datetime.now(datetime.UTC)
+
+
+@pytest.fixture(scope="module")
+def _running_cluster(tmp_path_factory):
+    """A set of its own: what other tests have renamed would be in its oplog, and noted."""
+    with replica_set(3, auth=True) as rs:
+        yield Cluster(rs, tmp_path_factory.mktemp("archived"))
 
 
 @pytest.fixture
