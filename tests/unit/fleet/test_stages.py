@@ -225,6 +225,18 @@ class TestDatabase:
         work.minions.answers["mongodb.is_primary"] = {"db-a": True, "db-b": False, "db-c": False}
         return work
 
+    def test_a_set_that_is_made_leaves_no_member_without_anything(self, set_of_three):
+        members = ["db-a", "db-b", "db-c"]
+        db.begin(set_of_three, members)
+        # The users are there, and the set is whole, before members have what logs in as one.
+        assert set_of_three.applied == [
+            (members, ["db.service"]),
+            (["db-a"], ["db.replication"]),
+            (members, ["db"]),
+        ]
+        functions = [function for function, *_ in set_of_three.minions.asked]
+        assert "mongodb.wait_healthy" in functions
+
     def test_the_primary_steps_down_before_it_is_touched(self, set_of_three):
         db.step_aside(set_of_three, "db-a")
         assert set_of_three.minions.nodes("mongodb.step_down") == [["db-a"]]
