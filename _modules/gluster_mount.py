@@ -13,6 +13,8 @@ import salt.utils.platform
 from salt.exceptions import CommandExecutionError
 
 UNIT_DIRECTORY = "/etc/systemd/system"
+# Seconds for a mount to answer that was just made; one whose bricks are down does not.
+ANSWER = 5
 # How the units begin that mount_units wrote.
 WRITTEN = "# Written by Salt (gluster.mounted)"
 
@@ -139,8 +141,17 @@ def mount(path, timeout=90):
     _systemctl("start", "--no-block", unit)
     for _ in __utils__["gluster.attempts"](timeout):
         now = mount_status(path)
-        if now["mounted"] and now["active"] == "active":
-            return now
+        if now["alive"] and now["active"] == "active":
+            # A client mounts before it has asked for its volume, and leaves when there is none. It
+            # answers no one before it has the volume.
+            __salt__["cmd.run_all"](
+                ["timeout", "--signal=KILL", str(ANSWER), "stat", "--file-system", path],
+                python_shell=False,
+                ignore_retcode=True,
+            )
+            now = mount_status(path)
+            if now["alive"] and now["active"] == "active":
+                return now
     raise CommandExecutionError(
         f"{path} not mounted after {timeout} s, attempts go on in the background: "
         f"{_mount_failure(path, unit)}"

@@ -191,7 +191,7 @@ def server(
         try:
             yield running
         except Exception as err:
-            code = running.process.poll()
+            code = _ended(running, hello)
             if code is None:
                 raise
             raise CommandExecutionError(
@@ -203,6 +203,17 @@ def server(
             remove(home)
             if running:
                 running.process.wait(END)
+
+
+def _ended(running: Server, hello: Callable[[str, float], Any]) -> int | None:
+    """Return the exit code of a server that is ending or has ended; None while it runs."""
+    try:
+        hello(running.address, END)
+    except PyMongoError:
+        # Its connections end before it does.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return running.process.wait(END)
+    return None
 
 
 def _start(home: pathlib.Path, mongod: str, cache_gb: float, keep: bool) -> subprocess.Popen[bytes]:

@@ -248,28 +248,33 @@ def test_a_mount_is_tried_again_until_the_volume_is_there(pool, client, declared
 
 
 # Mounts as glusterfs does when its volume is not there and the node is busy: mount.glusterfs has
-# already failed when the file system appears, and goes again as soon as systemd has seen it.
+# already failed when the file system appears, and goes again as soon as systemd has seen it, or
+# when the client has been told that there is no volume.
 COMES_LATE = f"""#!/bin/sh
 mkdir /run/came-late 2>/dev/null || exec /usr/sbin/mount.glusterfs.real "$@"
 exec 3<>/dev/fuse
 mount -i -t fuse.glusterfs -o fd=3,rootmode=40000,user_id=0,group_id=0 late {POINT}
-(
+bash -c 'exec -a glusterfs bash -c "$0" wait {POINT}' '
     until systemctl is-active --quiet srv-shared.mount; do :; done
+    sleep LINGERS
     exec 3>&-
     umount --lazy {POINT}
-) &
+' &
 exit 1
 """
 
 
-def test_a_mount_that_came_late_and_left_at_once_is_tried_again(client, volume):
+@pytest.mark.parametrize("lingers", [0, 2])
+def test_a_mount_that_came_late_and_left_is_tried_again(client, volume, lingers):
     mounted(client, volume)
     client.call("gluster.unmount", POINT)
     client.sh("cd /usr/sbin && mv mount.glusterfs mount.glusterfs.real")
     try:
-        client.write("/usr/sbin/mount.glusterfs", COMES_LATE)
-        client.sh("chmod +x /usr/sbin/mount.glusterfs; systemctl start --no-block srv-shared.mount")
-        comes_alive(client, 30)
+        script = COMES_LATE.replace("LINGERS", str(lingers))
+        client.write("/usr/sbin/mount.glusterfs", script)
+        client.sh("chmod +x /usr/sbin/mount.glusterfs")
+        now = client.call("gluster.mount", POINT, timeout=30)
+        assert (now["source"], now["alive"]) == (f"db-1:/{volume}", True)
         assert client.sh("ls -d /run/came-late")
     finally:
         client.sh("cd /usr/sbin && mv mount.glusterfs.real mount.glusterfs; rm -r /run/came-late")
