@@ -11,6 +11,8 @@ that SSH reaches. Volume and replica set share their machines; this place shares
     so that nothing is copied beside a mount that is missing. True unless given.
 ``host``
     ``user@host`` of another machine; without it the folder is the master's own.
+``port``
+    Where its SSH listens. 22 unless given.
 ``key``, ``known_hosts``
     Paths on the master: the private key to log in by, and the host's public one, as
     ``ssh-keyscan`` tells it. ``/etc/salt/counterapp/backup/key`` and ``known_hosts`` unless given.
@@ -35,7 +37,7 @@ from fleet.lock import now
 from fleet.master import Master
 
 MANIFEST = "manifest.json"
-_KEYS = ("folder", "mounted", "host", "key", "known_hosts")
+_KEYS = ("folder", "mounted", "host", "port", "key", "known_hosts")
 #: What needs no quoting, neither for the remote side's shell nor in rsync's own words.
 _SIGNS = "letters, digits and '_.-/'"
 _PATH = re.compile(r"/[0-9A-Za-z_./-]*\Z")
@@ -146,6 +148,10 @@ def _path(folder: int) -> str:
     return f"/proc/self/fd/{folder}/"
 
 
+def _unframed(line: str) -> str:
+    return line.strip("@ ")
+
+
 class _Place:
     """
     Where the second place is, and how it is reached.
@@ -165,6 +171,7 @@ class _Place:
                 f"{given!r}"
             )
         self._host = given.get("host")
+        self._port = given.get("port", 22)
         self._folder = str(given.get("folder") or "").rstrip("/")
         own = master.config / "backup"
         self._key = Path(given.get("key") or own / "key")
@@ -180,6 +187,11 @@ class _Place:
         elif not _HOST.match(str(self._host)):
             problems.append(
                 f"backup:second:host in pillar/backup.sls must be user@host, not {given['host']!r}"
+            )
+        elif type(self._port) is not int or not 0 < self._port < 65536:
+            problems.append(
+                "backup:second:port in pillar/backup.sls must be a number from 1 to 65535, not "
+                f"{self._port!r}"
             )
         else:
             problems += [
@@ -221,8 +233,8 @@ class _Place:
         argv = ["rsync", f"--timeout={_STALLED}"]
         if self._host:
             argv.append(
-                f"--rsh=ssh -i {self._key} -o UserKnownHostsFile={self._known} -o BatchMode=yes "
-                f"-o StrictHostKeyChecking=yes -o ConnectTimeout={_CONNECT}"
+                f"--rsh=ssh -p {self._port} -i {self._key} -o UserKnownHostsFile={self._known} "
+                f"-o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout={_CONNECT}"
             )
         argv += [*words, *([] if name is None else [self.at(name)])]
         try:
@@ -235,7 +247,8 @@ class _Place:
                 "rsync is missing on the master: apply the state `base` there"
             ) from error
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
+            # ssh frames what it shouts.
+            said = [line for line in map(_unframed, done.stderr.splitlines()) if line]
             raise FleetError(
                 f"the second place {self.at('')} cannot be used: "
                 f"{said[0] if said else f'rsync ended with {done.returncode}'}"

@@ -169,14 +169,15 @@ def test_one_is_brought_back_to_the_volume(master, chosen):
     ("given", "words"),
     [
         (None, "there is no second place of backups: say where in backup:second"),
-        ("/mnt/backups", "must be a mapping of folder, mounted, host"),
-        ({"folder": "/mnt", "hots": "a@b"}, "must be a mapping of folder, mounted, host"),
+        ("/mnt/backups", "must be a mapping of folder, mounted, host, port"),
+        ({"folder": "/mnt", "hots": "a@b"}, "must be a mapping of folder, mounted, host, port"),
         ({"folder": "mnt"}, "second:folder .* must be a whole path of letters.*not 'mnt'"),
         ({"folder": "/mnt/a b"}, "second:folder .*not '/mnt/a b'"),
         ({"folder": "/mnt/nowhere"}, "/mnt/nowhere is no folder on the master"),
         ({"folder": "/var/tmp"}, "is on the master's own root filesystem: mount it"),
         ({"folder": "/b", "host": "-oProxyCommand=x@h"}, "second:host .* must be user@host"),
         ({"folder": "/b", "host": "vault"}, "second:host .* must be user@host, not 'vault'"),
+        ({"folder": "/b", "host": "a@vault", "port": "22"}, "second:port .* 1 to 65535, not '22'"),
         ({"folder": "/b", "host": "a@vault"}, r"backup/key is no file on the master.*private key"),
     ],
 )
