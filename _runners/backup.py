@@ -13,7 +13,17 @@ name the thing and the remedy.
 
 from typing import Any
 
-from fleet import backup, backups, command, drill, restore, revision, second, tending
+from fleet import (
+    backup,
+    backup_numbers,
+    backups,
+    command,
+    drill,
+    restore,
+    revision,
+    second,
+    tending,
+)
 from fleet.master import Master
 from fleet.minions import SaltMinions
 from fleet.screen import audience
@@ -230,10 +240,18 @@ def tend() -> dict[str, Any]:
     """
     Do what is due: a backup, a copy, a drill, the removal of what is old. Salt's schedule calls it.
 
+    First the web servers are told what can be restored, for their ``/metrics``.
+
+    Returns a dictionary: ``did`` and ``problems`` (sentences; with problems the exit code is 1),
+    ``told`` (web servers) and ``untold`` (sentences about those that did not answer).
+
     CLI Example:
 
     .. code-block:: bash
 
         salt-run backup.tend
     """
-    return tending.tend(_master(), SaltMinions(_master()))
+    master = _master()
+    found = backup_numbers.tell(master, SaltMinions(master))
+    done = tending.tend(master, SaltMinions(master))
+    return {**done, "told": list(found.answers), "untold": found.problems()}

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.functional.app.conftest import ANSWER_SECONDS, HIT
+from tests.support.loading import load
 from tests.support.waiting import until
 
 COUNTERS = "/api/v1/counters"
@@ -170,6 +171,16 @@ def test_prometheus_gets_what_it_can_read(node):
     assert f"counterapp_requests_total{route} 3.0" in text
     assert "counterapp_waiting_hits 0.0" in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_prometheus_is_told_of_backups_what_the_master_has_told_the_node(
+    single, make_node, tmp_path
+):
+    told = tmp_path / "run" / "backups.json"
+    node = make_node(single, COUNTERAPP_BACKUPS=str(told)).start()
+    assert "counterapp_backup" not in node.metrics()
+    load("_modules/counterapp_backups.py").tell_backups({"drill_success": 1}, str(told))
+    assert "counterapp_backup_drill_success 1.0" in node.metrics()
 
 
 SCHEMATHESIS = pathlib.Path(sys.executable).with_name("schemathesis")

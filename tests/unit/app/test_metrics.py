@@ -1,5 +1,8 @@
 """``/metrics``: numbers that are true, and names that clients cannot make."""
 
+import dataclasses
+import json
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -87,6 +90,51 @@ def test_it_tells_who_it_is_and_what_waits(store, request, monkeypatch):
 def test_it_needs_no_database(store, samples):
     store.broken = "gone"
     assert samples()
+
+
+@pytest.fixture
+def told(tmp_path):
+    """The file that the master has Salt write."""
+    return tmp_path / "run" / "backups.json"
+
+
+@pytest.fixture
+def settings(settings, told):
+    return dataclasses.replace(settings, backups=told)
+
+
+def of_backups(found):
+    return {name: value for (name, *_), value in found.items() if "_backup_" in name}
+
+
+def test_what_the_master_tells_of_backups_is_told_on_as_it_is_now(told, samples):
+    assert of_backups(samples()) == {}
+    told.parent.mkdir()
+    numbers = {"told_timestamp_seconds": 1795836367.5, "drill_success": 0, "colour": 3}
+    told.write_text(json.dumps(numbers))
+    assert of_backups(samples()) == {
+        "counterapp_backup_told_timestamp_seconds": 1795836367.5,
+        "counterapp_backup_drill_success": 0,
+    }
+    told.write_text(json.dumps({**numbers, "newest_timestamp_seconds": 1795836000}))
+    assert of_backups(samples())["counterapp_backup_newest_timestamp_seconds"] == 1795836000
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"drill_success": "x"}', '{"a": 1' + " " * 5000 + "}"]
+)
+def test_a_file_that_says_nothing_is_logged_once_and_the_rest_is_told(told, text, samples, caplog):
+    told.parent.mkdir()
+    told.write_text(text)
+    for _ in range(2):
+        assert samples()[("counterapp_waiting_hits",)] == 0
+    (line,) = [each for each in caplog.messages if "has no numbers of backups" in each]
+    assert str(told) in line
+
+
+def test_a_folder_in_the_place_of_the_file_is_no_number(told, samples):
+    told.mkdir(parents=True)
+    assert of_backups(samples()) == {}
 
 
 def test_each_application_has_numbers_of_its_own(client, settings, store, samples):

@@ -29,6 +29,7 @@ def test_every_variable_is_read(environ):
         "COUNTERAPP_MAX_STREAMS": "50",
         "COUNTERAPP_OPERATOR_KEY": "k" * 32,
         "COUNTERAPP_OPERATOR_KEY_ALSO": "l" * 32,
+        "COUNTERAPP_BACKUPS": "/run/backups.json",
         "COUNTERAPP_LOG_LEVEL": "DEBUG",
     }
     settings = Settings.from_environ(environ | more)
@@ -38,6 +39,7 @@ def test_every_variable_is_read(environ):
     assert settings.max_streams == 50
     assert settings.operator_key == "k" * 32
     assert settings.operator_key_also == "l" * 32
+    assert str(settings.backups) == "/run/backups.json"
     assert settings.log_level == "DEBUG"
 
 
@@ -73,6 +75,7 @@ def test_all_missing_variables_are_named_at_once():
         ("COUNTERAPP_DATABASE_TIMEOUT", "-1"),
         ("COUNTERAPP_DATABASE_TIMEOUT", "inf"),
         ("COUNTERAPP_READY_TIMEOUT", "soon"),
+        ("COUNTERAPP_BACKUPS", "backups.json"),
         ("COUNTERAPP_LOG_LEVEL", "loud"),
     ],
 )

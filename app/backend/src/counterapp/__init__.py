@@ -9,7 +9,8 @@ Modules, from the inside out:
 - what HTTP clients see: ``v1`` (with ``inputs``, ``access``, ``shapes``, ``transfer``,
   ``operators`` and ``openapi``), ``compat`` (with ``params``, ``places``, ``creation`` and
   ``answers``), ``badges`` (with ``drawing``, ``letters`` and ``colours``), ``stream``, ``health``,
-  ``metrics`` and ``frontend``; ``admin`` (keys) and ``problems`` (how errors look);
+  ``metrics`` (with ``backups``) and ``frontend``; ``admin`` (keys) and ``problems`` (how errors
+  look);
 - around every request: ``clients`` and ``limits``, ``frame``, ``cors`` and ``shortcut``; and
   ``app``, which puts all together.
 

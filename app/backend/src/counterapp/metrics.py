@@ -25,6 +25,7 @@ from prometheus_client import (
 )
 from werkzeug.wrappers import Request
 
+from counterapp.backups import Backups
 from counterapp.counters import CounterStore
 from counterapp.problems import problem
 from counterapp.settings import Settings
@@ -95,6 +96,8 @@ def register(app: Flask, settings: Settings, store: CounterStore) -> Metrics:
     """Let ``app`` count its answers, and have an application beside it that gives the numbers."""
     metrics = Metrics(settings)
     metrics.watch("counterapp_waiting_hits", "Hits that wait for their write.", store.waiting)
+    if settings.backups:
+        metrics.registry.register(Backups(settings.backups))
 
     @app.after_request
     def note(response: Response) -> Response:

@@ -75,6 +75,8 @@ class Settings:
     """What operators' tokens are signed with; secret. Without it none is taken."""
     operator_key_also: str | None = field(default=None, repr=False)
     """What they may be signed with as well, while the key is rotated; secret."""
+    backups: Path | None = None
+    """Where the master writes how far the counters can be restored. Without it nobody is told."""
     log_level: str = "INFO"
     release: str = field(default_factory=installed_release)
 
@@ -106,6 +108,7 @@ class Settings:
             "most_keys": reader.read("COUNTERAPP_MOST_KEYS", _most, 10_000_000),
             "operator_key": reader.read("COUNTERAPP_OPERATOR_KEY", _operator_key, None),
             "operator_key_also": reader.read("COUNTERAPP_OPERATOR_KEY_ALSO", _operator_key, None),
+            "backups": reader.read("COUNTERAPP_BACKUPS", _whole_path, None),
             "log_level": reader.read("COUNTERAPP_LOG_LEVEL", _log_level, "INFO"),
         }
         reader.raise_problems()
@@ -180,6 +183,12 @@ def _static(text: str) -> Path:
         raise ValueError(f"must be the folder of the built front end: no index.html in {text!r}")
     # `current` is a symlink that moves to the next release while this process still serves.
     return Path(text).resolve()
+
+
+def _whole_path(text: str) -> Path:
+    if not text.startswith("/"):
+        raise ValueError(f"must be a whole path, not {text!r}")
+    return Path(text)
 
 
 def _database(text: str) -> str:
