@@ -161,10 +161,55 @@ def test_the_services_own_counter_is_there_from_the_start(follow):
     assert data(next(follow("/stream/shared")))["value"] == 0
 
 
-@pytest.mark.parametrize(("path", "status"), [("/stream/nobody", 404), ("/stream/a/b", 400)])
-def test_what_cannot_be_streamed_is_a_problem_and_takes_no_place(client, app, path, status):
-    answer = client.get(path)
-    assert answer.status_code == status
+def test_a_counter_that_is_not_there_is_waited_for(client, follow):
+    events = follow("/stream/nobody")
+    first = next(events)
+    assert fields(first) == {"retry": "500"}
+    # Something comes at once, by which a browser knows that the stream is open.
+    assert first.endswith("\n\n")
+    assert next(events) == ":\n\n"
+    client.get("/hit/nobody")
+    assert data(next(events)) == {"value": 1, "node": "web-1"}
+    client.get("/hit/nobody")
+    assert data(next(events)) == {"value": 2, "node": "web-1"}
+
+
+def test_a_first_hit_that_falls_into_the_begin_is_not_missed(client, store, follow, monkeypatch):
+    events = follow("/stream/nobody", settled=False)
+    next(events)
+    # Only looking it up finds it.
+    monkeypatch.setattr(store, "_tell", lambda change: None)
+    client.get("/hit/nobody")
+    assert data(next(events))["value"] == 1
+
+
+def test_after_a_counter_was_removed_a_new_one_of_its_name_is_waited_for(client, follow):
+    key = client.get("/create/page").json["admin_key"]
+    events = follow()
+    next(events)
+    client.get(f"/delete/page?token={key}")
+    assert fields(next(events))["event"] == "removed"
+    again = follow()
+    assert "data" not in fields(next(again))
+    client.get("/hit/page")
+    assert data(next(again))["value"] == 1
+
+
+def test_who_waits_for_a_first_hit_has_no_value_that_could_be_stale(client, store, follow):
+    events = follow("/stream/nobody")
+    next(events)
+    store.broken = "gone"
+    store.end_changes()
+    assert [next(events), next(events)] == [":\n\n"] * 2
+    store.broken = None
+    assert store.watching.wait(5)
+    client.get("/hit/nobody")
+    assert data(next(events))["value"] == 1
+
+
+def test_what_cannot_be_streamed_is_a_problem_and_takes_no_place(client, app):
+    answer = client.get("/stream/a/b")
+    assert answer.status_code == 400
     assert answer.mimetype == "application/problem+json"
     assert app.extensions["counterapp.watch"].count() == 0
 
@@ -178,9 +223,9 @@ def test_a_lost_database_at_the_begin_is_a_503(client, store, app):
 
 
 def test_a_head_request_takes_no_place(client, app):
-    client.get("/hit/page")
-    answer = client.head("/stream/page")
-    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+    for path in ("/stream/nobody", "/stream/shared"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
     assert app.extensions["counterapp.watch"].count() == 0
 
 

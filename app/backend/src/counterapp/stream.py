@@ -1,7 +1,8 @@
 """``/stream/<namespace>/<key>``: a counter's value as it changes, as server-sent events.
 
 - At once, and then for each change: ``id: 12``, ``data: {"value": 12, "node": "web-1"}``; ``node``
-  is the web node whose hits it was, or null.
+  is the web node whose hits it was, or null. Where there is no such counter, the stream waits for
+  its first hit: a browser that is answered with 404 gives up for good.
 - ``event: stale``: the database cannot be asked, so that the value may have changed meanwhile. The
   next value ends this.
 - ``event: removed``: the counter is no more, and the stream ends.
@@ -22,7 +23,6 @@ from counterapp.counters import (
     SHARED,
     CounterStore,
     Key,
-    NotFound,
     StoreError,
 )
 from counterapp.problems import problem
@@ -85,21 +85,22 @@ class Events(Iterator[bytes]):
     """What one client is sent. To be closed in the end, begun or not."""
 
     def __init__(
-        self, watch: Watch, store: CounterStore, subscription: Subscription, value: int
+        self, watch: Watch, store: CounterStore, subscription: Subscription, value: int | None
     ) -> None:
         self._watch = watch
         self._store = store
         self._subscription = subscription
         self._sent: int | None = None
-        self._first: int | None = value
+        self._first = value
+        self._begun = False
         self._stale = False
         self._settled = time.monotonic() + SETTLED
         self._ends = time.monotonic() + LIFE * random.uniform(0.8, 1)
 
     def __next__(self) -> bytes:
-        if self._first is not None:
-            value, self._first = self._first, None
-            return f"retry: {RETRY}\n".encode() + self._event(value, None)
+        if not self._begun:
+            self._begun = True
+            return f"retry: {RETRY}\n".encode() + self._present()
         while not self._subscription.over:
             settling = time.monotonic() < self._settled
             left = self._ends - time.monotonic()
@@ -112,18 +113,17 @@ class Events(Iterator[bytes]):
             if change is None or settling:
                 try:
                     value = _value(self._store, self._subscription.key)
-                except NotFound:
-                    return self._removed()
                 except StoreError:
-                    if not self._stale:
-                        self._stale = True
-                        return b"event: stale\ndata: {}\n\n"
-                    return b":\n\n"
-            elif change.value is None:
-                return self._removed()
+                    # Who waits for a first hit knows no value that could be stale.
+                    if self._stale or self._sent is None:
+                        return b":\n\n"
+                    self._stale = True
+                    return b"event: stale\ndata: {}\n\n"
             else:
                 value = change.value
-            if value != self._sent or self._stale:
+            if value is None and self._sent is not None:
+                return self._removed()
+            if value is not None and (value != self._sent or self._stale):
                 return self._event(value, node)
             if change is None and not settling:
                 return b":\n\n"
@@ -132,6 +132,10 @@ class Events(Iterator[bytes]):
     def close(self) -> None:
         """Let the place be another's."""
         self._watch.drop(self._subscription)
+
+    def _present(self) -> bytes:
+        # A comment, so that all on the way pass on that the stream is open.
+        return b":\n\n" if self._first is None else self._event(self._first, None)
 
     def _event(self, value: int, node: str | None) -> bytes:
         self._sent, self._stale = value, False
@@ -143,11 +147,9 @@ class Events(Iterator[bytes]):
         return b'event: removed\ndata: {"value": null}\n\n'
 
 
-def _value(store: CounterStore, key: Key) -> int:
+def _value(store: CounterStore, key: Key) -> int | None:
     counter = store.read(key)
     if counter is not None:
         return counter.value
-    if key == Key(DEFAULT_NAMESPACE, SHARED):
-        # The service's own counter is there from the start.
-        return 0
-    raise NotFound(f"There is no counter {key}")
+    # The service's own counter is there from the start.
+    return 0 if key == Key(DEFAULT_NAMESPACE, SHARED) else None
