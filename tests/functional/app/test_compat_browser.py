@@ -111,8 +111,21 @@ def test_a_badge_is_an_image_that_fits_its_text(page, node, style):
     assert all(wide and high for _, wide, high in texts), texts
 
 
-def test_events_arrive(page, node):
-    node.get("/hit/page")
+def test_a_badge_that_counts_does_so_on_each_view(page, node):
+    """As often as the page is opened, whatever the browser has kept of it."""
+    shown = """async (url) => {
+        const image = new Image();
+        image.src = url;
+        await image.decode();
+        return image.naturalWidth;
+    }"""
+    for _ in range(3):
+        page.reload()
+        assert page.evaluate(shown, f"{node.url}/badge/page.svg?hit=1") > 20
+    assert node.get("/get/page").json() == {"value": 3}
+
+
+def test_events_arrive_even_of_a_counter_that_is_not_there_yet(page, node):
     page.evaluate(
         """(url) => {
             window.said = [];
@@ -121,6 +134,8 @@ def test_events_arrive(page, node):
         }""",
         f"{node.url}/stream/page",
     )
+    page.wait_for_function("window.events.readyState === EventSource.OPEN")
+    node.get("/hit/page")
     page.wait_for_function("window.said.at(-1) === 1")
     node.get("/hit/page")
     page.wait_for_function("window.said.at(-1) === 2")

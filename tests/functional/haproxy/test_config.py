@@ -241,6 +241,8 @@ def test_a_page_of_either_release_gets_its_files_while_the_servers_differ(balanc
         "/hit/default/hits",
         "/hit/pages",
         "/update/default/pages?amount=1",
+        "/badge/pages.svg?hit=1",
+        "/badge/default/pages.svg?hit=1",
     ],
 )
 def test_a_hit_with_a_key_goes_to_another_server_when_the_first_dies(balancer, path):
@@ -256,6 +258,7 @@ def test_a_hit_with_a_key_goes_to_another_server_when_the_first_dies(balancer, p
     [
         ("POST", PATH, {}),
         ("GET", "/hit/default/pages", {}),
+        ("GET", "/badge/default/pages.svg?hit=1", {}),
         ("POST", "/api/v1/counters", {"Idempotency-Key": "1"}),
         # Counters may have names that are words of the interface elsewhere.
         ("GET", "/delete/default/hits", {"Idempotency-Key": "1"}),

@@ -73,7 +73,7 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     app.extensions["counterapp.watch"] = watch
     app.register_blueprint(v1.blueprint(settings, store, limits))
     app.register_blueprint(compat.blueprint(settings, store, limits))
-    app.register_blueprint(badges.blueprint(store))
+    app.register_blueprint(badges.blueprint(store, limits))
     app.register_blueprint(stream.blueprint(watch, store))
     app.register_blueprint(health.blueprint(settings, Readiness(store, settings.node)))
     app.register_blueprint(frontend.blueprint(settings.static))

@@ -54,6 +54,8 @@ _BOXES = {
     "for-the-badge": _Style(28, 0, shadow=False, size=10, padding=11, spacing=1.2, capitals=True),
 }
 
+STYLES = (*_BOXES, "social")
+
 
 def draw(badge: Badge, style: str) -> str:
     """Return a badge in a style; one that shields does not have is ``flat``."""
