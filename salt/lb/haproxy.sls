@@ -1,5 +1,5 @@
 {%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
-{%- from 'lb/map.jinja' import lb, web, home, server_state with context %}
+{%- from 'lb/map.jinja' import lb, web, home, server_state, answers with context %}
 
 include:
   - lb.install
@@ -26,6 +26,17 @@ systemd knows the bounds of HAProxy:
     - onchanges:
       - file: HAProxy is confined, and keeps what it knows of its servers over a reload
 
+HAProxy has something to say where no server does:
+  file.managed:
+    - name: {{ answers }}
+    - source: salt://lb/files/answers.map.jinja
+    - template: jinja
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - pkg: Balancer and VRRP daemon are installed
+
 HAProxy is configured:
   file.managed:
     - name: /etc/haproxy/haproxy.cfg
@@ -38,6 +49,7 @@ HAProxy is configured:
         port: {{ web.port }}
         home: {{ home }}
         server_state: {{ server_state }}
+        answers: {{ answers }}
         servers:
 {%- for id in by_role.web %}
           {{ id }}: {{ nodes[id].address }}
@@ -48,7 +60,7 @@ HAProxy is configured:
     # A configuration that HAProxy does not accept never takes the place of a good one.
     - check_cmd: /usr/sbin/haproxy -c -f
     - require:
-      - pkg: Balancer and VRRP daemon are installed
+      - file: HAProxy has something to say where no server does
 
 {%- if grains.get('selinux', {}).get('enabled') %}
 
@@ -83,4 +95,5 @@ HAProxy runs:
     - require:
       - service: HAProxy has started within its bounds
     - watch:
+      - file: HAProxy has something to say where no server does
       - file: HAProxy is configured

@@ -14,8 +14,11 @@ import threading
 
 import pytest
 
-from tests.support.loading import minion_loader
+from tests.support.loading import ROOT, minion_loader
 from tests.support.waiting import until
+
+# What HAProxy says itself is held against what the application says.
+sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
 
 
 class Backend(http.server.ThreadingHTTPServer):

@@ -18,9 +18,8 @@ import threading
 import time
 from pathlib import Path
 
-import jinja2
-
 from fleet import handover
+from tests.functional.haproxy.role import configure
 from tests.support.loading import ROOT, load
 from tests.support.waiting import PATIENCE, until
 
@@ -96,7 +95,6 @@ def networks():
 
 def balancer(name):
     """Start HAProxy as the role configures it, but for its user and its log."""
-    template = (ROOT / "salt/lb/files/haproxy.cfg.jinja").read_text()
     lb = {
         "frontend_port": 80,
         "metrics_port": 8405,
@@ -104,20 +102,15 @@ def balancer(name):
         "maxconn": 4000,
         "socket": FOLDER / f"{name}.sock",
     }
-    config = jinja2.Template(template, keep_trailing_newline=True).render(
+    path = configure(
+        FOLDER,
+        name,
         lb=lb,
         vip=VIP,
         address=ADDRESSES[name],
         servers={"web-1": WEB},
         port=8000,
-        home=FOLDER,
-        server_state=FOLDER / f"{name}.state",
     )
-    for line in ("user haproxy", "group haproxy", f"chroot {FOLDER}"):
-        config = config.replace(f"    {line}\n", "")
-    config = config.replace("log /dev/log", "log stdout format raw")
-    path = FOLDER / f"{name}.cfg"
-    path.write_text(config)
     with (FOLDER / f"{name}.log").open("wb") as log:
         command = ["ip", "netns", "exec", name, "/usr/sbin/haproxy", "-db", "-f", path]
         return subprocess.Popen(command, stdout=log, stderr=log)

@@ -2,223 +2,24 @@
 
 import contextlib
 import http.client
-import http.server
-import json
 import signal
 import socket
-import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import jinja2
 import pytest
 
-from lab.config import ROOT
-from tests.functional.haproxy.conftest import free_port
+from tests.functional.haproxy.role import DEADLINE, MAXCONN, OWN, Balancer
 from tests.support.loading import load
 from tests.support.waiting import until
 
 PATH = "/api/v1/counters/default/pages/hits"
 IMPORT = "/api/v1/import"
-#: Seconds for the head, and for the body, in place of the ten of the role's configuration.
-DEADLINE = 1
-SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
-# The balancer's own address; the VIP is 127.0.0.1.
-OWN = "127.0.0.4"
-#: Clients at a time.
-MAXCONN = 100
-
-
-class Web(http.server.ThreadingHTTPServer):
-    """A web node: it has the files of one release, and may die under a request.
-
-    ``patience``: seconds that it waits for the whole of a body before it answers 408.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, name: str, port: int) -> None:
-        self.files: set[str] = set()
-        self.dying = False
-        self.ready = True
-        self.patience = 30.0
-        self.seen: list[str] = []
-        self.heads: list[http.client.HTTPMessage] = []
-        self.read = 0
-        self.ended = threading.Event()
-        web = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path == "/readyz":
-                    return self.answer(200 if web.ready else 503)
-                web.seen.append(self.path)
-                web.heads.append(self.headers)
-                if web.dying:
-                    return None
-                if self.path.startswith("/stream/"):
-                    return self.stream()
-                asked = self.path.startswith("/assets/")
-                return self.answer(404 if asked and self.path not in web.files else 200)
-
-            do_DELETE = do_PUT = do_GET
-
-            def do_POST(self) -> None:
-                left = int(self.headers.get("Content-Length", 0))
-                ends = time.monotonic() + web.patience
-                while left:
-                    try:
-                        self.connection.settimeout(max(0.001, ends - time.monotonic()))
-                        came = len(self.rfile.read1(left))
-                    except TimeoutError:
-                        self.close_connection = True
-                        return self.answer(408)
-                    if not came:
-                        return None
-                    web.read += came
-                    left -= came
-                return self.do_GET()
-
-            def stream(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):
-                    while not web.ended.wait(0.05):
-                        self.wfile.write(b"data: 1\n\n")
-
-            def answer(self, status: int) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(name)))
-                self.end_headers()
-                self.wfile.write(name.encode())
-
-            def log_message(self, *args: object) -> None:
-                """Keep a test's output readable."""
-
-        super().__init__((SERVERS[name], port), Handler)
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-
-class Balancer:
-    """HAProxy as the role configures it, but for its user, its log and its ports."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
-        self.log = folder / "haproxy.log"
-        self.webs = [Web(name, web_port) for name in SERVERS]
-        template = (ROOT / "salt/lb/files/haproxy.cfg.jinja").read_text()
-        lb = {
-            "frontend_port": self.port,
-            "metrics_port": self.metrics_port,
-            "backend": "web",
-            "maxconn": MAXCONN,
-            "socket": folder / "admin.sock",
-        }
-        config = jinja2.Template(template, keep_trailing_newline=True).render(
-            lb=lb,
-            vip="127.0.0.1",
-            address=OWN,
-            servers=SERVERS,
-            port=web_port,
-            home=folder,
-            server_state=folder / "server-state",
-        )
-        for line in ("user haproxy", "group haproxy", f"chroot {folder}"):
-            assert f"    {line}\n" in config
-            config = config.replace(f"    {line}\n", "")
-        assert config.count("log /dev/log local0 info\n") == 1
-        config = config.replace("log /dev/log", "log stdout format raw")
-        assert config.count("timeout http-request 10s\n") == 1
-        config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
-        (folder / "haproxy.cfg").write_text(config)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-            )
-        until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
-
-    def started(self) -> int:
-        assert self.process.poll() is None, "HAProxy does not start"
-        return self.ask("GET", "/")
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str] | None = None,
-        body: bytes | None = None,
-        client: str = "127.0.0.1",
-    ) -> int:
-        """Ask on a new connection from the address ``client`` and return the status."""
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=30, source_address=(client, 0)
-        )
-        try:
-            connection.request(method, path, body, headers or {})
-            response = connection.getresponse()
-            response.read()
-            return response.status
-        finally:
-            connection.close()
-
-    def alive(self) -> bool:
-        """Tell whether HAProxy is alive, as keepalived finds out."""
-        check = ROOT / "salt/lb/files/check-haproxy"
-        return (
-            subprocess.run([check, str(self.metrics_port)], stderr=subprocess.PIPE).returncode == 0
-        )
-
-    def asked(self, path: str) -> int:
-        """Return how often the servers saw a path."""
-        return sum(web.seen.count(path) for web in self.webs)
-
-    def dribble(self, path: str, begun: bytes, piece: bytes) -> int:
-        """Send the beginning of a body and then piece by piece; return the status of the answer."""
-        framing = (
-            b"Transfer-Encoding: chunked" if piece.endswith(b"\r\n") else b"Content-Length: 99999"
-        )
-        head = f"POST {path} HTTP/1.1\r\nHost: counts.example\r\n".encode() + framing
-        answered = []
-        with socket.create_connection(("127.0.0.1", self.port), timeout=0.1) as client:
-            client.sendall(head + b"\r\n\r\n" + begun)
-
-            def look() -> bytes:
-                with contextlib.suppress(TimeoutError):
-                    answered.append(client.recv(4096))
-                    return answered[0]
-                client.sendall(piece)
-                return b""
-
-            return int(until(look, 15, "the slow client has an answer").split()[1])
-
-    @contextlib.contextmanager
-    def stream(self, query: str = "") -> Iterator[http.client.HTTPResponse]:
-        """Open a stream of events."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", f"/stream/default/pages{query}")
-        with contextlib.closing(connection), connection.getresponse() as response:
-            yield response
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.send_signal(signal.SIGCONT)
-        self.process.wait(10)
-        for web in self.webs:
-            web.ended.set()
-            web.shutdown()
-            web.server_close()
 
 
 @pytest.fixture
-def balancer(tmp_path) -> Any:
+def balancer(tmp_path):
     made = Balancer(tmp_path)
     yield made
     made.stop()
@@ -274,23 +75,6 @@ def test_what_may_have_been_done_is_not_sent_twice(balancer, method, path, heade
         web.dying = True
     assert balancer.ask(method, path, headers) == 502
     assert balancer.asked(path) == 1
-
-
-def test_while_no_server_is_ready_clients_are_told_so_as_the_app_tells_it(balancer):
-    for web in balancer.webs:
-        web.ready = False
-    until(lambda: balancer.ask("GET", PATH), 20, "no server is ready", wanted=503)
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"http://127.0.0.1:{balancer.port}{PATH}", timeout=10)
-    head = refused.value.headers
-    assert head["Content-Type"] == "application/problem+json"
-    assert head["Retry-After"] == "2"
-    assert (head["Cache-Control"], head["Access-Control-Allow-Origin"]) == ("no-store", "*")
-    told = json.loads(refused.value.read())
-    assert {**told, "detail": ""} == {
-        **{"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": ""}
-    }
-    assert "Try again" in told["detail"]
 
 
 def test_a_client_asks_the_nodes_only(balancer):
@@ -384,7 +168,7 @@ def test_a_stream_outlives_the_deadline_of_its_request(balancer):
     ],
 )
 def test_nobody_has_another_address_than_the_one_that_we_saw(balancer, claimed):
-    assert balancer.ask("GET", "/livez", {**claimed, "X-Kept": "7"}, client="127.0.0.9") == 200
+    assert balancer.ask("GET", "/", {**claimed, "X-Kept": "7"}, client="127.0.0.9") == 200
     [head] = [head for web in balancer.webs for head in web.heads if "X-Kept" in head]
     assert head.get_all("X-Forwarded-For") == ["127.0.0.9"]
     assert "6.6.6.6" not in str(head)

@@ -876,7 +876,10 @@ class TestBalancer:
         chunks, _ = compiler.chunks(["lb"])
         config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
         servers = re.findall(r"^    server (\S+) (\S+)$", config, re.MULTILINE)
-        assert servers == [("web-1", "192.168.33.11:8000"), ("web-2", "192.168.33.12:8000")]
+        # Those that get requests, that are asked whether they are ready, and whether they live.
+        assert servers == 3 * [("web-1", "192.168.33.11:8000"), ("web-2", "192.168.33.12:8000")]
+        for name in ("web-1", "web-2"):
+            assert f"backend web-gets-{name}\n    server {name} " in config
         assert "load-server-state-from-file global" in config
         # HAProxy refuses a last line without an end.
         assert config.endswith("\n")
@@ -890,6 +893,23 @@ class TestBalancer:
             "192.168.33.200:80 transparent",
             "192.168.33.21:80",
         ]
+
+    def test_what_it_says_itself_is_there_before_the_configuration_that_needs_it(self, node):
+        compiler = node("lb-1")
+        chunks, _ = compiler.chunks(["lb"])
+        config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        answers = compiler.file(chunks, "/etc/haproxy/answers.map")
+        found = dict(line.split(" ", 1) for line in answers.splitlines() if line[:1].strip("# "))
+        for status in re.findall(r"http-error status (\d+)|return status (4\d+)", config):
+            code = int("".join(status))
+            assert json.loads(found[f"problem-{code}"])["status"] == code
+            assert list(json.loads(found[f"family-{code}"])) == ["error"]
+            assert found[f"script-{code}"].endswith(");")
+            for form in ("pixel", "badge", "page"):
+                assert found[f"{form}-{code}"].startswith("<")
+        say = "HAProxy has something to say where no server does"
+        assert {"file": say} in chunk(chunks, "HAProxy is configured")["require"]
+        assert {"file": say} in chunk(chunks, "HAProxy runs")["watch"]
 
     def test_a_new_configuration_is_a_reload(self, node):
         chunks, _ = node("lb-1").chunks(["lb"])

@@ -1,0 +1,267 @@
+"""HAProxy as the lb role configures it, in front of real servers."""
+
+import contextlib
+import http.client
+import http.server
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+
+from lab.config import ROOT
+from tests.functional.haproxy.conftest import free_port
+from tests.support.loading import load
+from tests.support.waiting import until
+
+#: Seconds for the head, and for the body, in place of the ten of the role's configuration.
+DEADLINE = 1
+SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
+# The balancer's own address; the VIP is 127.0.0.1.
+OWN = "127.0.0.4"
+#: Clients at a time.
+MAXCONN = 100
+
+
+def configure(folder: Path, name: str = "haproxy", **context: Any) -> Path:
+    """Write the configuration, but for its user, its root and its log; return the file.
+
+    ``context``: what ``salt/lb/haproxy.sls`` gives its templates; folders are this one.
+    """
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "salt"),
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
+    )
+    given = {
+        "home": folder,
+        "server_state": folder / f"{name}.state",
+        "answers": folder / f"{name}.map",
+        **context,
+    }
+    answers = templates.get_template("lb/files/answers.map.jinja").render(given)
+    given["answers"].write_text(answers)
+    config = templates.get_template("lb/files/haproxy.cfg.jinja").render(given)
+    for line in ("user haproxy", "group haproxy", f"chroot {folder}"):
+        assert f"    {line}\n" in config
+        config = config.replace(f"    {line}\n", "")
+    assert config.count("log /dev/log local0 info\n") == 1
+    config = config.replace("log /dev/log", "log stdout format raw")
+    path = folder / f"{name}.cfg"
+    path.write_text(config)
+    return path
+
+
+class Web(http.server.ThreadingHTTPServer):
+    """A web node: it has the files of one release, and may die under a request.
+
+    ``ready`` and ``live``: what checks are told. ``patience``: seconds that it waits for the whole
+    of a body before it answers 408.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, name: str, port: int) -> None:
+        self.files: set[str] = set()
+        self.dying = False
+        self.ready = self.live = True
+        self.patience = 30.0
+        self.seen: list[str] = []
+        self.heads: list[http.client.HTTPMessage] = []
+        self.read = 0
+        self.ended = threading.Event()
+        web = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/readyz":
+                    return self.answer(200 if web.ready and web.live else 503)
+                if self.path == "/livez":
+                    return self.answer(200 if web.live else 503)
+                web.seen.append(self.path)
+                web.heads.append(self.headers)
+                if web.dying:
+                    return None
+                if self.path.startswith("/stream/"):
+                    return self.stream()
+                asked = self.path.startswith("/assets/")
+                return self.answer(404 if asked and self.path not in web.files else 200)
+
+            do_DELETE = do_PUT = do_GET
+
+            def do_POST(self) -> None:
+                left = int(self.headers.get("Content-Length", 0))
+                ends = time.monotonic() + web.patience
+                while left:
+                    try:
+                        self.connection.settimeout(max(0.001, ends - time.monotonic()))
+                        came = len(self.rfile.read1(left))
+                    except TimeoutError:
+                        self.close_connection = True
+                        return self.answer(408)
+                    if not came:
+                        return None
+                    web.read += came
+                    left -= came
+                return self.do_GET()
+
+            def stream(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    while not web.ended.wait(0.05):
+                        self.wfile.write(b"data: 1\n\n")
+
+            def answer(self, status: int) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(name)))
+                self.end_headers()
+                self.wfile.write(name.encode())
+
+            def log_message(self, *args: object) -> None:
+                """Keep a test's output readable."""
+
+        super().__init__((SERVERS[name], port), Handler)
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of HAProxy's checks, which hang up as soon as they have the status."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class Answer(NamedTuple):
+    """What a client was answered."""
+
+    status: int
+    head: http.client.HTTPMessage
+    body: str
+
+
+class Balancer:
+    """HAProxy as the role configures it, but for its user, its log and its ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
+        self.log = folder / "haproxy.log"
+        self.socket = str(folder / "admin.sock")
+        self.webs = [Web(name, web_port) for name in SERVERS]
+        lb = {
+            "frontend_port": self.port,
+            "metrics_port": self.metrics_port,
+            "backend": "web",
+            "maxconn": MAXCONN,
+            "socket": self.socket,
+        }
+        path = configure(
+            folder, lb=lb, vip="127.0.0.1", address=OWN, servers=SERVERS, port=web_port
+        )
+        config = path.read_text()
+        assert config.count("timeout http-request 10s\n") == 1
+        config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
+        path.write_text(config)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["/usr/sbin/haproxy", "-db", "-f", path],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+            )
+        until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
+
+    def started(self) -> int:
+        assert self.process.poll() is None, "HAProxy does not start"
+        return self.ask("GET", "/")
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        client: str = "127.0.0.1",
+    ) -> int:
+        """Ask on a new connection from the address ``client`` and return the status."""
+        return self.answer(method, path, headers, body, client).status
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        client: str = "127.0.0.1",
+    ) -> Answer:
+        """Ask on a new connection from the address ``client`` and return the answer."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=30, source_address=(client, 0)
+        )
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read().decode())
+        finally:
+            connection.close()
+
+    def servers(self, backend: str = "web") -> dict[str, bool]:
+        """Return which servers HAProxy takes for up."""
+        found = load("_utils/haproxy.py").servers(self.socket, backend)
+        return {server["name"]: server["up"] for server in found}
+
+    def until_up(self, *names: str, backend: str = "web") -> None:
+        """Wait until HAProxy takes these servers for up, and no other."""
+        wanted = {name: name in names for name in SERVERS}
+        until(lambda: self.servers(backend), 30, f"up in '{backend}': {names}", wanted=wanted)
+
+    def alive(self) -> bool:
+        """Tell whether HAProxy is alive, as keepalived finds out."""
+        check = ROOT / "salt/lb/files/check-haproxy"
+        return (
+            subprocess.run([check, str(self.metrics_port)], stderr=subprocess.PIPE).returncode == 0
+        )
+
+    def asked(self, path: str) -> int:
+        """Return how often the servers saw a path."""
+        return sum(web.seen.count(path) for web in self.webs)
+
+    def dribble(self, path: str, begun: bytes, piece: bytes) -> int:
+        """Send the beginning of a body and then piece by piece; return the status of the answer."""
+        framing = (
+            b"Transfer-Encoding: chunked" if piece.endswith(b"\r\n") else b"Content-Length: 99999"
+        )
+        head = f"POST {path} HTTP/1.1\r\nHost: counts.example\r\n".encode() + framing
+        answered = []
+        with socket.create_connection(("127.0.0.1", self.port), timeout=0.1) as client:
+            client.sendall(head + b"\r\n\r\n" + begun)
+
+            def look() -> bytes:
+                with contextlib.suppress(TimeoutError):
+                    answered.append(client.recv(4096))
+                    return answered[0]
+                client.sendall(piece)
+                return b""
+
+            return int(until(look, 15, "the slow client has an answer").split()[1])
+
+    @contextlib.contextmanager
+    def stream(self, query: str = "") -> Iterator[http.client.HTTPResponse]:
+        """Open a stream of events."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", f"/stream/default/pages{query}")
+        with contextlib.closing(connection), connection.getresponse() as response:
+            yield response
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.send_signal(signal.SIGCONT)
+        self.process.wait(10)
+        for web in self.webs:
+            web.ended.set()
+            web.shutdown()
+            web.server_close()
