@@ -157,7 +157,7 @@ def test_a_balancer_that_reaches_no_server_is_put_back_before_it_gets_the_addres
     path = "/etc/haproxy/haproxy.cfg"
     before = {node: files(cluster, node, path) for node in cluster.with_role("lb")}
     template = f"{tree}/salt/lb/files/haproxy.cfg.jinja"
-    cluster.master("sed", "-i", r"s/option httpchk GET \/readyz/option httpchk GET \/no/", template)
+    cluster.master("sed", "-i", r"s/uri-lf \/gets/uri-lf \/no/", template)
     with unnoticed(cluster, "undo-lb"):
         code, output = cluster.rollout()
     assert code != 0, output
