@@ -138,10 +138,11 @@ def restore_(
     ``before-restore``. Given again after it has died or failed, it does everything once more.
 
     name
-        Which backup. Default: the newest, or with a target the newest from before it.
+        Which backup. Default: the newest, or with a time as target the newest from before it.
     target
-        A time with its zone (``2026-11-28T03:12:00Z``), or an operation time
-        (``SECONDS:ORDINAL``). Default: the time of the backup.
+        A time with its zone (``2026-11-28T03:12:00Z``), an operation time (``SECONDS:ORDINAL``), or
+        ``latest``: all that the archive of the oplog has since the backup. Default: the time of the
+        backup.
     confirm
         The name of the replica set. Without it the answer says what would be gone.
     dump

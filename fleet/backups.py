@@ -108,8 +108,8 @@ def _when(target: str) -> datetime:
         when = datetime.fromisoformat(target)
     except ValueError as error:
         raise FleetError(
-            f"{target!r} is no time: write one with its zone, as 2026-11-28T03:12:00Z, or an "
-            "operation time, as 1795836367:77"
+            f"{target!r} is no time: write one with its zone, as 2026-11-28T03:12:00Z, an "
+            "operation time, as 1795836367:77, or latest"
         ) from error
     if when.tzinfo is None:
         raise FleetError(f"{target} has no zone: write it with one, as {target}Z for UTC")

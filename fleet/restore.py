@@ -4,7 +4,8 @@ A restore of the replica set: the fleet's counters become what they were.
 It is a change as others are, whose revision is the one that the fleet is on. From its first step on
 that alters anything the application is shut out of the database, by the server itself: its role has
 no rights until the end. So nothing is counted that would be lost, web servers are not ready, and
-clients are told so by the balancers. What is in the set is backed up before it is removed.
+clients are told so by the balancers. What is in the set is backed up before it is removed. Where
+the set is gone, with the data of all its members, it is made anew first.
 
 :mod:`fleet.unfinished` knows that it has begun; given again, the command does all of it once more.
 """
@@ -20,13 +21,16 @@ from fleet.errors import FleetError, refuse
 from fleet.lock import now
 from fleet.master import Master
 from fleet.minions import Minions, ask
-from fleet.revision import CANDIDATE
+from fleet.revision import CANDIDATE, Revision
 from fleet.rotation.users import SECOND
+from fleet.stages import db
 from fleet.verify import verify
 from fleet.waiting import until
 from fleet.work import Work, limits
 
 STAGE = "restore"
+#: What comes first where the set is gone.
+ANEW = "stop the application, and make the replica set anew"
 STEPS = (
     "read the backup, and compare it with what was noted of it",
     "find what the archive of the oplog has from there to the target",
@@ -37,6 +41,8 @@ STEPS = (
     "wait until every web server is ready, and count hits through the VIP",
     "back up what is in the set now",
 )
+#: As a target: all that the archive has since the backup.
+LATEST = "latest"
 #: Seconds in which the archive has what happened just now.
 _ARCHIVED = 30.0
 
@@ -50,6 +56,8 @@ class Plan:
         What is noted of the backup.
     target
         The operation time or time to restore, or None for the backup's own.
+    when
+        The same as a time.
     oplog
         The archive's files from the backup to the target.
     node
@@ -58,14 +66,22 @@ class Plan:
         What is in the set: about how many documents, by database and collection.
     half
         Whether an earlier restore has left the set half restored.
+    gone
+        Whether the set is gone: every member answers, and none belongs to one.
     """
 
     entry: dict[str, Any]
     target: str | None
+    when: str
     oplog: list[str]
     node: str
     there: dict[str, dict[str, int]]
     half: bool
+    gone: bool
+
+    def steps(self) -> list[str]:
+        """Return what would be done."""
+        return [*((ANEW,) if self.gone else ()), *STEPS]
 
     def words(self) -> list[str]:
         """Return what will be gone, a sentence for each database."""
@@ -82,9 +98,10 @@ def plan(
     Find out what would be restored over what; touches nothing.
 
     name
-        Of the backup. Default: with a target the newest before it, else the newest.
+        Of the backup. Default: with a time the newest before it, else the newest.
     target
-        An operation time (``SECONDS:ORDINAL``) or a time with its zone.
+        An operation time (``SECONDS:ORDINAL``), a time with its zone, or ``latest``: all that the
+        archive has since the backup.
 
     Raises FleetError when there is no such backup, when the archive does not reach the target, and
     when the set has no primary.
@@ -92,17 +109,33 @@ def plan(
     base = revisions.require_base(master)
     chosen = backups.settings(base.settings)
     node = backup.holder(minions, base)
-    state = ask(minions, [node], "mongodb_backup.state", [])[node]
+    gone = _is_gone(minions, base)
+    state = {} if gone else ask(minions, [node], "mongodb_backup.state", [])[node]
     entry = _chosen(master, name, target)
     oplog: list[str] = []
+    when = target or entry["to"]["wall"]
     if target is not None:
-        oplog = _oplog(minions, node, chosen, entry, target)
-    there = ask(minions, [node], "mongodb_backup.contents", [])[node]
-    return Plan(entry, target, oplog, node, there, bool(state["restoring"]))
+        found = _chain(minions, node, chosen, entry, target)
+        oplog = found["paths"]
+        if target == LATEST:
+            reached = found["recoverable_until"]
+            # Without a file the backup itself is the latest there is.
+            target = reached["time"] if oplog else None
+            when = reached["wall"] or entry["to"]["wall"]
+    there = {} if gone else ask(minions, [node], "mongodb_backup.contents", [])[node]
+    return Plan(entry, target, when, oplog, node, there, bool(state.get("restoring")), gone)
+
+
+def _is_gone(minions: Minions, base: Revision) -> bool:
+    seen = minions.everyone(base.with_role("db"), "mongodb.status")
+    # One that does not run may have all that there was.
+    return not seen.failed and all(
+        each["reachable"] and not each["initialized"] for each in seen.answers.values()
+    )
 
 
 def _chosen(master: Master, name: str | None, target: str | None) -> dict[str, Any]:
-    if name is not None or target is None:
+    if name is not None or target in (None, LATEST):
         return backups.find(master, name)
     found = [each for each in backups.noted(master) if backups.is_before(each, target)]
     if not found:
@@ -112,17 +145,19 @@ def _chosen(master: Master, name: str | None, target: str | None) -> dict[str, A
     return found[-1]
 
 
-def _oplog(
+def _chain(
     minions: Minions, node: str, chosen: Mapping[str, Any], entry: Mapping[str, Any], target: str
-) -> list[str]:
-    """Return the files of the archive that lead from a backup to the target."""
+) -> dict[str, Any]:
+    """Return what leads from a backup to the target, as ``mongodb_archive.chain`` does."""
     if not chosen["archive"]["enabled"]:
         raise FleetError(
             f"{target} cannot be restored: backup:archive:enabled in pillar/backup.sls is false, "
             f"and without the oplog only the time of a backup can be, such as {entry['to']['wall']}"
         )
     arguments = [chosen["archive"]["folder"], entry["to"]["time"]]
-    options = {"until": target, "timeline": entry["timeline"]}
+    options = {"timeline": entry["timeline"]}
+    if target != LATEST:
+        options["until"] = target
     found: dict[str, Any] = {}
 
     def look() -> tuple[bool, str]:
@@ -131,9 +166,10 @@ def _oplog(
         return not seen.failed, "; ".join(seen.problems())
 
     # What has happened just now is written within seconds.
-    until(look, _ARCHIVED if backups.is_recent(target) else 0, f"the archive has {target}")
-    paths: list[str] = found[node]["paths"]
-    return paths
+    patience = _ARCHIVED if target != LATEST and backups.is_recent(target) else 0
+    until(look, patience, f"the archive has {target}")
+    chain: dict[str, Any] = found[node]
+    return chain
 
 
 def restore(
@@ -162,10 +198,10 @@ def restore(
     wait
         Seconds to wait for the lock of another change.
 
-    Returns ``backup``, ``target``, ``gone`` (sentences) and ``did``; with ``test`` also ``steps``,
-    else ``change`` (ID), ``kept`` (the name of the backup of what was there, or None) and what
-    ``mongodb_backup.restore`` says: ``to``, ``documents``, ``operations``, ``checked``,
-    ``unchecked``, ``seconds``.
+    Returns ``backup``, ``target`` (a time, or None), ``gone`` (sentences) and ``did``; with
+    ``test`` also ``steps``, else ``change`` (ID), ``kept`` (the name of the backup of what was
+    there, or None) and what ``mongodb_backup.restore`` says: ``to``, ``documents``,
+    ``operations``, ``checked``, ``unchecked``, ``seconds``.
 
     Raises FleetError when it is refused, and StepFailed when it fails: everything is as it was then
     if nothing was removed yet, else the command has to be given again.
@@ -173,13 +209,14 @@ def restore(
     made = plan(master, minions, name, target)
     set_ = revisions.require_base(master).settings["mongodb"]["replica_set"]
     gone = made.words()
+    target = made.target
     told: dict[str, Any] = {"backup": made.entry["name"], "target": target, "gone": gone}
     if test:
-        return {**told, "steps": list(STEPS), "did": "nothing: this is a test"}
+        return {**told, "steps": made.steps(), "did": "nothing: this is a test"}
     if confirm != set_:
         raise FleetError(
             f"this removes from the replica set {set_}: {'; '.join(gone) or 'nothing'}; and "
-            f"restores what it had at {target or made.entry['to']['wall']} from the backup "
+            f"restores what it had at {made.when} from the backup "
             f"{made.entry['name']}. To do it say confirm={set_}"
         )
     with Change(master, "restore", wait, tuple(listeners)) as change:
@@ -220,6 +257,9 @@ def _restore(work: Work, made: Plan, set_: str, dump: bool) -> dict[str, Any]:
     # Before the application is shut out, until it is let in again.
     unfinished.note(master, unfinished.RESTORE, backup=name, change=change.id, since=now())
     try:
+        _hold(work)
+        if made.gone:
+            _begin(work)
         _shut_out(work, made.node)
         if dump and made.there and not made.half:
             with change.step(STAGE, "backing up what is in the set") as step:
@@ -263,26 +303,41 @@ def _is_half(work: Work, node: str) -> bool:
     return not isinstance(told, Mapping) or told["restoring"] is not None
 
 
+def _hold(work: Work) -> None:
+    """Keep db nodes from highstates, one of which would let the application in again."""
+    members = work.with_role("db")
+    with work.step(STAGE, "keeping db nodes from converging by themselves"):
+        revisions.offer(work.target)
+        revisions.move(work.change.master, members, work.change.id)
+        work.ask(members, "saltutil.refresh_pillar", wait=True, timeout=30)
+
+
+def _begin(work: Work) -> None:
+    """Make the set anew; nothing is counted in it before it has what is restored."""
+    with work.step(STAGE, "stopping the application"):
+        work.ask(work.with_role("web"), "service.stop", "counterapp", timeout=60)
+    db.begin(work, work.with_role("db"))
+
+
 def _shut_out(work: Work, node: str) -> None:
     """
-    Take all rights from the application's role, and from its nodes the right to give them back.
+    Take all rights from the application's role.
 
     The server refuses whatever comes from then on, so that what was acknowledged is in the set.
     """
-    mongodb, members = work.settings["mongodb"], work.with_role("db")
+    mongodb = work.settings["mongodb"]
     with work.step(STAGE, "shutting the application out of the database", node):
-        revisions.offer(work.target)
-        # A highstate of theirs would let it in again.
-        revisions.move(work.change.master, members, work.change.id)
-        work.ask(members, "saltutil.refresh_pillar", wait=True, timeout=30)
         role = mongodb["app_user"].removesuffix(SECOND)
         work.ask([node], "mongodb.role_update", role, [], database=mongodb["app_database"])
 
 
 def _let_in(work: Work, node: str) -> None:
-    """Give the application's role its rights again, by the state that declares them."""
+    """Give the application's role its rights again, by the state that declares them; start it."""
     members = work.with_role("db")
     work.apply(STAGE, [node], ["db.replication"])
+    with work.step(STAGE, "starting the application where it was stopped"):
+        # It was where the set was gone, by this or by an earlier turn.
+        work.ask(work.with_role("web"), "service.start", "counterapp", timeout=60)
     with work.step(STAGE, "letting nodes converge by themselves again"):
         revisions.settle(work.target)
         work.ask(members, "saltutil.refresh_pillar", wait=True, timeout=30)

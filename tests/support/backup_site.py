@@ -42,7 +42,11 @@ class Fleet:
         self.states = {"db-1": "PRIMARY", "db-2": "SECONDARY", "db-3": "SECONDARY"}
         self.unmounted = set()
         self.there = {"app": {"counters": 7}}
+        self.segments = ["/a/1", "/a/2"]
         self.half = None
+        # Whether no member is in a set any more; members whose mongod does not run.
+        self.gone = False
+        self.stopped = set()
         self.archive = None
         self.breaks = None
         self.fails = {}
@@ -79,15 +83,22 @@ class Fleet:
         if function == "state.sls":
             return {"file_|-x_|-x_|-managed": {"result": True, "changes": {}, "__id__": "x"}}
         return {
-            "mongodb.status": {"state": self.states.get(node)},
+            "mongodb.status": {
+                **{"state": self.states.get(node), "reachable": node not in self.stopped},
+                **{"initialized": not self.gone, "members": []},
+            },
+            "mongodb.is_open": False,
             "gluster.mount_status": {"alive": node not in self.unmounted},
             "mongodb_backup.state": {"restoring": self.half},
             "mongodb_backup.contents": self.there,
             "mongodb_backup.info": info(),
             "mongodb_backup.verify": {"files": 4, "bytes": 1000},
             "mongodb_archive.chain": {
-                "paths": ["/a/1", "/a/2"],
-                "recoverable_until": {"time": "9:9", "wall": "2026-11-28T04:00:00+00:00"},
+                "paths": self.segments,
+                "recoverable_until": {
+                    "time": "9:9",
+                    "wall": "2026-11-28T04:00:00+00:00" if self.segments else None,
+                },
             },
             "mongodb_archive.status": self.archive,
             "mongodb_archive.prune": {"removed": 1, "bytes": 10},

@@ -320,6 +320,7 @@ class TestRestore:
             "mongodb_backup.dump",
             "mongodb_backup.restore",
             "state.sls",
+            "service.start",
             "counterapp.wait_ready",
             "mongodb_backup.dump",
         ]
@@ -346,6 +347,58 @@ class TestRestore:
         with pytest.raises(FleetError, match="no backup from before 2026-11-19.*oldest is of 2026"):
             restore.restore(site.master, fleet, target="2026-11-19T03:00:00Z", confirm="rs0")
 
+    def test_a_set_that_is_gone_is_made_anew_without_its_application(self, site, fleet):
+        fleet.gone = True
+        told = restore.restore(site.master, fleet, test=True)
+        assert told["steps"] == [restore.ANEW, *restore.STEPS]
+        assert told["gone"] == []
+        done = restore.restore(site.master, fleet, confirm="rs0")
+        assert done["kept"] is None
+        stopped = fleet.functions().index("service.stop")
+        assert fleet.functions()[stopped:] == [
+            "service.stop",
+            "state.sls",
+            "state.sls",
+            "mongodb.wait_healthy",
+            "state.sls",
+            "mongodb.role_update",
+            "mongodb_backup.restore",
+            "state.sls",
+            "service.start",
+            "counterapp.wait_ready",
+            "mongodb_backup.dump",
+        ]
+        asked = [call for call in fleet.asked if str(call[0]).startswith("service.")]
+        assert {(nodes[0], *arg) for _, nodes, arg, _ in asked} == {("one", "counterapp")}
+
+    def test_a_set_of_which_a_member_does_not_run_is_not_gone(self, site, fleet):
+        fleet.gone, fleet.stopped = True, {"db-2"}
+        fleet.fails = {"mongodb_backup.state": {"db-1": "there is no primary"}}
+        with pytest.raises(FleetError, match="there is no primary"):
+            restore.restore(site.master, fleet, confirm="rs0")
+
+    def test_the_latest_is_all_that_the_archive_has_since_a_backup(self, site, fleet):
+        site.settle(archive={"enabled": True, "folder": "/a"})
+        # Of the set that was begun anew after the loss.
+        empty = info(DAY + timedelta(hours=5), timeline="second")
+        backups.add(site.master, backups.SCHEDULED, "empty", empty)
+        done = restore.restore(site.master, fleet, "mine", "latest", confirm="rs0")
+        assert (done["backup"], done["target"]) == ("mine", "9:9")
+        (asked,) = [each for each in fleet.asked if each[0] == "mongodb_archive.chain"]
+        assert asked[3] == {"timeline": "first"}
+        (call,) = [each for each in fleet.asked if each[0] == "mongodb_backup.restore"]
+        assert (call[3]["oplog"], call[3]["target"]) == (["/a/1", "/a/2"], "9:9")
+
+    def test_the_latest_is_the_backup_where_nothing_has_happened_since(self, site, fleet):
+        site.settle(archive={"enabled": True, "folder": "/a"})
+        fleet.segments = []
+        with pytest.raises(FleetError, match=r"what it had at 2026-11-20T\S+ from the backup mine"):
+            restore.restore(site.master, fleet, target="latest")
+        done = restore.restore(site.master, fleet, target="latest", confirm="rs0")
+        assert (done["backup"], done["target"]) == ("mine", None)
+        (call,) = [each for each in fleet.asked if each[0] == "mongodb_backup.restore"]
+        assert "oplog" not in call[3]
+
     def test_without_an_archive_only_the_time_of_a_backup_can_be_had(self, site, fleet):
         with pytest.raises(FleetError, match="backup:archive:enabled .* is false"):
             restore.restore(site.master, fleet, target="2026-11-20T03:00:00Z", confirm="rs0")
@@ -354,7 +407,7 @@ class TestRestore:
         fleet.fails = {"mongodb_backup.dump": {"db-3": "no room"}}
         with pytest.raises(StepFailed, match="backing up what is in the set: .*no room"):
             restore.restore(site.master, fleet, confirm="rs0")
-        assert fleet.functions()[-1] == "state.sls"
+        assert fleet.functions()[-2:] == ["state.sls", "service.start"]
         assert unfinished.problems(site.master) == []
         assert revision.moving(site.master) == {}
         assert history(site.master.state)[0]["outcome"] == "undone"
