@@ -1,0 +1,58 @@
+"""Much is lost at once, and brought back as docs/operating.md says it."""
+
+import time
+import uuid
+from datetime import UTC, datetime
+
+from tests.support import guide
+from tests.support.waiting import until
+from tests.system.test_backup import NAME, RUN, typed
+
+GUIDE = "docs/operating.md"
+REPLICA_SET = guide.section(GUIDE, "The replica set was lost")
+DATA = "/var/lib/mongodb"
+# What a member dies of, and does not come back from.
+DAMAGE = f"systemctl kill --signal=KILL mongod; rm {DATA}/WiredTiger {DATA}/WiredTiger.wt"
+
+
+def archived(cluster, moment):
+    """Wait until the archive has everything until a moment."""
+
+    def reach():
+        text = cluster.runner("fleet.status")["backup"]["recoverable_until"]
+        return datetime.fromisoformat(text)
+
+    until(reach, 90, f"the archive reaches {moment}", wanted=lambda reached: reached >= moment)
+
+
+def test_a_lost_set_comes_back_with_all_that_was_archived(cluster):
+    typed(cluster, RUN)
+    name = cluster.runner("backup.list")["backups"][-1]["name"]
+    key = str(uuid.uuid4())
+    first = cluster.hit("lost-set", key=key).json()["value"]
+    traffic = cluster.send("lost-set", 60)
+    assert traffic.failures == []
+    # The archive's times are whole seconds: one that is after the last hit.
+    time.sleep(1.5)
+    moment = datetime.now(UTC)
+    cluster.hit("other-lost-set").raise_for_status()
+    archived(cluster, moment)
+    members = cluster.with_role("db")
+    for member in members:
+        cluster.on(member, "sh", "-c", DAMAGE)
+    *before, there, restore = REPLICA_SET
+    for line in before:
+        typed(cluster, line)
+    assert name in typed(cluster, there)
+    typed(cluster, restore.replace(NAME, name))
+    assert cluster.count("lost-set") == 61
+    again = cluster.hit("lost-set", key=key)
+    assert (again.json()["value"], cluster.count("lost-set")) == (first, 61)
+    assert cluster.send("lost-set", 3).failures == []
+    assert cluster.count("lost-set") == 64
+    (last,) = cluster.runner("rollout.history", "limit=1")
+    assert (last["kind"], last["outcome"]) == ("restore", "succeeded")
+    for member in members:
+        cluster.on(member, "rm", "-r", f"{DATA}.lost")
+    cluster.until_whole()
+    assert "failed" not in cluster.runner("fleet.status")
