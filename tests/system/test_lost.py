@@ -10,7 +10,7 @@ from tests.system.test_backup import NAME, RUN, typed
 
 GUIDE = "docs/operating.md"
 REPLICA_SET = guide.section(GUIDE, "The replica set was lost")
-DATA = "/var/lib/mongodb"
+DATA, LOST = "/var/lib/mongodb", "/var/lib/mongodb.lost"
 # What a member dies of, and does not come back from.
 DAMAGE = f"systemctl kill --signal=KILL mongod; rm {DATA}/WiredTiger {DATA}/WiredTiger.wt"
 
@@ -53,6 +53,6 @@ def test_a_lost_set_comes_back_with_all_that_was_archived(cluster):
     (last,) = cluster.runner("rollout.history", "limit=1")
     assert (last["kind"], last["outcome"]) == ("restore", "succeeded")
     for member in members:
-        cluster.on(member, "rm", "-r", f"{DATA}.lost")
+        cluster.on(member, "rm", "-r", LOST)
     cluster.until_whole()
     assert "failed" not in cluster.runner("fleet.status")
