@@ -31,7 +31,8 @@ ADDRESS = "db-1.internal:27017"
         (AutoReconnect(ADDRESS), "did not answer in time"),
         (NotPrimaryError(ADDRESS), "did not answer in time"),
         (OperationFailure(ADDRESS, 50), "did not answer in time"),
-        (OperationFailure(ADDRESS, 13), "refused the operation (code 13)"),
+        (OperationFailure(ADDRESS, 13), "is closed, as while counters are restored"),
+        (OperationFailure(ADDRESS, 14), "refused the operation (code 14)"),
         (ConfigurationError(ADDRESS), "cannot be used"),
     ],
 )

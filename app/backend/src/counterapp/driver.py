@@ -25,6 +25,8 @@ RETRY_PAUSE = 0.05
 """Seconds between two tries, where the driver itself does not wait for a primary."""
 
 DUPLICATE_KEY = 11000
+SHUT_OUT = 13
+"""The application's role has no rights: a restore has taken them away."""
 
 PASSING = frozenset(
     (
@@ -86,6 +88,8 @@ def unavailable(error: PyMongoError) -> StoreUnavailable:
         return StoreUnavailable("No majority of the database acknowledged in time")
     if isinstance(error, (NotPrimaryError, AutoReconnect)) or error.timeout:
         return StoreUnavailable("The database did not answer in time")
+    if isinstance(error, OperationFailure) and error.code == SHUT_OUT:
+        return StoreUnavailable("The database is closed, as while counters are restored")
     if isinstance(error, OperationFailure):
         return StoreUnavailable(f"The database refused the operation (code {error.code})")
     return StoreUnavailable("The database cannot be used")
