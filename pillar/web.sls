@@ -22,7 +22,7 @@ web:
   # Counters that one client may make, and records that it may import, on a worker in an hour.
   client_creations: 300
   client_imports: 100000
-  # Days after its last hit for which a counter that nobody owns is kept.
+  # Days after its last change for which a counter that nobody owns is kept.
   unowned_lifetime: 180
   # Counters, and idempotency keys, that the database may hold; no more are made or taken then.
   most_counters: 10000000

@@ -30,8 +30,11 @@ from counterapp.counters import (
     Totals,
 )
 
-MADE_BY_A_HIT = Plan(lower=-1, upper=1, resettable=False)
+MADE_BY_A_HIT = Plan(lower=0, upper=1, resettable=False)
 """What a counter is that nobody created, and what anybody may do to it, as with CountAPI."""
+
+KEPT = timedelta(days=180)
+"""For how long a counter that nobody owns is kept unchanged."""
 
 
 class MemoryStore:
@@ -91,8 +94,12 @@ class MemoryStore:
             raise Full(f"There may be {self.most} counters, and there are")
         now = self.clock()
         expires = now + timedelta(seconds=plan.lifetime) if plan.lifetime is not None else None
+        idle = now + KEPT if admin is None else None
         counter = Counter(
-            key, plan.value, plan, admin is not None, now, now, expires, base=plan.value, seen=now
+            *(key, plan.value, plan, admin is not None, now, now, expires),
+            base=plan.value,
+            idle=idle,
+            seen=now,
         )
         self._counters[key] = counter
         if admin is not None:
@@ -108,6 +115,7 @@ class MemoryStore:
             counter,
             value=value,
             updated=now,
+            idle=None if counter.owned else now + KEPT,
             minutes=_add(counter.minutes, minute, amount),
             hours=_add(counter.hours, minute // 60, amount),
             days=_add(counter.days, minute // 1440, amount),
@@ -129,6 +137,7 @@ class MemoryStore:
             counter,
             value=value,
             updated=now,
+            idle=None if counter.owned else now + KEPT,
             set_minutes=_add(counter.set_minutes, minute, amount),
             set_hours=_add(counter.set_hours, minute // 60, amount),
             set_days=_add(counter.set_days, minute // 1440, amount),
@@ -186,7 +195,8 @@ class MemoryStore:
         with self._lock:
             self._check()
             counter = self._there(key)
-            self._allow(key, admin)
+            if counter.owned:
+                self._allow(key, admin)
             if not counter.plan.resettable:
                 raise Forbidden(f"{key} was made as one that is not resettable")
             return self._put(counter, value)

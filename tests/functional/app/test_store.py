@@ -150,11 +150,13 @@ def test_steps_may_be_any_amount_and_go_down(stores):
 def test_who_may_change_what(stores):
     store = stores[0]
     mine, free, fixed = Key("ns1", "mine"), Key("ns1", "free"), Key("ns1", "fixed")
+    common = Key("ns1", "common")
     made = store.create(mine, Plan(value=3, lower=-2, upper=4), "owner")
     assert made == dataclasses.replace(store.read(mine), seen=made.seen)
     assert (made.value, made.owned, made.plan.lower) == (3, True, -2)
     store.create(fixed, Plan(resettable=False), "owner")
     store.hit(free)
+    store.create(common, Plan(value=2, lower=-1, upper=1), None)
     for call, error in (
         (lambda: store.create(mine, Plan(), "other"), counters.AlreadyThere),
         (lambda: store.create(free, Plan(), "owner"), counters.AlreadyThere),
@@ -170,12 +172,15 @@ def test_who_may_change_what(stores):
         (lambda: store.set(Key("ns1", "none"), 1, "owner"), counters.NotFound),
         (lambda: store.delete(mine, None), counters.Forbidden),
         (lambda: store.delete(free, None), counters.Forbidden),
+        (lambda: store.add(free, -1, None), counters.OutOfBounds),
+        (lambda: store.delete(common, "anybody"), counters.Forbidden),
         (lambda: store.operator_delete(Key("ns1", "none")), counters.NotFound),
     ):
         with pytest.raises(error):
             call()
     assert store.add(mine, -2, "owner") == Counted(1)
     assert store.set(mine, 40, "owner") == (1, 40)
+    assert store.set(common, 7, "anybody") == (2, 7)
     assert store.operator_set(fixed, 9) == (0, 9)
     assert agrees(store.read(mine))
     store.delete(mine, "owner")

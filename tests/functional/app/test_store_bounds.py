@@ -242,7 +242,7 @@ def test_idempotency_keys_have_a_limit_which_those_that_are_there_do_not_feel(op
     assert store.hit(key) == Counted(3)
 
 
-def test_a_counter_that_nobody_owns_ends_when_nobody_hits_it(opened, single, database):
+def test_a_counter_that_nobody_owns_ends_when_nothing_changes_it(opened, single, database):
     store = opened(unowned_lifetime=2)
     owned, free, kept = (Key("ns1", name) for name in ("owned", "free", "kept"))
     store.create(owned, Plan(), "owner")
@@ -260,11 +260,17 @@ def test_a_counter_that_nobody_owns_ends_when_nobody_hits_it(opened, single, dat
             for index in indexes
             if index["key"] == [("idle", 1)]
         ] == [{"expireAfterSeconds": 0, "sparse": True}]
-        # Nearly over: the next hit of a process that has not seen it in this hour puts it off.
+        # Nearly over: each change by a process that has not seen it in this hour puts it off.
         put_back = [{"$set": {"idle": {"$add": ["$$NOW", 1000 * 3600]}}}]
-        found.update_one({"_id": str(kept)}, put_back)
-        assert opened(unowned_lifetime=2).hit(kept).value == 2
-        assert found.find_one({"_id": str(kept)})["idle"] >= ends[str(kept)]
+        for change in (
+            lambda store: store.hit(kept),
+            lambda store: store.add(kept, 1, None),
+            lambda store: store.add(kept, 1, None, "once"),
+            lambda store: store.operator_set(kept, 9),
+        ):
+            found.update_one({"_id": str(kept)}, put_back)
+            change(opened(unowned_lifetime=2))
+            assert found.find_one({"_id": str(kept)})["idle"] >= ends[str(kept)]
         over = [{"$set": {"idle": {"$subtract": ["$$NOW", 1]}}}]
         found.update_one({"_id": str(free)}, over)
     assert store.read(free) is None

@@ -27,7 +27,7 @@ from tests.support.stores import open_store, outcome
 from tests.support.waiting import until
 
 NODES = ("web-1", "web-2.example.org")
-MADE_BY_A_HIT = Plan(lower=-1, upper=1, resettable=False)
+MADE_BY_A_HIT = Plan(lower=0, upper=1, resettable=False)
 SHARED = Key("default", "shared")
 
 
@@ -222,18 +222,22 @@ class Model(RuleBasedStateMachine):
         life.moved += value - before
         return before, value
 
-    def refusal(self, key, owner):
-        """Return why ``owner`` may not set or delete a counter; None if that is allowed."""
+    def refusal(self, key, owner, also=()):
+        """Return why ``owner`` may not change a counter; None if that is allowed.
+
+        :param also: who else may own it.
+        """
         life = self.there.get(key)
         if life is None:
             return counters.NotFound
-        if life.owner is None or life.owner != owner:
-            return counters.Forbidden
-        return None
+        if life.owner in also or (life.owner is not None and life.owner == owner):
+            return None
+        return counters.Forbidden
 
     @rule(node=either, key=keys, value=values, owner=owners)
     def set(self, node, key, value, owner):
-        expected = self.refusal(key, owner)
+        # What nobody owns anybody may set, if it was made to be set.
+        expected = self.refusal(key, owner, also=(None,))
         if expected is None:
             resettable = self.there[key].plan.resettable
             expected = self.put(key, value) if resettable else counters.Forbidden

@@ -68,8 +68,8 @@ def test_each_change_comes_with_the_node_that_counted_it(client, follow):
         event = next(events)
         assert data(event) == {"value": value, "node": "web-1"}
         assert fields(event)["id"] == str(value)
-    client.get("/update/page?amount=-1")
-    assert data(next(events)) == {"value": 2, "node": None}
+    client.get("/update/page?amount=1")
+    assert data(next(events)) == {"value": 4, "node": None}
 
 
 def test_a_stream_ends_in_time_for_its_node_to_be_drained(client, follow, monkeypatch):

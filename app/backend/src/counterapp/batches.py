@@ -37,7 +37,7 @@ class Batches:
     :param counters: through a client which repeats nothing on its own: batches are sent again by
         what is known of them here.
     :param waiting: how many hits may wait; more are refused.
-    :param lifetime: milliseconds for which a counter that nobody owns is kept without a hit.
+    :param lifetime: milliseconds for which a counter that nobody owns is kept unchanged.
     """
 
     def __init__(

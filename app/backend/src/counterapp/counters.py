@@ -131,6 +131,8 @@ class Counter:
     none of this is in ``minutes``, ``hours`` and ``days``."""
     set_hours: dict[int, int] = field(default_factory=dict)
     set_days: dict[int, int] = field(default_factory=dict)
+    idle: datetime | None = field(default=None, kw_only=True, compare=False)
+    """When a counter that nobody owns ends, if nothing changes it until then."""
     seen: datetime = field(kw_only=True)
     """When the store looked, by the database's clock, which is the only one that counts."""
 
@@ -218,8 +220,9 @@ class CounterStore(Protocol):
     def set(self, key: Key, value: int, admin: str | None) -> tuple[int, int]:
         """Set a counter's value; return the one before and the new one.
 
+        :param admin: is asked for if it is owned.
         :raises NotFound, Forbidden, OutOfBounds: see there. ``Forbidden`` also where the counter
-            was made as one that is not resettable, or without an admin key.
+            was made as one that is not resettable, as a hit makes it.
         """
 
     def read(self, key: Key) -> Counter | None:

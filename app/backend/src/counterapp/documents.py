@@ -5,7 +5,7 @@ database's, which alone decides what is counted when: no web node's clock comes 
 
 - ``_id``: namespace and name, ``default/shared``; ``inc``: which of the counters that ever had this
   name it is; ``created``, ``updated``, ``expires``; ``admin``: the SHA-256 of its admin key.
-- ``idle``: when a counter that nobody owns ends, if nobody hits it until then.
+- ``idle``: when a counter that nobody owns ends, if nothing changes it until then.
 - ``value``, ``step``, ``lower``, ``upper``, ``reset``: see :class:`counterapp.counters.Plan`.
 - ``hits``: how often it was hit; ``n``: what these hits added, for each web node.
 - ``m``, ``h``, ``d``: what hits and updates added in each minute, hour and day; ``M``, ``H``,
@@ -33,7 +33,7 @@ Stages = list[Document]
 
 _READ = (
     *("_id", "value", "base", "step", "lower", "upper", "reset", "admin", "inc"),
-    *("created", "updated", "expires", "n", "m", "h", "d", "M", "H", "D"),
+    *("created", "updated", "expires", "idle", "n", "m", "h", "d", "M", "H", "D"),
 )
 
 PROJECTION: Document = {**dict.fromkeys(_READ, True), "now": "$$NOW"}
@@ -70,6 +70,7 @@ def counter(document: Mapping[str, Any]) -> Counter:
         created=document["created"],
         updated=document["updated"],
         expires=document["expires"],
+        idle=document.get("idle"),
         nodes={_node(name): int(amount) for name, amount in document.get("n", {}).items()},
         base=int(document["base"]),
         minutes=_buckets(document, "m"),

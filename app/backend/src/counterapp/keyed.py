@@ -57,7 +57,7 @@ class KeyedBatches:
     :param database: through a client which repeats nothing on its own.
     :param waiting: how many may wait in each line; more are refused.
     :param keep: for how long a key is remembered.
-    :param lifetime: milliseconds for which a counter that nobody owns is kept without a hit.
+    :param lifetime: milliseconds for which a counter that nobody owns is kept unchanged.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class KeyedBatches:
     ) -> None:
         def line(name: str, batch: int) -> Combiner[Keyed, Counted]:
             writer = Writer(database["counters"], clock, new_slot(node), node, lifetime)
-            made = _Line(database, writer, clock, timeout, keep, counters_room, keys_room)
+            made = _Line(database, writer, clock, timeout, keep, lifetime, counters_room, keys_room)
             self._lines.append(made)
             return Combiner(
                 made.commit, waiting=waiting, batch=batch, timeout=timeout, name=name, pace=PACE
@@ -117,6 +117,7 @@ class _Line:
         clock: DatabaseClock,
         timeout: float,
         keep: timedelta,
+        lifetime: int,
         counters_room: Room,
         keys_room: Room,
     ) -> None:
@@ -127,6 +128,7 @@ class _Line:
         self._clock = clock
         self._timeout = timeout
         self._keep = keep
+        self._lifetime = lifetime
         self._counters_room = counters_room
         self._keys_room = keys_room
         # One for all transactions: beginning the next ends one whose end the server never heard of,
@@ -234,7 +236,9 @@ class _Line:
         assert item.inc is not None
         lives[item.identity] = item.inc
         try:
-            value, at = add(self._counters, item.key, item.inc, amount, self._session)
+            value, at = add(
+                self._counters, item.key, item.inc, amount, self._lifetime, self._session
+            )
         except StoreError as error:
             return error
         self._clock.note(at)
@@ -271,13 +275,17 @@ def add(
     key: Key,
     inc: ObjectId,
     amount: int,
+    lifetime: int,
     session: ClientSession | None = None,
 ) -> tuple[int, datetime]:
-    """Add an amount to the counter with this ``inc``; return its new value, and when it was."""
+    """Add an amount to the counter with this ``inc``; return its new value, and when it was.
+
+    :param lifetime: milliseconds for which a counter that nobody owns is kept from now on.
+    """
     token = ObjectId()
     after = counters.find_one_and_update(
         {"_id": str(key), "inc": inc, **documents.ALIVE},
-        updates.add(amount, token),
+        updates.add(amount, token, lifetime),
         projection={"value": True, "by": True, "updated": True},
         return_document=ReturnDocument.AFTER,
         session=session,

@@ -84,7 +84,7 @@ class MongoStore:
     :param waiting: how many hits may wait for their write, and how many other requests for their
         answers; more are refused.
     :param keep_keys: seconds for which an idempotency key is remembered.
-    :param unowned_lifetime: days for which a counter that nobody owns is kept without a hit.
+    :param unowned_lifetime: days for which a counter that nobody owns is kept unchanged.
     :param most_counters: how many counters there may be.
     :param most_keys: how many idempotency keys there may be.
     :param combine: False to write once for each hit, to measure what combining brings.
@@ -170,12 +170,13 @@ class MongoStore:
                 span = f"from {'any' if low is None else low} to {'any' if high is None else high}"
                 raise OutOfBounds(f"The amounts that {key} takes are {span}, not {amount}")
             if idempotency_key is None:
-                return Counted(add(self._counters, key, document["inc"], amount)[0])
+                done = add(self._counters, key, document["inc"], amount, self._idle)
+                return Counted(done[0])
         return self._keyed.add(key, idempotency_key, amount, document["inc"])
 
     def set(self, key: Key, value: int, admin: str | None) -> tuple[int, int]:
         with self._asked():
-            document = self._owned(key, admin, strictly=True)
+            document = self._owned(key, admin)
             if not document["reset"]:
                 raise Forbidden(f"{key} was made as a counter that cannot be set or reset")
             return self._set(key, document["inc"], value)
@@ -350,7 +351,7 @@ class MongoStore:
         """Return a counter's document if ``admin`` may change it."""
         document = self._there(key)
         if document["admin"] is None and strictly:
-            raise Forbidden(f"{key} was made by a hit and has no admin key")
+            raise Forbidden(f"Nobody owns {key}, so only an operator can delete it")
         # Digests of random keys: how long a comparison takes tells nothing of the key.
         if document["admin"] is not None and document["admin"] != admin:
             raise Forbidden(f"The admin key is not that of {key}")
@@ -359,7 +360,7 @@ class MongoStore:
     def _set(self, key: Key, inc: ObjectId, value: int) -> tuple[int, int]:
         before = self._counters.find_one_and_update(
             {"_id": str(key), "inc": inc, **documents.ALIVE},
-            updates.put(value, ObjectId()),
+            updates.put(value, ObjectId(), self._idle),
             projection={"value": True},
         )
         if before is None:

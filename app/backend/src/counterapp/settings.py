@@ -66,7 +66,7 @@ class Settings:
     balancers: frozenset[str] = frozenset()
     """Addresses of the balancers, whose word on a client's address is taken; nobody else's is."""
     unowned_lifetime: int = 180
-    """Days after its last hit for which a counter that nobody owns is kept."""
+    """Days after its last change for which a counter that nobody owns is kept."""
     most_counters: int = 10_000_000
     """How many counters the database may hold; no more are made."""
     most_keys: int = 10_000_000

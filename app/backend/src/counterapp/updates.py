@@ -31,7 +31,7 @@ _HISTORIES = _ADDED | _SET
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 # What anybody may do to a counter that a hit has made: what CountAPI allowed there.
-_MADE_BY_A_HIT = Plan(step=1, lower=-1, upper=1, resettable=False)
+_MADE_BY_A_HIT = Plan(step=1, lower=0, upper=1, resettable=False)
 
 
 class Batch(NamedTuple):
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     slot: str
     node: str
     lifetime: int
-    """Milliseconds for which a counter that nobody owns is kept without a hit."""
+    """Milliseconds for which a counter that nobody owns is kept unchanged."""
 
 
 def hits(count: int, batch: Batch) -> Stages:
@@ -57,8 +57,8 @@ def hits(count: int, batch: Batch) -> Stages:
     # Nothing fits of what was written before.
     fit = {"$cond": [done, 0, _room(count, ["$value", *_shares(), _number(f"${share}")])]}
     total = {"$add": ["$value", "$_add"]}
-    put_off = {"$add": ["$$NOW", batch.lifetime + IDLE_SLACK]}
-    half = {"$add": ["$$NOW", batch.lifetime + IDLE_SLACK // 2]}
+    put_off = _end(batch.lifetime)
+    half = _end(batch.lifetime, IDLE_SLACK // 2)
     soon = {"$lt": [{"$ifNull": ["$idle", "$$NOW"]}, half]}
     went = {"$gt": ["$_fit", 0]}
     return [
@@ -97,7 +97,7 @@ def first_hits(count: int, batch: Batch) -> Stages:
         "by": _by(batch),
         "n": {field(batch.node): count},
         "w": {batch.slot: _report(batch, count, count, made=True)},
-        "idle": {"$add": ["$$NOW", batch.lifetime + IDLE_SLACK]},
+        "idle": _end(batch.lifetime),
     }
     for letter, resolution in _ADDED.items():
         entry = {"k": {"$toString": _bucket(resolution)}, "v": count}
@@ -151,8 +151,11 @@ def _usual(count: int, step: int, node: str, now: datetime) -> tuple[Document, D
     return usual, changed
 
 
-def add(amount: int, token: ObjectId) -> Stages:
-    """Return the update that adds ``amount`` if there is room; then ``by`` has the token."""
+def add(amount: int, token: ObjectId, lifetime: int) -> Stages:
+    """Return the update that adds ``amount`` if there is room; then ``by`` has the token.
+
+    :param lifetime: milliseconds for which a counter that nobody owns is kept from now on.
+    """
     return [
         {"$set": {"_now": _present()}},
         {"$set": {"_fit": _room(1, ["$value", *_shares()], amount)}},
@@ -163,15 +166,20 @@ def add(amount: int, token: ObjectId) -> Stages:
                 **_history(added="$_add"),
                 "updated": {"$cond": ["$_fit", "$$NOW", "$updated"]},
                 "by": {"$cond": ["$_fit", changed_by(token), "$by"]},
+                **_put_off(lifetime),
             }
         },
         {"$unset": ["_now", "_fit", "_add"]},
     ]
 
 
-def put(value: int, token: ObjectId) -> Stages:
-    """Return the update that sets the value, which is no hit."""
-    return [{"$set": {"_now": _present()}}, *_put(value, token), {"$unset": ["_now"]}]
+def put(value: int, token: ObjectId, lifetime: int) -> Stages:
+    """Return the update that sets the value, which is no hit.
+
+    :param lifetime: milliseconds for which a counter that nobody owns is kept from now on.
+    """
+    changed = _put(value, token, **_put_off(lifetime))
+    return [{"$set": {"_now": _present()}}, *changed, {"$unset": ["_now"]}]
 
 
 def _put(value: Any, token: ObjectId, **more: Any) -> Stages:
@@ -189,14 +197,14 @@ def _put(value: Any, token: ObjectId, **more: Any) -> Stages:
     ]
 
 
-def create(plan: Plan, admin: str | None, inc: ObjectId, idle: int | None) -> Stages:
+def create(plan: Plan, admin: str | None, inc: ObjectId, lifetime: int) -> Stages:
     """Return the update that makes a counter with this ``inc`` where there is none.
 
-    :param idle: milliseconds for which it is kept without a hit, if nobody owns it.
+    :param lifetime: milliseconds for which it is kept unchanged, if nobody owns it.
     """
     made = _made(plan, admin, inc)
-    if admin is None and idle is not None:
-        made["idle"] = {"$add": ["$$NOW", idle + IDLE_SLACK]}
+    if admin is None:
+        made["idle"] = _end(lifetime)
     return _unless_there(made)
 
 
@@ -264,6 +272,15 @@ def _unless_there(made: Document) -> Stages:
     ended = [{"$lte": [{"$ifNull": [f"${name}", _NEVER]}, "$$NOW"]} for name in ("expires", "idle")]
     free = {"$or": [{"$eq": [{"$type": "$inc"}, "missing"]}, *ended]}
     return [{"$replaceWith": {"$cond": [free, {"_id": "$_id", **made}, "$$ROOT"]}}]
+
+
+def _end(lifetime: int, slack: int = IDLE_SLACK) -> Document:
+    """Return when a counter that nobody owns ends, if nothing changes it until then."""
+    return {"$add": ["$$NOW", lifetime + slack]}
+
+
+def _put_off(lifetime: int) -> Document:
+    return {"idle": {"$cond": [{"$eq": ["$admin", None]}, _end(lifetime), "$idle"]}}
 
 
 def _by(batch: Batch) -> str:

@@ -55,7 +55,7 @@ class Writer:
     """Writes the batches of one line, one after the other.
 
     :param slot: of this process and this line only.
-    :param lifetime: milliseconds for which a counter that nobody owns is kept without a hit.
+    :param lifetime: milliseconds for which a counter that nobody owns is kept unchanged.
     """
 
     def __init__(
