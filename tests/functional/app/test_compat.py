@@ -1,10 +1,12 @@
-"""CountAPI's own client, from npm and unmodified but for its base URL, at a real node.
+"""The clients of CountAPI, of npm and PyPI, unmodified but for their base URL, at a real node.
 
-``countapi/package-lock.json`` pins it, and what its own tests need, by their SHA-512.
+``countapi/package-lock.json`` pins npm's, and what its own tests need, by their SHA-512;
+``requirements/dev.txt`` pins PyPI's.
 """
 
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -55,13 +57,14 @@ def node(single, make_node):
 def countapi(modules, node, tmp_path):
     """Return a function that lays the client out with our node as its base URL."""
 
-    def lay_out(login=""):
-        client = tmp_path / f"client-{hashlib.sha256(login.encode()).hexdigest()[:8]}"
+    def lay_out(login="", base=""):
+        name = hashlib.sha256(f"{login} {base}".encode()).hexdigest()[:8]
+        client = tmp_path / f"client-{name}"
         if not client.exists():
             shutil.copytree(modules / "countapi-js", client)
             source = (client / "lib" / "index.js").read_text()
             assert source.count(BASE_URL) == 1
-            ours = f'"http://{login}127.0.0.1:{node.port}"'
+            ours = f'"http://{login}127.0.0.1:{node.port}{base}"'
             (client / "lib" / "index.js").write_text(source.replace(BASE_URL, ours))
         return client
 
@@ -72,9 +75,9 @@ def countapi(modules, node, tmp_path):
 def call(modules, countapi):
     """Return a function that calls the client and returns what its promise came to."""
 
-    def run(expression, login=""):
+    def run(expression, login="", base=""):
         script = f"""
-            const countapi = require({json.dumps(str(countapi(login)))});
+            const countapi = require({json.dumps(str(countapi(login, base)))});
             {expression}
                 .then((result) => ({{ result }}), (error) => ({{ error: String(error) }}))
                 .then((outcome) => console.log(JSON.stringify(outcome)));
@@ -97,9 +100,42 @@ def run_node(modules, *arguments):
     return ended
 
 
-def test_the_clients_own_tests_pass(modules, node, countapi):
+@pytest.fixture
+def in_python(node, tmp_path):
+    """Return a function that runs lines with PyPI's client and returns what they print as JSON."""
+
+    def run(lines, login=""):
+        client = tmp_path / "python" / "countapi"
+        if not client.exists():
+            installed = importlib.util.find_spec("countapi")
+            shutil.copytree(installed.submodule_search_locations[0], client)
+            source = (client / "common.py").read_text()
+            assert source.count(BASE_URL) == 1
+            (client / "common.py").write_text(
+                source.replace(BASE_URL, "__import__('os').environ['BASE']")
+            )
+        environ = os.environ | {
+            "PYTHONPATH": str(client.parent),
+            "BASE": f"http://{login}127.0.0.1:{node.port}/countapi",
+        }
+        ended = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", f"import json, countapi\n{lines}"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize(("base", "login"), [("/countapi", ""), ("", f":{OWNER}@")])
+def test_the_clients_own_tests_pass(modules, node, countapi, base, login):
     """Its authors' tests want some counters to be there; all but these is theirs."""
-    key = {"Authorization": f"Bearer {OWNER}"}
+    key = {"Authorization": f"Bearer {OWNER}"} if login else {}
     for path in (
         "/hit/test",
         "/hit/test/test",
@@ -107,8 +143,8 @@ def test_the_clients_own_tests_pass(modules, node, countapi):
         "/create?key=c23ce4fa-4b78-4cbb-b53a-da3c2c38bb18&enable_reset=1",
         "/create?key=ce420ebf-369c-4a19-92b1-8b02fb6e72ba&update_upperbound=100",
     ):
-        assert node.get(path, headers=key).status_code == 200
-    client = countapi(f":{OWNER}@")
+        assert node.get(base + path, headers=key).status_code == 200
+    client = countapi(login, base)
     mocha = modules / "mocha" / "bin" / "mocha.js"
     ended = run_node(modules, mocha, "--reporter", "json", client / "test" / "index.js")
     report = json.loads(ended.stdout[ended.stdout.index("{\n") :])
@@ -150,6 +186,73 @@ def test_what_the_client_creates_is_its_users_by_the_key_in_the_base_url(call):
     assert (info["update_upperbound"], info["enable_reset"]) == (50, True)
 
 
+ALL_OF_IT = """
+made = countapi.create_counter("shop", "site", 5, True, -1, 50)
+print(json.dumps([
+    vars(made),
+    vars(countapi.hit_counter("shop", "site")),
+    vars(countapi.update_counter(37, "shop", "site")),
+    vars(countapi.get_value("shop", "site")),
+    vars(countapi.set_value(7, "shop", "site")),
+    {name: value for name, value in vars(countapi.get_info("shop", "site")).items()
+     if name not in ("ttl", "created_at")},
+    vars(countapi.create_counter())["namespace"],
+    vars(countapi.hit_counter("alone")),
+    sorted(vars(countapi.get_stats())),
+]))
+"""
+
+
+@pytest.mark.parametrize("login", ["", f":{OWNER}@"])
+def test_the_client_from_pypi_does_all_that_it_can(in_python, login):
+    assert in_python(ALL_OF_IT, login) == [
+        {"namespace": "site", "key": "shop", "value": 5},
+        {"value": 6},
+        {"value": 43},
+        {"value": 43},
+        {"old_value": 43, "value": 7},
+        {
+            **{"namespace": "site", "key": "shop", "value": 7, "enable_reset": True},
+            **{"update_upper_bound": 50, "update_lower_bound": -1},
+        },
+        "default",
+        {"value": 1},
+        ["keys_created", "keys_updated", "requests", "version"],
+    ]
+
+
+def test_the_client_from_pypi_is_told_what_is_refused(in_python):
+    refused = """
+from countapi.common import NotOKError
+said = []
+countapi.hit_counter("page")
+for call in (
+    lambda: countapi.get_value("nobody"),
+    lambda: countapi.set_value(1, "page"),
+    lambda: countapi.update_counter(2, "page"),
+    lambda: countapi.create_counter("page"),
+    lambda: countapi.create_counter("ab"),
+):
+    try:
+        call()
+    except NotOKError as error:
+        said.append(str(error).rpartition("status ")[2])
+print(json.dumps(said))
+"""
+    assert in_python(refused) == ["404]", "403]", "403]", "409]", "400]"]
+
+
+def test_a_page_that_counted_with_countapi_goes_on_where_it_was(call, node):
+    counts = "namespace,key,value\r\nmysite.com,examplepage,1234\r\n"
+    taken = node.post("/api/v1/import", data=counts, headers={"Content-Type": "text/csv"})
+    assert taken.json()["taken"] == 1
+    visit = {"Referer": "https://mysite.com/example/page", "Origin": "https://mysite.com"}
+    answer = node.get("/countapi/hit/:HOST:/:PATHNAME:", headers=visit)
+    assert (answer.json(), answer.headers["X-Path"]) == ({"value": 1235}, "mysite.com/examplepage")
+    # npm's client, in Node.js, has no page.
+    assert call("countapi.visits()", base="/countapi")["result"]["path"] == ".../..."
+
+
 def test_what_the_client_rejects(call):
     assert "update_upperbound" in call("countapi.create({ update_upperbound: -1 })")["error"]
     call("countapi.create({ key: 'once' })")
@@ -172,6 +275,12 @@ def test_an_abacus_client(node):
     assert node.get("/hit/site/page").json()["value"] == 16
     assert node.post("/set/site/page?value=3", headers=bearer).json()["value"] == 3
     assert node.post("/reset/site/page", headers=bearer).json()["value"] == 0
+    badge = node.get("/hit/site/page/shield?text=visits&style=plastic")
+    assert badge.headers["Content-Type"].startswith("image/svg+xml")
+    assert "visits: 1" in badge.text
+    sent = {"headers": bearer | {"Content-Type": "application/json"}, "data": b'{"value": 9}'}
+    assert node.post("/update/site/page/?value=5", **sent).json()["value"] == 6
+    assert node.get("/healthcheck").json()["status"] == "ok"
     assert node.post("/delete/site/page", headers=bearer).json()["status"] == "ok"
     assert node.get("/get/site/page").status_code == 404
 

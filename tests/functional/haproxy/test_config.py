@@ -44,6 +44,10 @@ def test_a_page_of_either_release_gets_its_files_while_the_servers_differ(balanc
         "/update/default/pages?amount=1",
         "/badge/pages.svg?hit=1",
         "/badge/default/pages.svg?hit=1",
+        "/hit/default/pages/",
+        "/hit/default/pages/shield?text=visits",
+        "/countapi/hit/pages",
+        "/countapi/update/default/pages?amount=1",
     ],
 )
 def test_a_hit_with_a_key_goes_to_another_server_when_the_first_dies(balancer, path):
@@ -60,6 +64,11 @@ def test_a_hit_with_a_key_goes_to_another_server_when_the_first_dies(balancer, p
         ("POST", PATH, {}),
         ("GET", "/hit/default/pages", {}),
         ("GET", "/badge/default/pages.svg?hit=1", {}),
+        ("GET", "/hit/default/pages/shield", {}),
+        ("GET", "/countapi/hit/default/pages", {}),
+        ("GET", "/countapi/set/default/hits", {"Idempotency-Key": "1"}),
+        ("GET", "/countapi/create", {"Idempotency-Key": "1"}),
+        ("GET", "/delete/default/hit/shield", {"Idempotency-Key": "1"}),
         ("POST", "/api/v1/counters", {"Idempotency-Key": "1"}),
         # Counters may have names that are words of the interface elsewhere.
         ("GET", "/delete/default/hits", {"Idempotency-Key": "1"}),

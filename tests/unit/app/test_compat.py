@@ -1,9 +1,11 @@
 """The routes of CountAPI and Abacus: each does what its clients rely on."""
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from counterapp.compat import go_duration
 from counterapp.counters import LARGEST, Key, Plan, StoreUnavailable, Totals
 
 VERBS = ["hit", "get", "set", "update", "reset", "delete", "info"]
@@ -65,9 +67,39 @@ def test_abacus_creates_by_path_with_everything_allowed(client):
     assert info["enable_reset"] is True
 
 
-def test_a_slash_after_create_makes_no_difference(client):
-    assert client.post("/create/").status_code == 201
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_abacus_creates_a_random_counter(client, method):
+    answer = client.open("/create/", method=method)
+    assert answer.status_code == 201
+    names = answer.json["namespace"], answer.json["key"]
+    assert [len(name) for name in names] == [16, 16]
+    assert client.get(f"/info/{'/'.join(names)}").json["enable_reset"] is True
+
+
+def test_a_slash_behind_a_path_makes_no_difference(client):
     assert client.get("/create/?key=page").json["key"] == "page"
+    assert client.post("/create/site/page/?initializer=4").json["value"] == 4
+    assert client.get("/hit/site/page/").json == {"value": 5}
+    assert client.get("/get/site/page/").json == client.get("/get/site/page").json
+    assert client.get("/hit/page/").headers["X-Path"] == "default/page"
+    assert client.get("/stats/").status_code == 200
+
+
+def test_healthcheck_says_how_long_the_process_has_run(client, store):
+    store.broken = "The database has no primary that can be reached"
+    answer = client.get("/healthcheck")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "ok"
+    assert re.fullmatch(r"(\d+h)?(\d+m)?\d+s", answer.json["uptime"])
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0s"), (0.9, "0s"), (59, "59s"), (60, "1m0s"), (3600, "1h0m0s"), (90061, "25h1m1s")],
+)
+def test_times_are_written_as_go_writes_them(seconds, written):
+    assert go_duration(seconds) == written
 
 
 def test_creation_with_everything(client, store):
@@ -89,7 +121,7 @@ def test_a_counter_is_created_once(client, made):
 def test_nobody_can_have_the_counter_of_the_service(client):
     for path in ("/create/shared", "/create/default/shared", "/create?key=shared"):
         assert client.get(path).status_code == 409
-    assert client.get("/create/other/shared").status_code == 200
+    assert client.get("/create/other/shared").status_code == 201
 
 
 def test_the_admin_key_is_told_once_and_kept_hashed(client, store):
@@ -252,7 +284,8 @@ def test_amounts_out_of_the_bounds_are_refused_with_the_value_as_it_is(client):
 def test_a_counter_that_a_hit_made_is_everybodys_within_narrow_bounds(client):
     client.get("/hit/page")
     assert client.get("/update/page?amount=1").json == {"value": 2}
-    assert client.get("/update/page?amount=100").status_code == 403
+    for amount in (100, -1):
+        assert client.get(f"/update/page?amount={amount}").status_code == 403
     for verb in ("set", "reset", "delete"):
         answer = client.get(f"/{verb}/page?value=1", headers={"Authorization": "Bearer mine"})
         assert answer.status_code == 403
@@ -274,11 +307,15 @@ def test_info_speaks_both_dialects(client, store):
     client.get("/create/site/page?value=3&expiration=600&step=-2")
     info = client.get("/info/site/page").json
     assert info["created"] == int(store.now.timestamp() * 1000)
-    assert info["full_key"] == "site/page"
+    assert info["full_key"] == "K:site:page"
     assert (info["is_genuine"], info["exists"], info["step"]) == (False, True, -2)
-    client.get("/hit/for-ever")
+    assert (info["expires_in"], info["expires_str"]) == (600, "10m0s")
+    client.get("/create/for-ever")
     info = client.get("/info/for-ever").json
-    assert (info["ttl"], info["expires_in"], info["is_genuine"]) == (None, -1, True)
+    assert (info["ttl"], info["expires_in"], info["expires_str"]) == (None, -1, "-1ns")
+    client.get("/hit/by-a-hit")
+    info = client.get("/info/by-a-hit").json
+    assert (info["expires_str"], info["is_genuine"]) == ("4320h0m0s", True)
 
 
 def test_info_tells_how_long_a_counter_has_to_live(client):
@@ -292,7 +329,7 @@ def test_a_counter_expires(client, store):
     client.get("/create/page?expiration=600")
     store.now = datetime.now(UTC) + timedelta(seconds=601)
     assert client.get("/get/page").status_code == 404
-    assert client.get("/create/page").status_code == 200
+    assert client.get("/create/page").status_code == 201
 
 
 def test_stats(client):

@@ -236,9 +236,12 @@ def test_a_bad_idempotency_key_counts_nothing(client, key):
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"value": 5}', b"value=5", b"\xff\x00"])
-def test_a_body_is_refused_for_it_would_be_mistaken_for_parameters(client, body):
-    refused(client.post("/create/page", data=body), 400, "takes no body")
-    assert client.get("/get/page").status_code == 404
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", ""])
+def test_a_body_says_nothing(client, body, kind):
+    made = client.post("/create/page?value=2", data=body, content_type=kind)
+    assert (made.status_code, made.json["value"]) == (201, 2)
+    assert client.post("/hit/page", data=body, content_type=kind).json == {"value": 3}
+    assert client.get("/get/page", data=body, content_type=kind).json == {"value": 3}
 
 
 def test_a_large_body_is_refused_unread(client):
@@ -259,14 +262,46 @@ def test_a_head_request_may_look(client):
     assert client.head("/get/page").status_code == 200
 
 
+@pytest.mark.parametrize("base", ["", "/countapi"])
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/hit/page"), ("DELETE", "/get/page")])
-def test_a_wrong_method_is_refused(client, method, path):
-    assert client.open(path, method=method).status_code == 405
+def test_a_wrong_method_is_refused(client, base, method, path):
+    answer = client.open(base + path, method=method)
+    assert refused(answer, 405)
+    assert "GET" in answer.headers["Allow"]
 
 
-@pytest.mark.parametrize("path", ["/hit", "/hit/", "/hit/a/b/c", "/get//page", "/stats/x", "/set/"])
-def test_no_names_or_too_many_are_nowhere(client, path):
-    assert client.get(path).status_code == 404
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/hit", "/hit/", "/hit/a/b/c", "/get//page", "/stats/x", "/set/", "/hit/abc//"),
+        *("/info/abc/def/shield", "/healthcheck/x", "/countapi", "/countapi/", "/countapi/nope"),
+        *("/countapi/create/abc", "/countapi/reset/abc", "/countapi/hit/a/b/shield"),
+    ],
+)
+def test_what_is_nowhere_is_told_in_the_familys_form(client, path):
+    assert refused(client.get(path), 404, "/api/v1/openapi.json")
+    script = client.get(f"{path}?callback=show")
+    assert (script.status_code, script.mimetype) == (200, "application/javascript")
+    assert '"status": 404' in script.text
+    pixel = client.get(f"{path}?img")
+    assert (pixel.status_code, pixel.mimetype) == (404, "image/gif")
+    for query in ("callback=alert(1)", "callback=%ff"):
+        answer = client.get(f"{path}?{query}")
+        assert answer.status_code in (400, 404)
+        assert answer.mimetype == "application/json"
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/hits/page", "/countapis", "/api/v1/hit"])
+def test_other_paths_are_not_the_familys(client, path):
+    assert client.delete(path).mimetype == "application/problem+json"
+
+
+def test_a_bug_is_told_in_the_familys_form(client, store):
+    store.bug = RuntimeError("oops")
+    for path in ("/get/page", "/countapi/get/page"):
+        answer = client.get(path)
+        assert (answer.status_code, list(answer.json)) == (500, ["error"])
+        assert "oops" not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -285,6 +320,12 @@ def test_host_and_pathname_are_those_of_the_page(client, headers, path):
     answer = client.get("/hit/:HOST:/:PATHNAME:", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["X-Path"].startswith(path)
+
+
+def test_abacus_path_is_the_page_without_what_a_name_cannot_have(client):
+    page = {"Referer": "https://mysite.com/example/page?x=1"}
+    assert client.get("/hit/site/:PATH:", headers=page).headers["X-Path"] == "site/examplepage"
+    refused(client.get("/hit/site/:PATH:"), 400, "Referer")
 
 
 @pytest.mark.parametrize("page", ["http://[::1]/", "http://x/", f"http://{'x' * 65}/"])
@@ -359,11 +400,14 @@ def wire(text):
 
 verbs = st.sampled_from(
     ["hit", "get", "set", "update", "reset", "delete", "info", "create", "stats", "badge", "stream"]
+    + ["healthcheck", *(f"countapi/{verb}" for verb in ("hit", "get", "set", "create", "info"))]
 )
-words = st.text(max_size=20) | st.sampled_from(["page", "site", ":HOST:", ":PATHNAME:", "page.svg"])
+words = st.text(max_size=20) | st.sampled_from(
+    ["page", "site", ":HOST:", ":PATHNAME:", ":PATH:", "page.svg", "shield"]
+)
 names = st.sampled_from(
     ["value", "amount", "step", "key", "namespace", "callback", "img", "expiration", "token"]
-    + ["update_lowerbound", "enable_reset", "label", "style", "color"]
+    + ["update_lowerbound", "enable_reset", "label", "style", "color", "fontsize", "bgcolor"]
 )
 values = st.text(max_size=20) | st.integers(-(2**70), 2**70).map(str)
 headers = st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=40)

@@ -7,10 +7,10 @@ Modules, from the inside out:
 - the store: ``mongo``, with ``documents``, ``driver``, ``batches`` and ``combiner``; ``readiness``
   (may traffic come here?) and ``watch`` (who waits for changes);
 - what HTTP clients see: ``v1`` (with ``inputs``, ``access``, ``shapes``, ``transfer``,
-  ``operators`` and ``openapi``), ``compat`` (with ``params``, ``places``, ``creation`` and
-  ``answers``), ``badges`` (with ``drawing``, ``letters`` and ``colours``), ``stream``, ``health``,
-  ``metrics`` (with ``backups``) and ``frontend``; ``admin`` (keys) and ``problems`` (how errors
-  look);
+  ``operators`` and ``openapi``), ``compat`` and ``countapi`` (with ``family``, ``dialects``,
+  ``params``, ``places``, ``creation``, ``answers`` and ``shields``), ``badges`` (with ``drawing``,
+  ``letters`` and ``colours``), ``stream``, ``health``, ``metrics`` (with ``backups``) and
+  ``frontend``; ``admin`` (keys) and ``problems`` (how errors look);
 - around every request: ``clients`` and ``limits``, ``frame``, ``cors`` and ``shortcut``; and
   ``app``, which puts all together.
 

@@ -49,6 +49,11 @@ def answer(body: dict[str, Any], status: int = 200) -> Response:
         response = Response(f"/**/{callback}({text});", 200, mimetype="application/javascript")
     else:
         response = Response(json.dumps(body), status, mimetype="application/json")
+    return named(response)
+
+
+def named(response: Response) -> Response:
+    """Say in the head of a response which counter it is about, if it is about one."""
     if path := g.get("path"):
         response.headers["X-Path"] = path
     return response

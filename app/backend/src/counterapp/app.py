@@ -9,6 +9,7 @@ from counterapp import (
     badges,
     compat,
     cors,
+    countapi,
     frontend,
     health,
     inputs,
@@ -73,6 +74,7 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
     app.extensions["counterapp.watch"] = watch
     app.register_blueprint(v1.blueprint(settings, store, limits))
     app.register_blueprint(compat.blueprint(settings, store, limits))
+    app.register_blueprint(countapi.blueprint(settings, store, limits))
     app.register_blueprint(badges.blueprint(store, limits))
     app.register_blueprint(stream.blueprint(watch, store))
     app.register_blueprint(health.blueprint(settings, Readiness(store, settings.node)))

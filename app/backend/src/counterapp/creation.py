@@ -1,5 +1,6 @@
 """What ``/create`` of the CountAPI family asks for: names, a plan, and whose it will be."""
 
+import secrets
 import uuid
 
 from flask import request
@@ -17,6 +18,11 @@ def names(namespace: str | None, name: str | None) -> tuple[str, str]:
         request.args.get("namespace", namespace or DEFAULT_NAMESPACE),
         request.args.get("key", name or str(uuid.uuid4())),
     )
+
+
+def random_names() -> tuple[str, str]:
+    """Return a namespace and a name that nobody has: 96 random bits each, as Abacus makes them."""
+    return secrets.token_urlsafe(12), secrets.token_urlsafe(12)
 
 
 def plan(*, abacus: bool) -> Plan:
@@ -50,16 +56,27 @@ def owner() -> tuple[str, dict[str, str]]:
 
     Who comes with a key keeps it for all counters; who has none is given one, this once.
     """
+    if (mine := own_key()) is not None:
+        return mine, {}
+    key = admin.make()
+    return admin.digest(key), {"admin_key": key}
+
+
+def own_key() -> str | None:
+    """Return the digest of the admin key that a new counter came with; None if it came with none.
+
+    :raises ValueError: it is too easily guessed.
+    :raises Forbidden: it is one that a browser remembers, and so is not taken.
+    """
     key = admin.bare(request)
     if key is None and admin.remembered(request):
-        # A new key would be taken for the one that was sent.
+        # Without an owner, or with a new key, it would not be whose the client thinks it is.
         raise Forbidden("The counter was not made")
     if key is None:
-        key = admin.make()
-        return admin.digest(key), {"admin_key": key}
+        return None
     if len(key) < access.LEAST_KEY or key.count(".") == 2:
         raise ValueError(
             f"A key that is to own counters has at least {access.LEAST_KEY} characters,"
             " and is no operator's token"
         )
-    return admin.digest(key), {}
+    return admin.digest(key)

@@ -34,6 +34,14 @@ def whole(
     return int(text)
 
 
+def required(request: Request, name: str, example: int) -> int:
+    """Return a parameter that is a whole number and has to be there."""
+    found = whole(request, name, None)
+    if found is None:
+        raise ValueError(f"{name} is missing: say ?{name}={example}")
+    return found
+
+
 def one_of(request: Request, names: tuple[str, str]) -> int | None:
     """Return the whole number that goes by either of two names, depending on the client."""
     given = [name for name in names if name in request.args]

@@ -1,4 +1,8 @@
-"""``:HOST:`` and ``:PATHNAME:`` in place of names: the page that asks, as with CountAPI.
+"""``:HOST:``, ``:PATHNAME:`` and ``:PATH:`` in place of names: the page that asks.
+
+``:PATHNAME:`` is CountAPI's. It made one name of ``/example/page`` and ``/examplepage``; below
+``/countapi`` it does so still, since counts are found under the names that it made. At the root
+each page has a name of its own. ``:PATH:`` is Abacus', which makes CountAPI's names of it.
 
 Anybody can send any ``Origin`` and ``Referer``, as anybody can name any counter.
 """
@@ -13,10 +17,13 @@ from counterapp.counters import DEFAULT_NAMESPACE, NAME
 
 HOST = ":HOST:"
 PATHNAME = ":PATHNAME:"
+PATH = ":PATH:"
 
 INDEX = "index"
 """The name of the page ``/``."""
 
+_NO_NAME = re.compile("[^A-Za-z0-9_.-]")
+_LEAST, _MOST = 3, 64
 _UNFIT = re.compile("[^A-Za-z0-9_.]+")
 _CUT = 50
 _DIGEST = 12
@@ -31,8 +38,28 @@ def resolve(word: str, request: Request) -> str:
     if word == HOST:
         return _host(request)
     if word == PATHNAME:
-        return page_name(_page(request.headers.get("Referer", "")).path)
+        return page_name(_path(request))
+    if word == PATH:
+        if not request.headers.get("Referer"):
+            raise ValueError("For :PATH: the header Referer has to name the page")
+        return plain_name(_path(request))
     return word
+
+
+def countapi(word: str, request: Request) -> str:
+    """Return the name that a word of a path stood for with CountAPI."""
+    if word == HOST:
+        return plain_name(_host(request, ""))
+    return plain_name(_path(request)) if word == PATHNAME else word
+
+
+def plain_name(text: str) -> str:
+    """Return the name that CountAPI made of a host or a path; several may have the same.
+
+    What a name cannot have is left out, ``/example/page`` is ``examplepage``, and dots fill up what
+    is too short. Its documentation does not say on which side: Abacus has them on the left.
+    """
+    return _NO_NAME.sub("", text)[:_MOST].rjust(_LEAST, ".")
 
 
 def page_name(path: str) -> str:
@@ -57,12 +84,16 @@ def _whole(path: str) -> str:
     return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
-def _host(request: Request) -> str:
+def _path(request: Request) -> str:
+    return _page(request.headers.get("Referer", "")).path
+
+
+def _host(request: Request, none: str = DEFAULT_NAMESPACE) -> str:
     for header in ("Origin", "Referer"):
         if host := _page(request.headers.get(header, "")).hostname:
             return host
     # A client that is no browser has no page.
-    return DEFAULT_NAMESPACE
+    return none
 
 
 def _page(url: str) -> SplitResult:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from counterapp import counters, limits
+from counterapp import answers, counters, family, limits
 
 RETRY_AFTER = 2
 """Seconds after which a client may try again: about what an election takes at its best."""
@@ -17,6 +17,8 @@ ROOM_AFTER = 60
 
 LIST = "/api/v1/openapi.json"
 """Where the routes of the API are described."""
+
+FAILED = "The server failed. Its log has the request's ID."
 
 CHALLENGE = 'Bearer realm="counterapp"'
 
@@ -91,6 +93,8 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
+        if family.has(request.path):
+            return family.http_error(error)
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             allowed = ", ".join(sorted(error.valid_methods))
             detail = f"{request.method} is not for this path: it has {allowed}."
@@ -104,4 +108,6 @@ def register(app: Flask) -> None:
     @app.errorhandler(Exception)
     def bug(error: Exception) -> Response:
         log.error("unexpected error", exc_info=error)
-        return problem(500, "The server failed. Its log has the request's ID.")
+        if family.has(request.path):
+            return answers.answer({"error": FAILED}, 500)
+        return problem(500, FAILED)
