@@ -54,7 +54,16 @@ def test_an_answer_of_the_api_is_a_problem(alone):
 
 
 @pytest.mark.parametrize(
-    "path", [FAMILY, "/get/pages?x=1", "/create", "/stats/", "/countapi/hit/a/b", "/hit/a/b?img"]
+    "path",
+    [
+        FAMILY,
+        "/get/pages?x=1",
+        "/create",
+        "/stats/",
+        "/countapi/hit/a/b",
+        "/countapi",
+        "/hit/a/b?img",
+    ],
 )
 def test_an_answer_of_the_family_is_as_the_family_has_it(alone, path):
     answer = alone.answer("GET", path, BROWSER)
