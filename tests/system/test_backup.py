@@ -8,9 +8,10 @@ from tests.support.waiting import until
 from tests.system.test_failures import primary
 from tests.system.test_secrets import DIRECTORY
 
-# With "Counters were lost" and "A second place for backups", which are below it.
-COMMANDS = guide.section("docs/operating.md", "Back up and restore")
-LIST, RUN, VERIFY, DRILL, DRY, RESTORE, THERE, FETCH = COMMANDS
+GUIDE = "docs/operating.md"
+LIST, RUN, VERIFY, DRILL = guide.section(GUIDE, "Back up and restore")[:4]
+DRY, RESTORE = guide.section(GUIDE, "Counters were lost")
+THERE, FETCH = guide.section(GUIDE, "A second place for backups")
 #: Of the guide's commands.
 TARGET, NAME = "2026-11-28T03:12:00Z", "2026-11-28T031200Z"
 PLACE = "/mnt/second"

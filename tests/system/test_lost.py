@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 from tests.support import guide
 from tests.support.waiting import until
-from tests.system.test_backup import NAME, RUN, typed
+from tests.system.test_backup import GUIDE, NAME, RUN, typed
 
-GUIDE = "docs/operating.md"
 REPLICA_SET = guide.section(GUIDE, "The replica set was lost")
 DATA, LOST = "/var/lib/mongodb", "/var/lib/mongodb.lost"
 # What a member dies of, and does not come back from.

@@ -364,7 +364,13 @@ FOLDERS_HERE = "|".join(p.name for p in ROOT.iterdir() if p.is_dir() and p.name[
 FOLDERS_HERE += "|build"
 # Paths that others name: glusterfs its logs, the system its own, and the Gluster guide those of
 # another tree's nodes (bricks in commands are held against the topology).
-FOREIGN = ("/var/log/glusterfs/", "/etc/fstab", "/srv/salt/", "/srv/gluster/", "/var/lib/mongodb.lost")
+FOREIGN = (
+    "/var/log/glusterfs/",
+    "/etc/fstab",
+    "/srv/salt/",
+    "/srv/gluster/",
+    "/var/lib/mongodb.lost",
+)
 # The name of a collection for Ansible, not of a function.
 NO_FUNCTIONS = {"gluster.gluster"}
 
