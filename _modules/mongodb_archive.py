@@ -483,7 +483,7 @@ def _reach(folder, lease):
     return {"recoverable_until": durable, "since": {"time": _oplog.text(since), **facts}}
 
 
-def chain(folder, after, until=None, timeline=None):
+def chain(folder, after, until=None, timeline=None, known=()):
     """
     Return which files of an archive continue a backup.
 
@@ -499,6 +499,10 @@ def chain(folder, after, until=None, timeline=None):
 
     timeline
         That of the backup (``mongodb_backup.info``), or the newest of the archive.
+
+    known
+        Names of closed files of which somebody knows the content. Of other closed ones those are
+        passed over that end no later than the last of these: they have come late.
 
     Returns a dict of ``paths``, in order, for ``oplog`` of ``mongodb_backup.restore``;
     ``recoverable_until``: ``time`` and ``wall`` of the last entry in them (without files it is
@@ -519,18 +523,19 @@ def chain(folder, after, until=None, timeline=None):
     limit = None if until is None else _target(doing, until)
     try:
         name = timeline or next(reversed(_segments.timelines(folder)), None)
-        known = _segments.ended(_segments.segments(folder / name), keys) if name else []
+        there = _expected(_segments.segments(folder / name), known) if name else []
+        there = _segments.ended(there, keys)
     except OSError as err:
         raise CommandExecutionError(f"{doing}: it cannot be read: {err.strerror}") from err
     reached = limit is None or limit == start
     paths, last = [], None
-    for each in [] if limit == start else _segments.covering(known, start):
+    for each in [] if limit == start else _segments.covering(there, start):
         paths.append(str(each.path))
         reach, last = each.last, each.path
         if limit is not None and _has(each, limit, keys):
             reached = True
             break
-    beyond = min((each.first for each in known if each.first > reach), default=None)
+    beyond = min((each.first for each in there if each.first > reach), default=None)
     if beyond is not None and (limit is None or not reached):
         raise CommandExecutionError(
             f"{doing}: what lies between {_oplog.text(reach)} and {_oplog.text(beyond)} is missing"
@@ -545,6 +550,17 @@ def chain(folder, after, until=None, timeline=None):
     if last:
         end = _told(_segments.last_entry(last, keys))
     return {"paths": paths, "recoverable_until": end, "timeline": name}
+
+
+def _expected(found, known):
+    """Return the segments that are known, those that end later, and open ones."""
+    noted = [each for each in found if each.path.name in set(known)]
+    reach = max((each.last for each in noted), default=None)
+    return [
+        each
+        for each in found
+        if reach is None or each.last is None or each.last > reach or each in noted
+    ]
 
 
 def _has(segment, limit, keys):

@@ -555,6 +555,7 @@ def restore(
     confirm=None,
     check=True,
     sha256=None,
+    oplog_sha256=None,
     address=None,
     patience=3600,
 ):
@@ -588,6 +589,10 @@ def restore(
     sha256
         As for ``mongodb_backup.verify``.
 
+    oplog_sha256
+        A dictionary with the SHA-256, by path, of files of ``oplog`` from when they were written:
+        another file in the place of one is refused.
+
     address
         ``host:port`` of a member of another set, or of a server without one, to restore into.
 
@@ -614,6 +619,9 @@ def restore(
     doing = f"restore {folder}"
     backup = _whole(folder, sha256)
     files = [_path(path) for path in ([oplog] if isinstance(oplog, str) else oplog)]
+    exchanged = _files.exchanged(oplog_sha256 or {})
+    if exchanged:
+        raise CommandExecutionError(f"{doing}: {'; '.join(exchanged)}")
     keys = _keys()
     try:
         limit = None if target is None else _oplog.target(target)

@@ -45,6 +45,7 @@ def run(
     target=None,
     oplog=(),
     sha256=None,
+    oplog_sha256=None,
     mongod=None,
     scratch=None,
     cache_gb=0.25,
@@ -54,9 +55,9 @@ def run(
     """
     Restore a backup into a mongod that is there for this only, and compare what comes out.
 
-    folder, target, oplog, sha256
+    folder, target, oplog, sha256, oplog_sha256
         As for ``mongodb_backup.restore``: the backup, the time to restore, the files with more
-        oplog, and which backup it has to be.
+        oplog, and which backup and which files these have to be.
 
     mongod
         Whole path of the program.
@@ -120,6 +121,7 @@ def run(
                 target=target,
                 oplog=files,
                 sha256=sha256,
+                oplog_sha256=oplog_sha256,
                 address=server.address,
                 patience=patience,
             )

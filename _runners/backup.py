@@ -19,6 +19,7 @@ from fleet import (
     backups,
     command,
     drill,
+    fetching,
     restore,
     revision,
     second,
@@ -220,7 +221,8 @@ def fetch(name: str | None = None) -> dict[str, Any]:
         Its name.
 
     Returns a dictionary: ``there`` (names), or ``path`` on the volume and ``noted``: whether this
-    master has noted it; if not, ``backup.adopt`` does.
+    master has noted it; if not, ``backup.adopt`` does. What the archive of the oplog has after it
+    comes by ``backup.fetch_archive`` then.
 
     CLI Example:
 
@@ -234,6 +236,31 @@ def fetch(name: str | None = None) -> dict[str, Any]:
         return {"there": second.names(master, chosen)}
     path = second.fetch(master, chosen, name)
     return {"path": str(path), "noted": name in {each["name"] for each in backups.noted(master)}}
+
+
+@command.checked
+def fetch_archive(name: str | None = None) -> dict[str, Any]:
+    """
+    Bring back from the second place what the archive of the oplog has after a backup.
+
+    Files that are missing on the volume are put there, and those that are others than noted are
+    replaced. ``backup.restore`` reaches any second until the end of them.
+
+    name
+        The backup, which this master has noted; the newest unless given.
+
+    Returns a dictionary: ``brought`` and ``there`` (numbers of files) and ``until``, what can be
+    reached with them: ``time``, an operation time, and ``wall``; or None.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run backup.fetch_archive 2026-11-28T031200Z
+    """
+    master = _master()
+    chosen = backups.settings(revision.require_base(master).settings)
+    return fetching.fetch(master, chosen, name)
 
 
 @command.checked

@@ -26,12 +26,12 @@ def status() -> dict[str, Any]:
     Returns ``url``, ``topology`` (name), ``release``, ``revision``, ``drift`` (what of the checkout
     differs from it), ``lock``, ``moving`` (nodes between two revisions), ``last`` (change),
     ``vip`` (``holders``), ``replica_set`` (``members``, each with ``lag_s``), ``volume``,
-    ``backup`` (``newest``, ``number``, ``drill``, ``archive``, ``recoverable_until``) and
-    ``nodes``. Each node has ``roles``, ``address``, ``os``, ``up`` (the minion answers),
-    ``release`` (of a web server, what it serves), ``state`` (a few words on what it does),
-    ``since`` (since when it is so), ``disk`` (by mount point ``free`` bytes, ``used`` percent and
-    ``full_in_s``: seconds left at the rate of the last hours, or None) and ``certificate`` (when it
-    ends).
+    ``backup`` (``newest``, ``number``, ``drill``, ``archive``, ``recoverable_until``,
+    ``second_until``) and ``nodes``. Each node has ``roles``, ``address``, ``os``, ``up`` (the
+    minion answers), ``release`` (of a web server, what it serves), ``state`` (a few words on what
+    it does), ``since`` (since when it is so), ``disk`` (by mount point ``free`` bytes, ``used``
+    percent and ``full_in_s``: seconds left at the rate of the last hours, or None) and
+    ``certificate`` (when it ends).
 
     The exit code is 1 when something is wrong, and ``failed`` says what, with the remedy: a node
     does not answer or its clock is more than 2 s off; an app is not ready; a balancer or a member

@@ -550,6 +550,26 @@ def _full(encrypted: Mapping[str, str] | None, name: str, *more: str) -> str | N
     return "/".join((encrypted["backup"], name, *more)) if encrypted else None
 
 
+def exchanged(noted: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each file that is not the one that was noted.
+
+    :param noted: by path the SHA-256.
+    """
+    found = []
+    for path, sha256 in noted.items():
+        try:
+            now = _hash(pathlib.Path(path))
+        except OSError as err:
+            found.append(f"{path} cannot be read: {err.strerror}")
+            continue
+        if now != sha256:
+            found.append(
+                f"{path} is another file than the one noted, with the SHA-256 {now}: put that one "
+                "back from a copy, or restore to a time before it"
+            )
+    return found
+
+
 def _hash(path: pathlib.Path) -> str:
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

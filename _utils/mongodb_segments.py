@@ -82,19 +82,24 @@ def _stem(moment: Timestamp) -> str:
     return f"{moment.time:010d}.{moment.inc:010d}"
 
 
-def _segment(path: pathlib.Path) -> Segment | None:
+def segment(path: pathlib.Path) -> Segment | None:
+    """Return the segment of a path, by its name alone; None where it is no name of one."""
     match = _NAME.fullmatch(path.name)
     if match is None:
         return None
     seconds, ordinal, last_seconds, last_ordinal, token = match.groups()
-    first = Timestamp(int(seconds), int(ordinal))
-    last = None if token else Timestamp(int(last_seconds), int(last_ordinal))
+    try:
+        first = Timestamp(int(seconds), int(ordinal))
+        last = None if token else Timestamp(int(last_seconds), int(last_ordinal))
+    except ValueError:
+        # Ten digits can be more than a time holds; no archive has made that.
+        return None
     return Segment(path, first, last, token)
 
 
 def is_segment(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is that of a segment."""
-    return _segment(pathlib.Path(path)) is not None
+    return segment(pathlib.Path(path)) is not None
 
 
 def _sealed_as(folder: pathlib.Path, first: Timestamp) -> str:
@@ -119,7 +124,7 @@ def segments(folder: pathlib.Path) -> list[Segment]:
         paths = sorted(folder.iterdir())
     except FileNotFoundError:
         return []
-    found = map(_segment, paths)
+    found = map(segment, paths)
     return [each for each in found if each is not None]
 
 
@@ -266,7 +271,7 @@ def chunks(path: pathlib.Path, keys: Any = None) -> Iterator[bytes]:
     :raises CommandExecutionError: it is not there, cannot be read, does not end as its name says,
         or its key is not there.
     """
-    found, last = _segment(path), b""
+    found, last = segment(path), b""
     try:
         for chunk, _ in _members(path, keys):
             last = chunk
@@ -289,7 +294,7 @@ def _members(path: pathlib.Path, keys: Any = None) -> Iterator[tuple[bytes, int]
     with path.open("rb") as raw:
         source: Any = raw
         if keys and keys.is_encrypted(raw):
-            found = _segment(path)
+            found = segment(path)
             name = _sealed_as(path.parent, found.first) if found else path.name
             source = keys.open(raw, str(path), name, torn=True)
         member, parts = zlib.decompressobj(GZIP), []

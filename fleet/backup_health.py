@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fleet import backups, tending
+from fleet import backups, segments, tending
 from fleet.master import Master
 from fleet.minions import Answers, Minions
 from fleet.words import duration
@@ -14,7 +14,8 @@ _ARCHIVE = "mongodb_archive.status"
 _TIMEOUT, _PATIENCE = 5, 4
 #: A scheduled backup that is so many times later than it should be is missing.
 _LATE = 2.0
-#: Seconds after which it is at the second place: a few turns of the schedule.
+#: Seconds after which it is at the second place, and what the archive has closed: a few turns of
+#: the schedule.
 _COPIED = 1800.0
 #: Seconds after which the archive is behind, beyond those in which it writes to the disk.
 _BEHIND = 60.0
@@ -33,8 +34,8 @@ def state(
 
     Returns ``newest`` (``name``, ``to``, ``age_s``, ``second``; None without any), ``number`` of
     backups, ``drill`` (of the last: ``name``, ``ended``, ``problem`` …, or None), ``archive``
-    (what a node says of it, or None), ``recoverable_until`` (ISO 8601, or None) and ``problems``,
-    sentences with the remedy.
+    (what a node says of it, or None), ``recoverable_until`` (ISO 8601, or None), ``second_until``
+    (the same from the second place alone) and ``problems``, sentences with the remedy.
     """
     chosen = backups.settings(settings)
     there = backups.noted(master)
@@ -52,6 +53,7 @@ def state(
         found = minions.everyone(members[:1], _ARCHIVE, [folder], base, _TIMEOUT, _PATIENCE)
     archive = next((each for each in found.answers.values() if isinstance(each, Mapping)), None)
     until = ((archive or {}).get("recoverable_until") or (newest or {}).get("to") or {}).get("wall")
+    copied = segments.copied_until(master)
     told: dict[str, Any] = {
         "newest": newest
         and {
@@ -62,6 +64,7 @@ def state(
         "drill": proved and {"name": proved["name"], **proved["drill"]},
         "archive": archive,
         "recoverable_until": until,
+        "second_until": copied and copied.isoformat(),
     }
     return {**told, "problems": _problems(master, chosen, told, found)}
 
@@ -83,6 +86,13 @@ def _problems(
             f"the backup {newest['name']} is not at the second place after "
             f"{duration(newest['age_s'])}: {why or '`salt-run backup.tend` copies it'}"
         )
+    if chosen["second"] and told["second_until"] and segments.on_volume(chosen):
+        age = (datetime.now(UTC) - datetime.fromisoformat(told["second_until"])).total_seconds()
+        if age > _COPIED + chosen["archive"].get("seal_seconds", 600):
+            problems.append(
+                f"the second place has the oplog until {duration(age)} ago and no further: "
+                f"{why or '`salt-run backup.tend` copies it'}"
+            )
     if drill and drill["problem"]:
         problems.append(
             f"the last drill, of the backup {drill['name']}, failed: {drill['problem']}; make "

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fleet import backup_health, backups, revision
+from fleet import backup_health, revision
 from fleet.lock import now
 from fleet.master import Master
 from fleet.minions import Answers, Minions
@@ -32,24 +32,14 @@ def tell(master: Master, minions: Minions) -> Answers:
         return Answers()
     ready = minions.everyone(base.with_role("db"), "test.ping", [], None, _TIMEOUT, _PATIENCE)
     state = backup_health.state(master, minions, base.settings, list(ready.answers))
-    found = numbers(state, _newest_copy(master), now())
+    found = numbers(state, now())
     return minions.everyone(base.with_role("web"), _TELL, [found], None, _TIMEOUT, _PATIENCE)
 
 
-def _newest_copy(master: Master) -> Mapping[str, Any] | None:
-    """Return what is noted of the newest backup that is at the second place, too."""
-    copied = [each for each in backups.noted(master) if each["second"]]
-    return copied[-1] if copied else None
-
-
-def numbers(
-    state: Mapping[str, Any], copy: Mapping[str, Any] | None, told: str
-) -> dict[str, float]:
+def numbers(state: Mapping[str, Any], told: str) -> dict[str, float]:
     """
     Return what :func:`fleet.backup_health.state` says as numbers; none of what is not known.
 
-    copy
-        The newest backup that is at the second place, or None.
     told
         When (ISO 8601) this is so.
 
@@ -61,7 +51,7 @@ def numbers(
         "newest": newest and newest["to"]["wall"],
         # Of the archive, or of the newest backup where there is none.
         "recoverable_until": state["recoverable_until"],
-        "second_place": copy and copy["to"]["wall"],
+        "second_place": state["second_until"],
         "drill": drill and drill["ended"],
     }
     found = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import backup, backups
+from fleet import backup, backups, segments
 from fleet import revision as revisions
 from fleet.errors import FleetError, sentences
 from fleet.lock import now
@@ -37,6 +37,7 @@ def run(master: Master, minions: Minions, name: str | None = None) -> dict[str, 
     node, _alone = backup.member(minions, base)
     path = f"{chosen['folder']}/{entry['name']}"
     options: dict[str, Any] = {"sha256": entry["sha256"]}
+    noted = segments.known(master, entry)
     try:
         if chosen["archive"]["enabled"]:
             reached = ask(
@@ -44,11 +45,12 @@ def run(master: Master, minions: Minions, name: str | None = None) -> dict[str, 
                 [node],
                 "mongodb_archive.chain",
                 [chosen["archive"]["folder"], entry["to"]["time"]],
-                {"timeline": entry["timeline"]},
+                {"timeline": entry["timeline"], "known": list(noted)},
                 backup.LONG,
             )[node]
             if reached["paths"]:
                 options.update(oplog=reached["paths"], target=reached["recoverable_until"]["time"])
+                options["oplog_sha256"] = segments.by_path(reached["paths"], noted)
         found = ask(minions, [node], "mongodb_drill.run", [path], options, backup.LONG)[node]
     except SaltException as error:
         outcome = {"ended": now(), "problem": "; ".join(sentences(error))}

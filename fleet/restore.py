@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleet import backup, backups, hooks, unfinished
+from fleet import backup, backups, hooks, segments, unfinished
 from fleet import revision as revisions
 from fleet.change import Change, Listener
 from fleet.errors import FleetError, refuse
@@ -60,6 +60,8 @@ class Plan:
         The same as a time.
     oplog
         The archive's files from the backup to the target.
+    sums
+        The SHA-256, by path, of those that this master has noted.
     node
         Where it is done.
     there
@@ -74,6 +76,7 @@ class Plan:
     target: str | None
     when: str
     oplog: list[str]
+    sums: dict[str, str]
     node: str
     there: dict[str, dict[str, int]]
     half: bool
@@ -113,17 +116,19 @@ def plan(
     state = {} if gone else ask(minions, [node], "mongodb_backup.state", [])[node]
     entry = _chosen(master, name, target)
     oplog: list[str] = []
+    noted = segments.known(master, entry)
     when = target or entry["to"]["wall"]
     if target is not None:
-        found = _chain(minions, node, chosen, entry, target)
+        found = _chain(minions, node, chosen, entry, target, list(noted))
         oplog = found["paths"]
         if target == LATEST:
             reached = found["recoverable_until"]
             # Without a file the backup itself is the latest there is.
             target = reached["time"] if oplog else None
             when = reached["wall"] or entry["to"]["wall"]
+    sums = segments.by_path(oplog, noted)
     there = {} if gone else ask(minions, [node], "mongodb_backup.contents", [])[node]
-    return Plan(entry, target, when, oplog, node, there, bool(state.get("restoring")), gone)
+    return Plan(entry, target, when, oplog, sums, node, there, bool(state.get("restoring")), gone)
 
 
 def _is_gone(minions: Minions, base: Revision) -> bool:
@@ -146,7 +151,12 @@ def _chosen(master: Master, name: str | None, target: str | None) -> dict[str, A
 
 
 def _chain(
-    minions: Minions, node: str, chosen: Mapping[str, Any], entry: Mapping[str, Any], target: str
+    minions: Minions,
+    node: str,
+    chosen: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    target: str,
+    known: Sequence[str],
 ) -> dict[str, Any]:
     """Return what leads from a backup to the target, as ``mongodb_archive.chain`` does."""
     if not chosen["archive"]["enabled"]:
@@ -155,7 +165,7 @@ def _chain(
             f"and without the oplog only the time of a backup can be, such as {entry['to']['wall']}"
         )
     arguments = [chosen["archive"]["folder"], entry["to"]["time"]]
-    options = {"timeline": entry["timeline"]}
+    options: dict[str, Any] = {"timeline": entry["timeline"], "known": known}
     if target != LATEST:
         options["until"] = target
     found: dict[str, Any] = {}
@@ -288,7 +298,7 @@ def _replace(work: Work, made: Plan, folder: str, set_: str) -> dict[str, Any]:
     """Restore, and return what ``mongodb_backup.restore`` says."""
     options = {"drop": True, "confirm": set_, "sha256": made.entry["sha256"]}
     if made.target is not None:
-        options.update(target=made.target, oplog=made.oplog)
+        options.update(target=made.target, oplog=made.oplog, oplog_sha256=made.sums)
     with work.step(STAGE, f"restoring {made.entry['name']}", made.node) as step:
         function = "mongodb_backup.restore"
         (found,) = work.ask([made.node], function, folder, timeout=backup.LONG, **options).values()

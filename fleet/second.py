@@ -61,18 +61,18 @@ def copy(master: Master, chosen: Mapping[str, Any], entry: Mapping[str, Any]) ->
     """
     if entry["second"]:
         return False
-    place = _Place(master, chosen["second"])
+    place = Place(master, chosen["second"])
     name = entry["name"]
     shape = ["--recursive", "--times", "--delete", "--chmod=D0700,F0600"]
-    with _opened(chosen, name) as source:
-        manifest = _read(source, MANIFEST)
+    with opened(chosen, name) as source:
+        manifest = read(source, MANIFEST)
         found = hashlib.sha256(manifest).hexdigest()
         if found != entry["sha256"]:
             raise FleetError(
                 f"{chosen['folder']}/{name} is another backup than the one noted, with the SHA-256 "
                 f"{found} of its {MANIFEST}: it is not copied to the second place; make another one"
             )
-        place.rsync([*shape, f"--exclude=/{MANIFEST}", _path(source)], name, source)
+        place.rsync([*shape, f"--exclude=/{MANIFEST}", path_of(source)], name, source)
     with tempfile.TemporaryDirectory(prefix="counterapp-backup-") as folder:
         last = Path(folder) / MANIFEST
         last.write_bytes(manifest)
@@ -83,7 +83,7 @@ def copy(master: Master, chosen: Mapping[str, Any], entry: Mapping[str, Any]) ->
 
 def remove(master: Master, chosen: Mapping[str, Any], name: str) -> None:
     """Have a backup not be at the second place any more; it may be gone already."""
-    place = _Place(master, chosen["second"])
+    place = Place(master, chosen["second"])
     # A folder with nothing in it is the example: of the names there only this one is looked at.
     with tempfile.TemporaryDirectory(prefix="counterapp-backup-") as empty:
         shape = ["--recursive", "--delete", f"--include=/{name}/***", "--exclude=*"]
@@ -92,7 +92,7 @@ def remove(master: Master, chosen: Mapping[str, Any], name: str) -> None:
 
 def names(master: Master, chosen: Mapping[str, Any]) -> list[str]:
     """Return the names of the backups at the second place; one that is partial is none."""
-    place = _Place(master, chosen["second"])
+    place = Place(master, chosen["second"])
     shape = ["--recursive", "--list-only", f"--include=/*/{MANIFEST}", "--include=/*/"]
     lines = place.rsync([*shape, "--exclude=*", place.at("")]).splitlines()
     found = [line.split(maxsplit=4)[4] for line in lines if line.endswith(f"/{MANIFEST}")]
@@ -107,7 +107,7 @@ def fetch(master: Master, chosen: Mapping[str, Any], name: str) -> Path:
 
     Raises FleetError when it is not at the second place, or is there already.
     """
-    place = _Place(master, chosen["second"])
+    place = Place(master, chosen["second"])
     target = Path(chosen["folder"]) / backups.check_name(name)
     volume.require(Path(chosen["mount"]))
     if os.path.lexists(target):
@@ -119,31 +119,31 @@ def fetch(master: Master, chosen: Mapping[str, Any], name: str) -> Path:
     target.parent.mkdir(mode=0o700, exist_ok=True)
     partial = f".{name}.fetched"
     shape = ["--recursive", "--times", "--delete", "--chmod=D0700,F0600"]
-    with _opened(chosen) as folder:
+    with opened(chosen) as folder:
         # What a fetch that died has left is gone on with.
         with contextlib.suppress(FileExistsError):
             os.mkdir(partial, 0o700, dir_fd=folder)
-        with _opened(chosen, partial) as handle:
-            place.rsync([*shape, place.at(name), _path(handle)], None, handle)
+        with opened(chosen, partial) as handle:
+            place.rsync([*shape, place.at(name), path_of(handle)], None, handle)
         os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     return target
 
 
-def _opened(chosen: Mapping[str, Any], name: str = "") -> contextlib.AbstractContextManager[int]:
+def opened(chosen: Mapping[str, Any], name: str = "") -> contextlib.AbstractContextManager[int]:
     """Open the folder of the backups on the volume, or one in it; no link there is followed."""
     mount = Path(chosen["mount"])
     volume.require(mount)
     return volume.opened(mount, str(Path(chosen["folder"]).relative_to(mount) / name))
 
 
-def _read(folder: int, name: str) -> bytes:
+def read(folder: int, name: str) -> bytes:
     """Return what a file of an open folder holds; no link is followed."""
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(handle, "rb") as stream:
         return stream.read()
 
 
-def _path(folder: int) -> str:
+def path_of(folder: int) -> str:
     """Return how a program that has an open folder, too, is told of it."""
     return f"/proc/self/fd/{folder}/"
 
@@ -152,7 +152,7 @@ def _unframed(line: str) -> str:
     return line.strip("@ ")
 
 
-class _Place:
+class Place:
     """
     Where the second place is, and how it is reached.
 

@@ -13,7 +13,18 @@ from typing import Any
 
 from salt.exceptions import SaltException
 
-from fleet import backup, backups, drill, files, lock, revision, second, unfinished
+from fleet import (
+    backup,
+    backups,
+    drill,
+    files,
+    keeping,
+    lock,
+    revision,
+    second,
+    segments,
+    unfinished,
+)
 from fleet.errors import sentences
 from fleet.lock import now
 from fleet.master import Master
@@ -26,7 +37,7 @@ _AGAIN = 900
 
 def tend(master: Master, minions: Minions) -> dict[str, Any]:
     """
-    Make a backup, copy it, prove one, and remove what is old, each when it is due.
+    Make a backup, copy it and the archive, prove one, and remove what is old, each when it is due.
 
     Does nothing before the first rollout, while a change runs, and while a restore waits to be
     finished.
@@ -61,6 +72,12 @@ def tend(master: Master, minions: Minions) -> dict[str, Any]:
     if chosen["second"]:
         for entry in [each for each in there if not each["second"]][::-1]:
             attempt(f"second place: {entry['name']}", partial(_copy, master, chosen, entry))
+    if there and segments.on_volume(chosen):
+
+        def note() -> str:
+            return ", ".join(f"{word} {n}" for word, n in keeping.keep(master, chosen).items())
+
+        attempt("files of the archive", note)
     drills = sorted(
         (each["drill"] for each in there if each["drill"]), key=lambda each: str(each["ended"])
     )

@@ -11,7 +11,7 @@ backup:
   # Seconds between two proofs: the newest backup is restored into a mongod of its own on a node, and
   # compared; 0 is none.
   drill_every: 86400
-  # Where each is copied to, since the volume shares its machines with the replica set: null, or
+  # Where each is copied to, with what the archive has closed, since the volume shares its machines with the replica set: null, or
   # {folder: /mnt/backups} for what is mounted on the master, or
   # {host: backup@vault.example, folder: /srv/backups}, with the key /etc/salt/counterapp/backup/key
   # and the host's own in known_hosts beside it. fleet/second.py says what else can be set.

@@ -1,11 +1,12 @@
 """Backups from the master's side: noted, kept, proved and restored, over minions' answers."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleet import backup, backups, drill, restore, revision, tending, unfinished
+from fleet import backup, backups, drill, restore, revision, tending, unfinished, volume
 from fleet.change import Change, StepFailed
 from fleet.errors import FleetError
 from fleet.journal import history
@@ -224,7 +225,9 @@ class TestDrill:
         found = drill.run(site.master, fleet)
         (call,) = [each for each in fleet.asked if each[0] == "mongodb_drill.run"]
         sha256 = backups.find(site.master)["sha256"]
-        assert call[3] == {"sha256": sha256, "oplog": ["/a/1", "/a/2"], "target": "9:9"}
+        assert call[3] == {
+            **{"sha256": sha256, "oplog": ["/a/1", "/a/2"], "oplog_sha256": {}, "target": "9:9"}
+        }
         noted = backups.find(site.master)["drill"]
         assert (noted["problem"], noted["documents"]) == (None, 3) == (None, found["documents"])
 
@@ -259,6 +262,33 @@ class TestTending:
         assert found["retcode"] == 1
         assert found["problems"] == ["backup: mongodb_backup.dump failed on db-3: no room"]
         assert [each.split(":")[0] for each in found["did"]] == ["drill", "archive"]
+
+    def test_what_the_archive_has_closed_is_noted_before_it_is_proved(
+        self, site, fleet, monkeypatch
+    ):
+        monkeypatch.setattr(volume, "require", lambda mount: None)
+        archive = site.mount / "oplog" / "first"
+        archive.mkdir(parents=True)
+        backups.add(site.master, backups.MANUAL, "mine", info(DAY))
+        seconds = int(DAY.timestamp())
+        name = f"{seconds:010d}.0000000001-{seconds + 9:010d}.0000000001.bson.gz"
+        (archive / name).write_bytes(b"oplog")
+        fleet.segments = [str(archive / name), str(archive / "open")]
+        site.settle(
+            every=0, drill_every=1, archive={"enabled": True, "folder": str(archive.parent)}
+        )
+        found = tending.tend(site.master, fleet)
+        assert found["did"][0] == "files of the archive: noted 1, copied 0, removed 0"
+        assert found["problems"] == []
+        (chain,) = [each for each in fleet.asked if each[0] == "mongodb_archive.chain"]
+        assert chain[3] == {"timeline": "first", "known": [name]}
+        sha256 = hashlib.sha256(b"oplog").hexdigest()
+        (proof,) = [each for each in fleet.asked if each[0] == "mongodb_drill.run"]
+        assert proof[3]["oplog_sha256"] == {str(archive / name): sha256}
+        target = "2026-11-20T00:00:05Z"
+        restore.restore(site.master, fleet, "mine", target, confirm="rs0")
+        (back,) = [each for each in fleet.asked if each[0] == "mongodb_backup.restore"]
+        assert back[3]["oplog_sha256"] == {str(archive / name): sha256}
 
     def test_a_drill_that_failed_is_made_again_soon(self, site, fleet):
         site.settle(every=0, drill_every=86400)

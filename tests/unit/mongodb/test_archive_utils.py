@@ -64,6 +64,8 @@ def test_a_sealed_segment_is_a_file_that_restore_takes(tmp_path):
     assert path.name == "1795836001.0000000001-1795836003.0000000001.bson.gz"
     assert segments.is_segment(path)
     assert not segments.is_segment(tmp_path / "0001.bson.gz")
+    # What root of another node can make must stop nobody.
+    assert not segments.is_segment(tmp_path / path.name.replace(path.name[:10], "9" * 10))
     assert numbers_in(path) == numbers_in(path, segments.chunks) == [1, 2, 3]
     assert gzip.decompress(path.read_bytes()).endswith(entry(3).raw)
     [segment] = segments.segments(tmp_path / "one")

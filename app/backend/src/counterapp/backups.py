@@ -20,7 +20,7 @@ MEANINGS = {
     "told_timestamp_seconds": "When the master has last told the numbers of backups.",
     "newest_timestamp_seconds": "The time that the newest backup restores.",
     "recoverable_until_timestamp_seconds": "Until when every second can be restored.",
-    "second_place_timestamp_seconds": "The time that the newest one at the second place restores.",
+    "second_place_timestamp_seconds": "Until when all can be restored from the second place.",
     "drill_timestamp_seconds": "When the last drill, which restores a backup, has ended.",
     "drill_success": "Whether the last drill proved its backup: 1, or 0 when it failed.",
 }
