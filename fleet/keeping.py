@@ -52,9 +52,10 @@ def keep(master: Master, chosen: Mapping[str, Any]) -> dict[str, int]:
         copies = Copies(second.Place(master, chosen["second"])) if chosen["second"] else None
         if copies:
             _compare(notes, copies)
-        removed = 0
-        if copies is None or not set(second.names(master, chosen)) - {x["name"] for x in there}:
-            removed = _forget(notes, oldest, copies)
+        gone = _old(notes, oldest)
+        if gone and copies and set(second.names(master, chosen)) - {x["name"] for x in there}:
+            gone = {}
+        _forget(notes, gone, copies)
         save()
         for timeline in sorted(set(filter(segments.is_timeline, (x["timeline"] for x in there)))):
             mine = notes.setdefault(timeline, {})
@@ -74,7 +75,7 @@ def keep(master: Master, chosen: Mapping[str, Any]) -> dict[str, int]:
                         done["copied"] += len(ready)
             done["noted"] += len(mine) - before
     refuse(problems)
-    return {**done, "removed": removed}
+    return {**done, "removed": sum(map(len, gone.values()))}
 
 
 def _compare(notes: segments.Notes, copies: Copies) -> None:
@@ -84,20 +85,26 @@ def _compare(notes: segments.Notes, copies: Copies) -> None:
             facts["second"] = facts["second"] and name in copies.of(timeline)
 
 
-def _forget(notes: segments.Notes, oldest: Moment, copies: Copies | None) -> int:
-    """Forget what ends before the oldest backup, after it was removed from the second place."""
-    gone = {
+def _old(notes: segments.Notes, oldest: Moment) -> dict[str, list[str]]:
+    """Return, by timeline, the files that end before the oldest backup."""
+    found = {
         timeline: [name for name in names if segments.last(name) < oldest]
         for timeline, names in notes.items()
     }
+    return {timeline: names for timeline, names in found.items() if names}
+
+
+def _forget(
+    notes: segments.Notes, gone: Mapping[str, Sequence[str]], copies: Copies | None
+) -> None:
+    """Forget files, after they were removed from the second place."""
     if copies:
-        copies.remove({timeline: names for timeline, names in gone.items() if names})
+        copies.remove(gone)
     for timeline, names in gone.items():
         for name in names:
             del notes[timeline][name]
         if not notes[timeline]:
             del notes[timeline]
-    return sum(map(len, gone.values()))
 
 
 def _wanted(

@@ -415,7 +415,7 @@ class TestRestore:
         done = restore.restore(site.master, fleet, "mine", "latest", confirm="rs0")
         assert (done["backup"], done["target"]) == ("mine", "9:9")
         (asked,) = [each for each in fleet.asked if each[0] == "mongodb_archive.chain"]
-        assert asked[3] == {"timeline": "first"}
+        assert asked[3] == {"timeline": "first", "known": []}
         (call,) = [each for each in fleet.asked if each[0] == "mongodb_backup.restore"]
         assert (call[3]["oplog"], call[3]["target"]) == (["/a/1", "/a/2"], "9:9")
 
