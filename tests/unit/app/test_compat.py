@@ -83,6 +83,7 @@ def test_a_slash_behind_a_path_makes_no_difference(client):
     assert client.get("/get/site/page/").json == client.get("/get/site/page").json
     assert client.get("/hit/page/").headers["X-Path"] == "default/page"
     assert client.get("/stats/").status_code == 200
+    assert client.head("/stream/site/page/").mimetype == "text/event-stream"
 
 
 def test_healthcheck_says_how_long_the_process_has_run(client, store):

@@ -52,8 +52,8 @@ def blueprint(watch: Watch, store: CounterStore) -> Blueprint:
     """Return the routes of the streams."""
     streams = Blueprint("stream", __name__)
 
-    @streams.get("/stream/<name>")
-    @streams.get("/stream/<namespace>/<name>")
+    @streams.get("/stream/<name>", strict_slashes=False)
+    @streams.get("/stream/<namespace>/<name>", strict_slashes=False)
     def stream(name: str, namespace: str = DEFAULT_NAMESPACE) -> Response:
         key = inputs.key(namespace, name)
         if request.method == "HEAD":
