@@ -6,6 +6,19 @@ lb:
   backend: web
   # Connections that a balancer takes at a time; more wait in the kernel's queue.
   maxconn: 4000
+  # What one client, an address (of IPv6 a /64 network), may ask a balancer for; more is answered with
+  # 429. 0: as much as it likes.
+  limits:
+    # Requests in ten seconds. A network behind one address has many people.
+    requests: 3000
+    # Connections at a time. Of twice as many the last ones are not even answered.
+    connections: 400
+    # Streams of events at a time.
+    streams: 40
+    # Counters that are made on purpose, and imports, in a minute.
+    creations: 30
+    # Networks without limits. 'fleet' is the topology's own: of operators, monitoring, benchmarks.
+    exempt: [fleet]
   vrrp:
     id: 51
     # The holder of the VIP says so at this interval, in seconds, by hundredths. So many silent

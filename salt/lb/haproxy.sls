@@ -1,5 +1,5 @@
 {%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
-{%- from 'lb/map.jinja' import lb, web, home, server_state, answers with context %}
+{%- from 'lb/map.jinja' import lb, web, home, server_state, answers, exempt with context %}
 
 include:
   - lb.install
@@ -31,6 +31,8 @@ HAProxy has something to say where no server does:
     - name: {{ answers }}
     - source: salt://lb/files/answers.map.jinja
     - template: jinja
+    - context:
+        limits: {{ lb.limits | json }}
     - user: root
     - group: root
     - mode: '0644'
@@ -50,6 +52,7 @@ HAProxy is configured:
         home: {{ home }}
         server_state: {{ server_state }}
         answers: {{ answers }}
+        exempt: {{ exempt | json }}
         servers:
 {%- for id in by_role.web %}
           {{ id }}: {{ nodes[id].address }}

@@ -27,13 +27,23 @@ SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
 OWN = "127.0.0.4"
 #: Clients at a time.
 MAXCONN = 100
+UNLIMITED = dict.fromkeys(("requests", "connections", "streams", "creations"), 0)
 
 
-def configure(folder: Path, name: str = "haproxy", **context: Any) -> Path:
+def configure(
+    folder: Path,
+    name: str = "haproxy",
+    *,
+    limits: dict[str, int] | None = None,
+    lb: dict[str, Any],
+    **context: Any,
+) -> Path:
     """Write the configuration, but for its user, its root and its log; return the file.
 
-    ``context``: what ``salt/lb/haproxy.sls`` gives its templates; folders are this one.
+    ``limits``: of ``lb:limits`` in the pillar; of the others there are none. ``lb`` and
+    ``context``: what else ``salt/lb/haproxy.sls`` gives its templates; folders are this one.
     """
+    bounds = UNLIMITED | (limits or {})
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT / "salt"),
         keep_trailing_newline=True,
@@ -43,6 +53,9 @@ def configure(folder: Path, name: str = "haproxy", **context: Any) -> Path:
         "home": folder,
         "server_state": folder / f"{name}.state",
         "answers": folder / f"{name}.map",
+        "exempt": [],
+        "lb": {**lb, "limits": bounds},
+        "limits": bounds,
         **context,
     }
     answers = templates.get_template("lb/files/answers.map.jinja").render(given)
@@ -148,7 +161,7 @@ class Answer(NamedTuple):
 class Balancer:
     """HAProxy as the role configures it, but for its user, its log and its ports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **context: Any) -> None:
         self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
         self.log = folder / "haproxy.log"
         self.socket = str(folder / "admin.sock")
@@ -161,7 +174,7 @@ class Balancer:
             "socket": self.socket,
         }
         path = configure(
-            folder, lb=lb, vip="127.0.0.1", address=OWN, servers=SERVERS, port=web_port
+            folder, lb=lb, vip="127.0.0.1", address=OWN, servers=SERVERS, port=web_port, **context
         )
         config = path.read_text()
         assert config.count("timeout http-request 10s\n") == 1
@@ -256,6 +269,13 @@ class Balancer:
         connection.request("GET", f"/stream/default/pages{query}")
         with contextlib.closing(connection), connection.getresponse() as response:
             yield response
+
+    def open(self, path: str) -> int:
+        """Ask for a stream and leave; return the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path)
+        with contextlib.closing(connection), connection.getresponse() as response:
+            return response.status
 
     def stop(self) -> None:
         self.process.terminate()

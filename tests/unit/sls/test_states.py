@@ -161,6 +161,7 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("db-1", "mongodb:install:wheel_sha256"),
         ("db-1", "gluster:brick"),
         ("lb-1", "lb:vrrp:id"),
+        ("lb-1", "lb:limits:creations"),
     ],
 )
 def test_a_missing_key_is_named_with_the_remedy(node, name, key):
@@ -900,16 +901,35 @@ class TestBalancer:
         config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
         answers = compiler.file(chunks, "/etc/haproxy/answers.map")
         found = dict(line.split(" ", 1) for line in answers.splitlines() if line[:1].strip("# "))
-        for status in re.findall(r"http-error status (\d+)|return status (4\d+)", config):
-            code = int("".join(status))
-            assert json.loads(found[f"problem-{code}"])["status"] == code
-            assert list(json.loads(found[f"family-{code}"])) == ["error"]
-            assert found[f"script-{code}"].endswith(");")
+        limits = re.findall(r"str\((.*)\) if .* sc\d_", config)
+        assert len(limits) == 4
+        assert all(found[f"{limit}-after"].isdecimal() for limit in limits)
+        said = re.findall(r"http-error status (\d+)|return status (4\d+)", config)
+        for word in (*map("".join, said), *(f"429-{limit}" for limit in limits)):
+            assert json.loads(found[f"problem-{word}"])["status"] == int(word[:3])
+            assert list(json.loads(found[f"family-{word}"])) == ["error"]
+            assert found[f"script-{word}"].endswith(");")
             for form in ("pixel", "badge", "page"):
-                assert found[f"{form}-{code}"].startswith("<")
+                assert found[f"{form}-{word}"].startswith("<")
         say = "HAProxy has something to say where no server does"
         assert {"file": say} in chunk(chunks, "HAProxy is configured")["require"]
         assert {"file": say} in chunk(chunks, "HAProxy runs")["watch"]
+
+    def test_limits_are_those_of_the_pillar_and_the_fleet_has_none(self, node):
+        pillar = {"lb:limits:requests": 7, "lb:limits:streams": 0}
+        compiler = node("lb-1", pillar=pillar)
+        chunks, _ = compiler.chunks(["lb"])
+        config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        assert "    acl exempt src 192.168.33.0/24\n" in config
+        assert "str(requests) if { sc0_http_req_rate gt 7 }\n" in config
+        assert "str(streams)" not in config
+        answers = compiler.file(chunks, "/etc/haproxy/answers.map")
+        assert "One client may make 7 requests in 10 s" in answers
+
+    def test_nobody_may_be_exempt(self, node):
+        compiler = node("lb-1", pillar={"lb:limits:exempt": []})
+        config = compiler.file(compiler.chunks(["lb"])[0], "/etc/haproxy/haproxy.cfg")
+        assert "    acl exempt always_false\n" in config
 
     def test_a_new_configuration_is_a_reload(self, node):
         chunks, _ = node("lb-1").chunks(["lb"])
@@ -988,6 +1008,14 @@ class TestBalancer:
             ("vrrp:id", 256, "is 256 on 'lb-1'"),
             ("maxconn", "many", "is \"many\" on 'lb-1'"),
             ("metrics_port", 70000, "is 70000 on 'lb-1'"),
+            ("limits:requests", -1, "is -1 on 'lb-1': it must be a whole number from 0 to 1000000"),
+            ("limits:connections", "400", "is \"400\" on 'lb-1'"),
+            ("limits:streams", 2.5, "is 2.5 on 'lb-1'"),
+            ("limits:creations", True, "is true on 'lb-1'"),
+            ("limits:exempt", "fleet", "is \"fleet\" on 'lb-1': it must be a list of networks"),
+            ("limits:exempt", ["10.0.0.0/33"], "is [\"10.0.0.0/33\"] on 'lb-1'"),
+            ("limits:exempt", ["fleet", 7], "is [\"fleet\", 7] on 'lb-1'"),
+            ("limits:exempt", {"fleet": None}, "is {\"fleet\": null} on 'lb-1'"),
             ("metrics_port", 80, "'lb:metrics_port' are both 80 on 'lb-1'"),
         ],
     )
