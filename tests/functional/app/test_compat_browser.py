@@ -91,12 +91,21 @@ def test_an_image_counts(page, node):
     assert node.get("/get/page").json() == {"value": 1}
 
 
+STYLES = ["flat", "flat-square", "plastic", "for-the-badge", "social", "nonsense"]
+
+
 @pytest.mark.parametrize(
-    "style", ["flat", "flat-square", "plastic", "for-the-badge", "social", "nonsense"]
+    "path",
+    [
+        *(f"/badge/page.svg?label=Besuche&style={style}" for style in STYLES),
+        "/get/default/page/shield?text=Besuche",
+        "/get/default/page/shield?text=Besuche&style=plastic&font=arial-bold-italic&fontsize=40",
+        "/get/default/page/shield?text=Besuche&style=flat-square&font=courier-new&fontsize=4",
+    ],
 )
-def test_a_badge_is_an_image_that_fits_its_text(page, node, style):
+def test_a_badge_is_an_image_that_fits_its_text(page, node, path):
     node.get("/create/page?value=9007199254740991")
-    page.goto(f"{node.url}/badge/page.svg?style={style}&label=Besuche")
+    page.goto(f"{node.url}{path}")
     texts = page.evaluate(
         """() => {
             const all = document.documentElement.getBoundingClientRect();
