@@ -4,7 +4,6 @@
 ``requirements/dev.txt`` pins PyPI's.
 """
 
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -16,12 +15,11 @@ import sys
 
 import pytest
 
-from tests.support.loading import ROOT
+from tests.support import npm
+from tests.support.npm import NODE
 
 LOCK = pathlib.Path(__file__).parent / "countapi" / "package-lock.json"
 BASE_URL = '"https://api.countapi.xyz"'
-NODE = pathlib.Path(sys.executable).parent / "node"
-NPM = NODE.with_name("npm")
 
 OWNER = "0b1f0a5e-6b6b-4c4e-9f3e-2d1c0b0a0908"
 """An admin key, as a person would keep it in the base URL: the client itself knows of none."""
@@ -30,22 +28,7 @@ OWNER = "0b1f0a5e-6b6b-4c4e-9f3e-2d1c0b0a0908"
 @pytest.fixture(scope="session")
 def modules():
     """The packages, fetched once for each state of the lock file."""
-    folder = ROOT / "build/cache" / f"countapi-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(LOCK.parent, folder)
-            # Nothing of what is fetched may run before its hash was compared, nor at all by itself.
-            command = [NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            environ = os.environ | {"PATH": f"{NODE.parent}:{os.environ['PATH']}"}
-            fetched = subprocess.run(
-                command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300
-            )
-            assert fetched.returncode == 0, fetched.stdout + fetched.stderr
-            (folder / "complete").touch()
-    return folder / "node_modules"
+    return npm.modules(LOCK)
 
 
 @pytest.fixture
