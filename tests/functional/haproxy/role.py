@@ -159,13 +159,21 @@ class Answer(NamedTuple):
 
 
 class Balancer:
-    """HAProxy as the role configures it, but for its user, its log and its ports."""
+    """HAProxy as the role configures it, but for its user, its log and its ports.
+
+    ``context``: see ``configure``; with ``servers`` and ``port`` it is in front of these, else of
+    servers of its own, ``webs``.
+    """
 
     def __init__(self, folder: Path, **context: Any) -> None:
         self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
         self.log = folder / "haproxy.log"
         self.socket = str(folder / "admin.sock")
-        self.webs = [Web(name, web_port) for name in SERVERS]
+        self.webs = []
+        if "servers" not in context:
+            self.webs = [Web(name, web_port) for name in SERVERS]
+            context |= {"servers": SERVERS, "port": web_port}
+        self._names = list(context["servers"])
         lb = {
             "frontend_port": self.port,
             "metrics_port": self.metrics_port,
@@ -173,9 +181,7 @@ class Balancer:
             "maxconn": MAXCONN,
             "socket": self.socket,
         }
-        path = configure(
-            folder, lb=lb, vip="127.0.0.1", address=OWN, servers=SERVERS, port=web_port, **context
-        )
+        path = configure(folder, lb=lb, vip="127.0.0.1", address=OWN, **context)
         config = path.read_text()
         assert config.count("timeout http-request 10s\n") == 1
         config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
@@ -229,7 +235,7 @@ class Balancer:
 
     def until_up(self, *names: str, backend: str = "web") -> None:
         """Wait until HAProxy takes these servers for up, and no other."""
-        wanted = {name: name in names for name in SERVERS}
+        wanted = {name: name in names for name in self._names}
         until(lambda: self.servers(backend), 30, f"up in '{backend}': {names}", wanted=wanted)
 
     def alive(self) -> bool:
