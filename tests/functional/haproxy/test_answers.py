@@ -14,6 +14,8 @@ from tests.functional.haproxy.role import OWN, Balancer
 
 HIT = "/api/v1/counters/default/pages/hits"
 FAMILY = "/hit/default/pages"
+SCRIPT = "application/javascript; charset=utf-8"
+IMAGE = "image/svg+xml; charset=utf-8"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PREFLIGHT = {"Origin": "https://blog.example", "Access-Control-Request-Method": "POST"}
 
@@ -69,7 +71,7 @@ def test_an_answer_of_the_family_is_as_the_family_has_it(alone, path):
     answer = alone.answer("GET", path, BROWSER)
     assert (answer.status, answer.head["Retry-After"]) == (503, "2")
     if path.endswith("?img"):
-        assert answer.head["Content-Type"] == "image/svg+xml; charset=utf-8"
+        assert answer.head["Content-Type"] == IMAGE
         assert ET.fromstring(answer.body).get("width") == "1"
     else:
         assert list(told(answer, "application/json")) == ["error"]
@@ -78,7 +80,7 @@ def test_an_answer_of_the_family_is_as_the_family_has_it(alone, path):
 @pytest.mark.parametrize("callback", ["show", "app.$show._1", "app.%24show", "a" * 128, "classy"])
 def test_a_script_is_one_that_runs(alone, callback):
     answer = alone.answer("GET", f"{FAMILY}?callback={callback}&t=1")
-    assert (answer.status, answer.head["Content-Type"]) == (200, "application/javascript; charset=utf-8")
+    assert (answer.status, answer.head["Content-Type"]) == (200, SCRIPT)
     name, said = re.fullmatch(r"/\*\*/(.+?)\((.*)\);\s*", answer.body).groups()
     assert name == callback.replace("%24", "$")
     assert json.loads(said)["status"] == 503
@@ -132,11 +134,11 @@ def test_a_page_of_others_gets_its_script(alone, headers):
 
 def test_a_badge_says_so_in_the_image(alone):
     answer = alone.answer("GET", "/badge/default/pages.svg?callback=show")
-    assert (answer.status, answer.head["Content-Type"]) == (503, "image/svg+xml; charset=utf-8")
+    assert (answer.status, answer.head["Content-Type"]) == (503, IMAGE)
     image = ET.fromstring(answer.body)
     assert image.get("aria-label") == "hits: unavailable"
     assert answer.head["Content-Security-Policy"].startswith("default-src 'none'")
-    assert alone.answer("GET", "/get/a/b/shield").head["Content-Type"] == "image/svg+xml; charset=utf-8"
+    assert alone.answer("GET", "/get/a/b/shield").head["Content-Type"] == IMAGE
 
 
 def test_who_opens_the_page_gets_one(alone):
@@ -231,9 +233,9 @@ def test_one_connection_has_answers_of_each_form(alone):
                 kinds.append((response.status, response.headers["Content-Type"]))
                 response.read()
     assert kinds == [
-        (200, "application/javascript; charset=utf-8"),
+        (200, SCRIPT),
         (503, "application/problem+json"),
         (503, "application/json"),
-        (503, "image/svg+xml; charset=utf-8"),
+        (503, IMAGE),
         (503, "application/problem+json"),
     ]

@@ -46,7 +46,8 @@ def test_requests(balancer):
     family = made.answer("GET", "/get/pages?callback=show")
     assert family.status == 200
     assert family.body.startswith('/**/show({"error": "One client may make 20')
-    assert made.answer("GET", "/badge/pages.svg").head["Content-Type"] == "image/svg+xml; charset=utf-8"
+    badge = made.answer("GET", "/badge/pages.svg")
+    assert badge.head["Content-Type"].startswith("image/svg+xml")
     page = made.answer("GET", "/", {"Accept": "text/html"})
     assert (page.status, "<p>One client may make 20 requests" in page.body) == (429, True)
     # Or else a page could not even read that.
