@@ -7,9 +7,10 @@ import pytest
 from fleet import backups, second
 from fleet.errors import FleetError
 from tests.functional.fleet.test_second import NAME, chosen, made, master, place, tree
+from tests.functional.fleet.test_second_archive import ALL, archive
 from tests.support import ssh_host
 
-__all__ = ["chosen", "master", "place"]
+__all__ = ["archive", "chosen", "master", "place"]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,24 @@ def test_a_backup_goes_there_comes_back_and_is_removed(master, there, host, plac
     second.remove(master, there, NAME)
     assert second.names(master, there) == []
     assert list(place.iterdir()) == []
+
+
+def test_the_archive_goes_there_comes_back_and_is_pruned(archive, host):
+    where = {"host": f"root@{ssh_host.ADDRESS}", "port": host.port, "folder": str(archive.place)}
+    files = {"key": str(host.key), "known_hosts": str(host.known_hosts)}
+    archive.chosen["second"] = {**where, **files}
+    archive.close(*ALL)
+    before = tree(archive.folder)
+    assert archive.keep() == {"noted": 3, "copied": 3, "removed": 0}
+    assert tree(archive.there) == before
+    shutil.rmtree(archive.folder)
+    assert archive.fetch()["brought"] == 3
+    assert tree(archive.folder) == before
+    archive.back_up("new", 125)
+    backups.forget(archive.master, ["mine"])
+    assert archive.keep()["removed"] == 2
+    assert list(tree(archive.there)) == archive.index()
+    assert all(command.startswith("rsync --server") for command in host.commands)
 
 
 def test_a_host_with_another_key_is_given_nothing(master, there, host, place, tmp_path):
