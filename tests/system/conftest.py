@@ -20,7 +20,7 @@ import yaml
 
 from lab import engine, machines, up
 from lab.config import ROOT, Lab, load
-from tests.support import evidence
+from tests.support import evidence, inside
 from tests.support.waiting import until
 
 NAME = "counterapp-test"
@@ -148,7 +148,8 @@ class Cluster:
         return run
 
     def on(self, node: str, *command: str, check: bool = True, stdin: str = "") -> str:
-        return machines.on_node(self.lab, node, list(command), check=check, stdin=stdin)
+        container = f"{self.lab.name}-{self.lab.node(node).id}"
+        return inside.run(container, *command, check=check, stdin=stdin)
 
     def master(self, *command: str, check: bool = True) -> str:
         return self.on(self.lab.master.id, *command, check=check)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab import engine, images
 from lab.config import ROOT, Lab, LabError, Node
-from tests.support import evidence
+from tests.support import evidence, inside
 from tests.support.waiting import until
 
 # What each platform of the lab has: glusterfs 10 and 11. A network for each, so that both can be
@@ -117,7 +117,7 @@ class StorageNode:
 
     def sh(self, script):
         """Run a shell script as root and return what it printed."""
-        return engine.podman("exec", self.container, "sh", "-ec", script)
+        return inside.run(self.container, "sh", "-ec", script)
 
     def write(self, path, text):
         """Write a file."""

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lab import config, engine, images
-from tests.support import evidence, guide
+from tests.support import evidence, guide, inside
 from tests.support.loading import ROOT
 from tests.support.waiting import until
 
@@ -59,7 +59,7 @@ class Machine:
 
     def run(self, *words):
         """Run a command as root and return what it printed; one that fails is an error."""
-        return engine.podman("exec", self.container, *words)
+        return inside.run(self.container, *words)
 
     def type(self, line):
         """Run a line of the page as root, in a shell, and return what it printed."""
