@@ -22,6 +22,12 @@ hypothesis.settings.register_profile("lanes", deadline=None, derandomize=True, d
 hypothesis.settings.register_profile("drill", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lanes"))
 
+# At DEBUG, where pytest-salt-factories has them, they tell of every file and every message to a
+# server, and pytest keeps it all: a tenth of what a test computes. Ours are told apart as usual.
+for name in ("pymongo", "salt"):
+    logging.getLogger(name).setLevel(logging.INFO)
+logging.getLogger("salt.loaded").setLevel(logging.DEBUG)
+
 # Salt's import hook of the old kind (it works around PyNaCl's libsodium, which nothing here uses)
 # has no find_spec, and pytest's importlib mode asks every hook for one.
 sys.meta_path[:] = [hook for hook in sys.meta_path if hasattr(hook, "find_spec")]

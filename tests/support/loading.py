@@ -1,16 +1,51 @@
 """How the tests reach our Salt modules: by file for unit tests, through Salt's loader otherwise."""
 
+import copy
 import importlib.util
+import math
 import pathlib
 import sys
+import time
 import types
 from dataclasses import dataclass
 from typing import Any
 
 import salt.config
 import salt.loader
+import salt.utils.entrypoints
+from salt.loader.lazy import LazyLoader
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# No package is installed while tests run, and Salt forgets every half second which there are.
+salt.utils.entrypoints.iter_entry_points.__wrapped__.expiration = math.inf
+
+#: What is in the folders of Salt's loaders. It makes some for each node, and each would read and
+#: sort the thousand files of Salt's own anew, which takes a third of all that compiling computes.
+_FILES: dict[Any, Any] = {}
+_look = LazyLoader._refresh_file_mapping
+# A folder that has changed so many nanoseconds ago may do so once more without another time.
+_SETTLED = 1_000_000_000
+
+
+def _look_once(loader: Any) -> None:
+    folders = [
+        each
+        for folder in map(pathlib.Path, loader.module_dirs)
+        for each in (folder, folder / "__pycache__")
+    ]
+    changed = [each.stat().st_mtime_ns if each.is_dir() else 0 for each in folders]
+    names = (loader.module_dirs, changed, sorted(loader.disabled), loader.static_modules)
+    key = repr((names, loader.suffix_order, loader.opts["optimization_order"]))
+    if key not in _FILES:
+        _look(loader)
+        if max(changed, default=0) > time.time_ns() - _SETTLED:
+            return
+        _FILES[key] = (loader.file_mapping, loader.suffix_map, loader.suffix_order)
+    loader.file_mapping, loader.suffix_map, loader.suffix_order = map(copy.copy, _FILES[key])
+
+
+LazyLoader._refresh_file_mapping = _look_once
 
 
 def load(relative: str) -> types.ModuleType:

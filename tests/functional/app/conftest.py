@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import pathlib
 import signal
@@ -19,9 +18,6 @@ from tests.support.browser import chromium
 from tests.support.loading import ROOT
 from tests.support.mongod import free_port, replica_set
 from tests.support.waiting import PATIENCE, until
-
-# At DEBUG, where pytest-salt-factories has it, it tells of every message to a server.
-logging.getLogger("pymongo").setLevel(logging.INFO)
 
 # Some tests speak to the store itself, as it stands in the source tree.
 sys.path.insert(0, str(ROOT / "app" / "backend" / "src"))
