@@ -1,8 +1,8 @@
 # Thin on purpose: what a target does lives in bootstrap/, lab/, app/ and tests/, where it is tested.
 # Variables: LAB, TOPOLOGY, LAB_NETWORK, VERSION, NODE, ARGS. A line that begins with ## is for `make help`.
 .PHONY: help up down clean status ssh salt run key host dist wheels lock docs prepare lint test \
-	test-fast test-unit test-frontend test-functional test-gluster test-integration test-system test-classic \
-	drill bench
+	test-fast test-unit test-frontend test-app test-functional test-gluster test-integration test-system \
+	test-classic drill bench
 export LAB TOPOLOGY LAB_NETWORK VERSION ARGS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB_TOOL = .venv/bin/python -m lab
@@ -72,7 +72,10 @@ test-unit: host
 ## test-frontend    the page's parts; takes no ARGS
 test-frontend: host
 	@$(LANES) frontend
-## test-functional  modules, states and app with real programs
+## test-app         the app and its page with real programs
+test-app: prepare
+	@$(LANES) app $(ARGS)
+## test-functional  modules and states with real programs
 test-functional: prepare
 	@$(LANES) functional $(ARGS)
 ## test-gluster     the volume's modules with glusterfs 10 and 11; takes no ARGS

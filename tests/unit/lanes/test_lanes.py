@@ -1,5 +1,6 @@
 """The lanes' runner, with lanes of its own."""
 
+import re
 import sys
 
 import pytest
@@ -122,6 +123,16 @@ def test_a_lane_that_hangs_is_ended_and_fails(lane, monkeypatch, capsys):
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("stuck "))
     assert row[1:3] == ["-", "-"]
     assert "FAILED" in row
+
+
+def test_while_lanes_run_it_tells_how_far_they_are_and_what_the_processors_do(
+    lane, monkeypatch, capsys
+):
+    monkeypatch.setattr(lanes, "HEARTBEAT_SECONDS", 0.5)
+    slow = lane("slow", "echo 'tests/test_it.py ..   [ 40%]'; sleep 2.5")
+    assert lanes.run([slow, lane("quick", "true")]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^0:0\d  processors \d+%, running: slow 40%$", printed, re.MULTILINE)
 
 
 def test_a_lane_that_computes_stands_back_where_the_machine_can_have_it_so(
