@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from fleet import handover
+from fleet.errors import FleetError
 from fleet.stages import leaving, turns
-from fleet.stages.web import balancers_views
+from fleet.stages.web import NO_BACKEND, balancers_views
 from fleet.work import Work
 
 _UP = 40.0
@@ -56,8 +57,15 @@ def ready(work: Work, node: str) -> None:
     """Wait until a balancer calls every web server up."""
     with work.step("lb", "waiting until it sees the web servers", node) as step:
         backend = work.settings["lb"]["backend"]
-        for web in work.with_role("web"):
-            work.wait([node], "haproxy.wait_up", backend, web, timeout=_UP)
+        # What it makes of a server goes by this check, of which it thinks well until it was made. A
+        # revision from before has it in the backend itself.
+        checks = f"{backend}-ready"
+        found = work.everyone([node], "haproxy.servers", checks)
+        if not all(any(words in why for words in NO_BACKEND) for why in found.failed.values()):
+            raise FleetError(*found.problems())
+        for each in [checks, backend] if node in found.answers else [backend]:
+            for web in work.with_role("web"):
+                work.wait([node], "haproxy.wait_up", each, web, timeout=_UP)
         step.did = f"{', '.join(work.with_role('web'))} up"
 
 

@@ -14,7 +14,7 @@ from fleet.work import Work
 #: Seconds in which a balancer's checks must call a server up.
 _UP = 40.0
 #: What HAProxy says of a backend that its configuration does not have.
-_NO_BACKEND = ("No such backend", "Can't find backend")
+NO_BACKEND = ("No such backend", "Can't find backend")
 
 
 def run(work: Work) -> None:
@@ -145,7 +145,7 @@ def balancers_views(
     views = {node: servers for node, servers in found.answers.items() if isinstance(servers, list)}
     # One that came with the package has not been told of any backend yet.
     unclear = [
-        node for node, why in found.failed.items() if not any(words in why for words in _NO_BACKEND)
+        node for node, why in found.failed.items() if not any(words in why for words in NO_BACKEND)
     ]
     if unclear:
         runs = work.ask(unclear, "service.status", "haproxy")

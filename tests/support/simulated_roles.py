@@ -267,6 +267,8 @@ class Roles:
     def do_haproxy_servers(self, node: Node, backend: str, **_kwarg: Any) -> list[dict[str, Any]]:
         if not node.haproxy:
             raise Failed("HAProxy cannot be asked")
+        if backend != "web":
+            raise Failed(f"No such backend: {backend}")
         return [self._seen(node, name) for name in node.servers]
 
     def do_haproxy_may_drain(

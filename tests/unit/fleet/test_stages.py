@@ -448,6 +448,30 @@ class TestBalancers:
         lb.run(held_by_a)
         assert [nodes for nodes, _sls in held_by_a.applied] == [["lb-b"], ["lb-a"]]
 
+    def test_each_is_asked_for_the_checks_themselves_and_for_what_it_makes_of_them(self, held_by_a):
+        lb.run(held_by_a)
+        asked = [
+            (nodes, *arg)
+            for function, nodes, arg in held_by_a.minions.asked
+            if function == "haproxy.wait_up"
+        ]
+        webs = held_by_a.with_role("web")
+        assert asked == [
+            ([node], backend, web)
+            for node in ("lb-b", "lb-a")
+            for backend in ("web-ready", "web")
+            for web in webs
+        ]
+
+    def test_one_of_a_revision_before_has_no_checks_of_their_own(self, held_by_a):
+        held_by_a.minions.answers["haproxy.servers"] = {
+            "lb-a": FleetError("No such backend: web-ready")
+        }
+        lb.ready(held_by_a, "lb-a")
+        assert {
+            arg[0] for name, _nodes, arg in held_by_a.minions.asked if name == "haproxy.wait_up"
+        } == {"web"}
+
     def test_all_at_once_where_none_sends_anything(self, held_by_a):
         refused = FleetError("HAProxy cannot be asked")
         held_by_a.minions.answers["haproxy.servers"] = {"lb-a": refused, "lb-b": refused}
