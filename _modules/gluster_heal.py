@@ -255,8 +255,7 @@ def _mounted(volume):
 def _wait_connected(volume, root):
     """Wait until a new mount has reached every brick: one that lacks may hold the newest copy."""
     for _ in __utils__["gluster.attempts"](CONNECT_SECONDS):
-        clients = pathlib.Path(root, ".meta/graphs/active").glob(f"{volume}-client-*/private")
-        away = [file.parent.name for file in clients if "connected = 1" not in file.read_text()]
+        away = __utils__["gluster_mount.unconnected"](root)
         if not away:
             return
     bricks = ", ".join(_brick_of_client(volume, client) for client in away)

@@ -177,6 +177,40 @@ def unmount(path):
     return True
 
 
+def wait_connected(path, timeout=60):
+    """
+    Wait until a mount has a connection to every brick of its volume.
+
+    A client reaches a brick that was restarted some seconds after the servers call it online. Until
+    then it lacks that copy, and the loss of another one can take its quorum.
+
+    :param str path: the mount point.
+    :param float timeout: seconds to wait at most.
+    :returns: bool, whether a volume is mounted there; where none is nobody has to connect.
+    :raises CommandExecutionError: when the time is over, with the clients that have no connection
+        as Gluster numbers them, or with what is wrong with the mount.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt web-1 gluster.wait_connected /srv/shared
+    """
+    if not mount_status(path)["mounted"]:
+        return False
+    words = ""
+    for _ in __utils__["gluster.attempts"](timeout):
+        try:
+            away = __utils__["gluster_mount.unconnected"](path)
+        except OSError as error:
+            words = f"cannot be looked into: {error.strerror}"
+            continue
+        if not away:
+            return True
+        words = f"has no connection as {', '.join(away)}"
+    raise CommandExecutionError(f"after {timeout} s {path} {words}")
+
+
 def remove_mount_units(path, test=False):
     """
     Disable and remove the units that :py:func:`mount_units` wrote; what is mounted stays mounted.

@@ -2,12 +2,14 @@
 Gluster mounts as systemd and the kernel see them.
 """
 
+import pathlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+_CLIENT = re.compile(r"-client-\d+$")
 _MOUNT_OPTION = re.compile(r"[A-Za-z0-9_.-]+(=[^\s,]+)?")
 
 
@@ -141,6 +143,22 @@ def mounts(mountinfo: str, path: str) -> list[dict[str, Any]]:
             options = list(dict.fromkeys(f"{fields[5]},{super_options}".split(",")))
             found.append({"source": _unescape(source), "fstype": fstype, "options": options})
     return found
+
+
+def unconnected(path: str | pathlib.Path) -> list[str]:
+    """Return who has no connection to its brick of the clients in a mount, ``shared-client-0`` say.
+
+    Raises OSError where no volume is mounted, or its process is gone.
+    """
+    # To look for a pattern would find nothing where nothing can be read.
+    clients = [
+        each
+        for each in pathlib.Path(path, ".meta/graphs/active").iterdir()
+        if _CLIENT.search(each.name)
+    ]
+    return sorted(
+        each.name for each in clients if "connected = 1" not in (each / "private").read_text()
+    )
 
 
 def _quoted(word: str) -> str:

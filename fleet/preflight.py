@@ -91,7 +91,7 @@ def problems(
         database,
         _zlib,
         _versions,
-        _volume,
+        volume,
         balancers,
         _leaving,
         _unfinished,
@@ -226,26 +226,25 @@ def warnings(work: Work, reached: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _volume(work: Work, reached: list[str], step: Step) -> list[str]:
-    volume = work.settings["gluster"]["volume"]
+def volume(work: Work, reached: list[str], step: Step) -> list[str]:
+    """Return why the shared volume is not healthy; one that does not exist yet is."""
+    name = work.settings["gluster"]["volume"]
     answers = work.everyone(_having(work, reached, "storage"), "gluster.volumes").answers
-    holders = [
-        node for node, found in answers.items() if isinstance(found, list) and volume in found
-    ]
+    holders = [node for node, found in answers.items() if isinstance(found, list) and name in found]
     if not holders:
         return []
     seen: dict[str, Any] = {}
 
     def look() -> tuple[bool, str]:
-        seen.update(work.ask(holders[:1], "gluster.healthy", volume)[holders[0]])
+        seen.update(work.ask(holders[:1], "gluster.healthy", name)[holders[0]])
         seen["reasons"] = leaving.excused(work, seen["reasons"])
         return not seen["reasons"], "; ".join(seen["reasons"])
 
     try:
-        until(look, _HEALS, f"volume {volume} is healthy", step.waits)
+        until(look, _HEALS, f"volume {name} is healthy", step.waits)
     except FleetError as error:
         reasons = seen.get("reasons") or error.problems
-        return [f"{holders[0]}: volume {volume}: {why}" for why in reasons]
+        return [f"{holders[0]}: volume {name}: {why}" for why in reasons]
     return []
 
 

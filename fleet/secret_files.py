@@ -5,11 +5,15 @@ Below ``secrets`` in the master's notes:
 
 ``<name>.sls``
     What every node that needs it has (``pillar/top.sls`` says which).
+``gluster_tls/<node>.sls``
+    Gluster's certificate of a node, its key, and the authorities that it trusts.
+``gluster_tls_authority.pem``
+    Who signs those; its key is in no pillar.
 ``own/<node>.sls``
     What a rotation that is under way has given this node, on top of that.
 ``coming/<name>.sls``, ``former/<name>.sls``
     What ``<name>.sls`` will have at the end of the rotation, and what it had before; no pillar has
-    these files.
+    these files. The certificates to come are in ``coming/<name>/<node>.sls``.
 """
 
 import json
@@ -61,12 +65,15 @@ def value(master: Master, name: str, kind: str = "") -> str:
 
 
 def made(master: Master, name: str) -> str | None:
-    """Return since when nodes have a secret, as ISO 8601 text in UTC; None without one."""
-    try:
-        changed = path(master, name).stat().st_mtime
-    except FileNotFoundError:
+    """
+    Return since when nodes have a secret, as ISO 8601 text in UTC; None without one.
+
+    Of one that each node has another of, it is the oldest that counts.
+    """
+    changed = [each.stat().st_mtime for each in _parts(folder(master), name)]
+    if not changed:
         return None
-    return datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(min(changed), UTC).isoformat(timespec="seconds")
 
 
 def write(master: Master, name: str, pillar: Mapping[str, Any], kind: str = "") -> None:
@@ -95,4 +102,13 @@ def clear(master: Master, name: str) -> None:
     for each in (folder(master) / "own").glob("*.sls"):
         each.unlink()
     for kind in ("coming", "former"):
-        path(master, name, kind).unlink(missing_ok=True)
+        for each in _parts(folder(master) / kind, name):
+            each.unlink()
+        if (folder(master) / kind / name).is_dir():
+            (folder(master) / kind / name).rmdir()
+
+
+def _parts(where: Path, name: str) -> list[Path]:
+    """Return the files of a secret: one, that of an authority, or one for each node."""
+    files = (where / f"{name}.sls", where / f"{name}.pem", *(where / name).glob("*.sls"))
+    return [each for each in files if each.is_file()]

@@ -21,6 +21,7 @@ from fleet.master import Master
 from fleet.minions import Minions
 from fleet.revision import BASE, Revision
 from fleet.rotation.course import STAGE, Kind, Rotation, nodes_of
+from fleet.rotation.gluster import Authority, Certificates
 from fleet.rotation.keyfile import Keyfile
 from fleet.rotation.operator import Operator
 from fleet.rotation.users import User
@@ -36,7 +37,19 @@ KINDS: dict[str, Kind] = {
         User("mongodb_backup", "backup_user", service="db.archive"),
         User("mongodb_app", "app_user", "app_database", web=True),
         Operator(),
+        Certificates(),
+        Authority(),
     )
+}
+#: What else there is that must stay secret, and how it becomes another.
+OTHERS = {
+    "mongodb_backup_key": (
+        "you have made it yourself, and old backups want the old one: docs/backup.md, Encryption, "
+        "has how another one takes its place"
+    ),
+    "mongodb_backup_old_keys": (
+        "it is what reads old backups: take a key out of it when no backup needs it any more"
+    ),
 }
 
 
@@ -97,6 +110,11 @@ def rotate(
     Raises FleetError when it is refused, and StepFailed when it fails: before its first step was
     through everything is as it was, else the command has to be given again.
     """
+    if name in OTHERS:
+        raise FleetError(
+            f"{name} is not rotated by a command: {OTHERS[name]}. By a command are: "
+            f"{', '.join(KINDS)}"
+        )
     kind = KINDS[one_of(name, KINDS, "secret that can be rotated")]
     _ready(master, name)
     begun = unfinished.noted(master, unfinished.ROTATION)
@@ -123,8 +141,7 @@ def rotate(
             rotation.run()
         except (FleetError, OSError) as error:
             raise FleetError(*sentences(error), *unfinished.problems(master)) from error
-    did = f"{name} is another one, and the old one is refused"
-    return {**told, "did": did, "change": change.id}
+    return {**told, "did": f"{name} {kind.did}", "change": change.id}
 
 
 def _base(master: Master) -> Revision:

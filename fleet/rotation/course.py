@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: The stage of steps that are no step of a stage of a rollout.
 STAGE = "secret"
+#: What has become of a secret at the end, after its name.
+REFUSED = "is another one, and the old one is refused"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Kind(Protocol):
 
     @property
     def secret(self) -> str:
-        """Its name, which is that of its file and of its key below ``secrets`` in the pillar."""
+        """Its name, which is that of its file; see :mod:`fleet.secret_files`."""
+
+    @property
+    def did(self) -> str:
+        """What has become of it at the end, after its name."""
 
     @property
     def roles(self) -> Sequence[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from fleet import preflight, secret_files
 from fleet.errors import FleetError
-from fleet.rotation.course import STAGE, Part, Rotation, make_coming
+from fleet.rotation.course import REFUSED, STAGE, Part, Rotation, make_coming
 from fleet.stages import db
 from fleet.work import Work
 
@@ -21,6 +21,7 @@ class Keyfile:
     """The replica set's key."""
 
     secret = "mongodb_keyfile"
+    did = REFUSED
     roles = ("db",)
     checks = (preflight.database,)
 

@@ -16,7 +16,7 @@ from typing import Any
 from fleet import preflight, secret_files, token
 from fleet.errors import FleetError
 from fleet.readings import PATIENCE
-from fleet.rotation.course import STAGE, Part, Rotation, make_coming
+from fleet.rotation.course import REFUSED, STAGE, Part, Rotation, make_coming
 from fleet.stages import web
 
 #: What only a token is good for, or the key of an owner.
@@ -27,6 +27,7 @@ class Operator:
     """The operators' key."""
 
     secret = "counterapp_operator"
+    did = REFUSED
     # Balancers send nothing to a web server that is restarted.
     roles = ("web", "lb")
     checks = (preflight.balancers,)

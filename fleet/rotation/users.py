@@ -17,7 +17,7 @@ import salt.utils.yaml
 
 from fleet import pillar, preflight, secret_files
 from fleet.errors import FleetError
-from fleet.rotation.course import STAGE, Part, Rotation, fresh
+from fleet.rotation.course import REFUSED, STAGE, Part, Rotation, fresh
 from fleet.stages import db, web
 from fleet.work import Work
 
@@ -47,6 +47,10 @@ class User:
     database_key: str | None = None
     web: bool = False
     service: str | None = None
+
+    @property
+    def did(self) -> str:
+        return REFUSED
 
     @property
     def roles(self) -> Sequence[str]:

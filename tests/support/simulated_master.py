@@ -39,7 +39,7 @@ from tests.support.simulated_nodes import PARTS, Clock
 SETTINGS: dict[str, Any] = {
     "lb": {"backend": "web", "frontend_port": 80, "socket": "/run/haproxy/admin.sock"},
     "web": {"port": 8000, "drain_timeout": 30, "drain_lease": 300, "ready_timeout": 60},
-    "gluster": {"volume": "shared", "mount": "/srv/shared"},
+    "gluster": {"volume": "shared", "mount": "/srv/shared", "tls": True},
     "mongodb": {
         "port": 27017,
         "compressors": ["snappy"],

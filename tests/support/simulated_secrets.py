@@ -17,11 +17,13 @@ import yaml
 
 import fleet.pillar
 import fleet.rotation
+import fleet.rotation.listeners
 import fleet.rotation.operator
 from fleet.errors import FleetError
-from fleet.rotation import KINDS
+from fleet.rotation import KINDS, gluster
 from fleet.rotation.course import fresh
-from tests.support.simulated import Fleet
+from tests.support import simulated_certificates
+from tests.support.simulated_certificates import CertifiedFleet
 from tests.support.simulated_master import Simulation
 from tests.support.simulated_nodes import Failed, Node
 
@@ -57,15 +59,17 @@ def rendered(text: str) -> dict[str, Any]:
     return found
 
 
-class SecretFleet(Fleet):
-    """A fleet with MongoDB's users and keys, and the operators' key."""
+class SecretFleet(CertifiedFleet):
+    """A fleet with MongoDB's users and keys, the operators' key and Gluster's certificates."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.secrets.mkdir(parents=True, exist_ok=True)
         for name in KINDS:
-            path = self.secrets / f"{name}.sls"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"secrets": {name: fresh(name)}}))
+            if name not in (gluster.CERTIFICATES, gluster.AUTHORITY):
+                path = self.secrets / f"{name}.sls"
+                path.write_text(json.dumps({"secrets": {name: fresh(name)}}))
+        self.certify()
         #: Passwords by database and user; what each node's minion has in memory; what runs where.
         self.users: dict[tuple[str, str], str] = {}
         self.memory = {node.id: self.pillar(node) for node in self.nodes.values()}
@@ -80,14 +84,15 @@ class SecretFleet(Fleet):
             self._archive(node)
 
     @property
-    def secrets(self) -> Path:
+    def secrets(self) -> Path:  # type: ignore[override]
         return self.master.notes / "secrets"
 
     # What nodes are told
 
     def pillar(self, node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {"mongodb": dict(DECLARED)}
-        for name in sorted({name for role in node.roles for name in _NEEDED.get(role, [])}):
+        needed = sorted({name for role in node.roles for name in _NEEDED.get(role, [])})
+        for name in (*needed, f"{gluster.CERTIFICATES}/{node.id}"):
             found = merged(found, rendered((self.secrets / f"{name}.sls").read_text()))
         own = self.secrets / "own" / f"{node.id}.sls"
         return merged(found, rendered(own.read_text())) if own.exists() else found
@@ -161,6 +166,7 @@ class SecretFleet(Fleet):
             name, password = self.logins[node.id]
             if node.ready and self.users.get((DECLARED["app_database"], name)) != password:
                 self.breaks(f"{node.id} is refused by the database as {name}")
+        self.check_connections()
         for name, password in self.archives.values():
             if self.users.get(("admin", name)) != password:
                 self.breaks(f"the archive is refused by the database as {name}")
@@ -187,6 +193,11 @@ class SecretFleet(Fleet):
         return True
 
     def do_state_sls(self, node: Node, mods: str, **kwarg: Any) -> Generator[float, None, Any]:
+        if mods == "gluster.tls":
+            # What includes it.
+            done = yield from super().do_state_sls(node, "gluster.install", **kwarg)
+            self.take_files(node)
+            return done
         # What includes the rest of the role.
         whole = mods in ("db", "db.replication", "db.archive")
         done = yield from super().do_state_sls(node, "db" if whole else mods, **kwarg)
@@ -257,6 +268,7 @@ class SecretSimulation(Simulation):
         return [
             (fleet.pillar, "of_node", of_node),
             (fleet.rotation.operator, "answered", self._answered),
+            (fleet.rotation.listeners, "asked", self.fleet.listener),
         ]
 
     def _answered(self, address: str, _port: int, signed: str) -> int:
@@ -273,7 +285,9 @@ class SecretSimulation(Simulation):
         return 401
 
     def secret(self, name: str) -> str:
-        """Return what nodes have."""
+        """Return what nodes have, or what tells it from every other."""
+        if name in (gluster.CERTIFICATES, gluster.AUTHORITY):
+            return simulated_certificates.secret(self.master, name)
         held = yaml.safe_load((self.fleet.secrets / f"{name}.sls").read_text(encoding="utf-8"))
         return str(held["secrets"][name])
 
@@ -292,4 +306,4 @@ class SecretSimulation(Simulation):
         }
         if self.fleet.users != declared:
             found.append(f"the users are {sorted(self.fleet.users)}")
-        return found
+        return found + self.fleet.tls_problems()

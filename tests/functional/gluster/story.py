@@ -297,6 +297,18 @@ def heal(site):
 
 
 @part
+def restart(site):
+    def processes():
+        bricks = site.first.call("gluster.status", VOLUME)["bricks"]
+        return [brick["pid"] for brick in bricks]
+
+    before = processes()
+    assert (yield) == BRICKS[:1]
+    assert [old == new for old, new in zip(before, processes(), strict=True)] == [False, True, True]
+    site.healed()
+
+
+@part
 def resolve_split_brain(site):
     for option in (
         "cluster.quorum-type none",
@@ -359,6 +371,11 @@ def mount(site):
 def mount_status(site):
     answer = yield
     assert (answer["mounted"], answer["source"]) == (True, f"db-1:/{VOLUME}")
+
+
+@part
+def wait_connected(site):
+    assert (yield) is True
 
 
 @part
