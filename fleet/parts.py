@@ -188,18 +188,22 @@ class Nodes:
     def _certificate_problems(self, found: Look, node: str) -> Iterator[str]:
         if not self._settings["gluster"]["tls"]:
             return
-        remedy = (
+        anew = (
             "run `/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets` on "
-            "the master, which renews it, and roll out"
+            "the master"
         )
         ends = _certificate_end(found.get(node, "file.read"))
         if ends is None:
             why = found.errors[node].get("file.read", "it is no certificate")
-            yield f"its certificate {looking.CERTIFICATE} cannot be read: {why}; {remedy}"
+            yield f"its certificate {looking.CERTIFICATE} cannot be read: {why}; {anew}, and roll out"
         elif (left := ends - datetime.now(UTC)) < _ENDS:
-            verb = "ended" if left < timedelta() else "ends"
             when = ends.isoformat(sep=" ", timespec="minutes")
-            yield f"its certificate {looking.CERTIFICATE} {verb} on {when}: {remedy}"
+            if left < timedelta():
+                # Who connects anew is refused, and so a rotation is.
+                words = f"ended on {when}: {anew}, then `salt-run storage.switch_tls restart=True`"
+            else:
+                words = f"ends on {when}: run `salt-run secret.rotate gluster_tls` on the master"
+            yield f"its certificate {looking.CERTIFICATE} {words}"
 
 
 def _units(found: Look, node: str) -> dict[str, dict[str, str]]:

@@ -33,8 +33,8 @@ systemd knows how Gluster's daemons come back:
       - file: Gluster's daemon is confined, and comes back
       - file: What is missing of the volume here can be started
 
-# A certificate that was renewed is not watched: glusterd goes on with the one it began with, and
-# a restart takes the bricks of the node down for a moment.
+# A certificate that was renewed is not watched: Gluster takes it for each new connection, and a
+# restart takes the bricks of the node down for a moment.
 Gluster's daemon runs:
   service.running:
     - name: glusterd

@@ -66,6 +66,10 @@ LEFT = {
     'salt-run state.orchestrate orch.rollout pillar=\'{"release": "1.4.0"}\'': "test_change.py",
     'salt-run state.orchestrate orch.rollout pillar=\'{"leaving": ["web-2"]}\'': "its steps are "
     "tried in tests/unit/fleet/test_leaving.py, and what they ask for where it is done",
+    **dict.fromkeys(
+        (f"salt-run secret.rotate {name}" for name in ("gluster_tls", "gluster_tls_authority")),
+        "a minute and more each, with all secrets: make drill, tests/system/test_rotate.py",
+    ),
     "salt-run storage.switch_tls restart=True": "the steps are "
     "those of the switch, which test_storage_tls.py makes three times",
     "/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets": "each "

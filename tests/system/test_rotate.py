@@ -36,8 +36,30 @@ for user, database, password in json.load(sys.stdin):
 """
 
 
+# Run on a node: whether a listener takes a certificate, which comes with its key on the standard
+# input. Who is taken is kept, until it has had its time.
+TAKEN = """
+file=$(mktemp) && cat >"$file"
+tail -f /dev/null | timeout 5 openssl s_client -cert "$file" -key "$file" \
+    -CAfile /etc/ssl/glusterfs.ca -verify_return_error -connect "$1" 2>&1
+rm "$file"
+"""
+
+
 def secret(cluster, name):
+    """Return what nodes have; of a key for Gluster the line that tells it from every other."""
+    if name == "gluster_tls_authority":
+        return cluster.master("cat", f"{DIRECTORY}/{name}.pem").splitlines()[2]
+    if name == "gluster_tls":
+        return certificate(cluster)["key"].splitlines()[2]
     return yaml.safe_load(cluster.master("cat", f"{DIRECTORY}/{name}.sls"))["secrets"][name]
+
+
+def certificate(cluster):
+    """Return the key and certificate of a storage node, and the authority that it trusts."""
+    keeper = cluster.with_role("storage")[0]
+    text = cluster.master("cat", f"{DIRECTORY}/gluster_tls/{keeper}.sls")
+    return yaml.safe_load(text)["secrets"]["gluster_tls"]
 
 
 def let_in(cluster, member, *logins):
@@ -151,3 +173,33 @@ def test_the_operators_key(cluster):
         assert asked() == {"401"}
         cluster.master("salt-run", "operator.token")
         assert asked() == {"200"}
+
+
+def listeners(cluster):
+    """Return address and port of every glusterd and every brick."""
+    keeper = cluster.with_role("storage")[0]
+    bricks = cluster.salt(keeper, "gluster.status", "shared")[keeper]["bricks"]
+    found = [(brick["host"], brick["port"]) for brick in bricks]
+    return [*found, *((host, 24007) for host, _port in found)]
+
+
+@drilled
+@pytest.mark.parametrize(
+    ("name", "old_is"),
+    [("gluster_tls", "Verification: OK"), ("gluster_tls_authority", "alert unknown ca")],
+)
+def test_glusters_certificates(cluster, name, old_is):
+    before = certificate(cluster)
+    with rotated(cluster, name):
+        done = cluster.typed(f"salt-run secret.rotate {name}")
+        assert done.code == 0, done.text
+    after = certificate(cluster)
+    assert (after["ca"] == before["ca"]) is (name == "gluster_tls")
+    for host, port in listeners(cluster):
+        words = ["sh", "-c", TAKEN, "sh", f"{host}:{port}"]
+        for files, wanted in ((before, old_is), (after, "Verification: OK")):
+            said = cluster.on("web-1", *words, stdin=files["key"] + files["certificate"])
+            assert wanted in said, (host, port, said)
+            assert ("alert" in said) is (wanted != "Verification: OK"), said
+    for node in cluster.lab.nodes:
+        assert "releases" in cluster.on(node.id, "ls", "/srv/shared"), node.id

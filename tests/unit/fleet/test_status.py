@@ -376,12 +376,18 @@ class TestProblems:
             "db-2: its file system / is 98 % full, 10 MiB are free: make room there"
         ]
 
-    @pytest.mark.parametrize(("days", "verb"), [(-3, "ended"), (5, "ends")])
-    def test_a_certificate_that_ends(self, look, fleet, days, verb):
+    @pytest.mark.parametrize(
+        ("days", "verb", "remedy"),
+        [
+            (-3, "ended", "storage.switch_tls restart=True"),
+            (5, "ends", "secret.rotate gluster_tls`"),
+        ],
+    )
+    def test_a_certificate_that_ends(self, look, fleet, days, verb, remedy):
         fleet.other["web-1", "file.read"] = certificate(days)
         [reason] = problems(look)
         assert reason.startswith(f"web-1: its certificate /etc/ssl/glusterfs.pem {verb} on 20")
-        assert "make-secrets" in reason
+        assert remedy in reason
 
     def test_no_certificate(self, look, fleet):
         fleet.other["web-1", "file.read"] = TRACE
