@@ -195,7 +195,8 @@ class Nodes:
         ends = _certificate_end(found.get(node, "file.read"))
         if ends is None:
             why = found.errors[node].get("file.read", "it is no certificate")
-            yield f"its certificate {looking.CERTIFICATE} cannot be read: {why}; {anew}, and roll out"
+            words = f"cannot be read: {why}; {anew}, and roll out"
+            yield f"its certificate {looking.CERTIFICATE} {words}"
         elif (left := ends - datetime.now(UTC)) < _ENDS:
             when = ends.isoformat(sep=" ", timespec="minutes")
             if left < timedelta():

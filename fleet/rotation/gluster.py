@@ -29,6 +29,8 @@ AUTHORITY = "gluster_tls_authority"
 #: Where glusterd listens.
 _PORT = 24007
 _RESTART, _CONNECT = 120.0, 60.0
+#: What of a revision knows how to restart Gluster's daemons.
+RESTARTS = "_modules/gluster_daemon.py"
 #: Every node mounts the volume.
 _ROLES = ("master", "web", "db", "storage", "lb")
 
@@ -209,6 +211,15 @@ class Authority(_Gluster):
 
     secret = AUTHORITY
     did = REFUSED
+
+    def _missing(self, work: Work) -> list[str]:
+        """Return why it cannot be done to its end."""
+        if not (work.target.folder / RESTARTS).is_file():
+            return [
+                f"the revision that the fleet is on, {work.target.id}, does not know how Gluster's "
+                "daemons are restarted: roll out what is in the checkout first"
+            ]
+        return super()._missing(work)
 
     def begin(self, rotation: Rotation) -> dict[str, Any]:
         """Make an authority, and have it sign a certificate to come for each node."""

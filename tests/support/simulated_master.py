@@ -81,6 +81,8 @@ class Simulation:
     FLEET: type[Fleet] = Fleet
     #: SLS that the checkout has beside those of parts.
     MORE: tuple[str, ...] = ()
+    #: Other files that the checkout has, without content.
+    FILES: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, seed: int = 0, topology: str = "default") -> None:
         self.folder = folder
@@ -104,6 +106,8 @@ class Simulation:
         for parts in (*PARTS.values(), self.MORE):
             for part in parts:
                 self.edit(part, "first")
+        for file in self.FILES:
+            (folder / "tree" / file).touch()
         self.settings = json.loads(json.dumps(SETTINGS))
         self.fleet = self.FLEET(
             self.master, trees.TOPOLOGY["topologies"][topology], self.clock, seed

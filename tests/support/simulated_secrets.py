@@ -22,6 +22,7 @@ import fleet.rotation.operator
 from fleet.errors import FleetError
 from fleet.rotation import KINDS, gluster
 from fleet.rotation.course import fresh
+from fleet.rotation.gluster import RESTARTS
 from tests.support import simulated_certificates
 from tests.support.simulated_certificates import CertifiedFleet
 from tests.support.simulated_master import Simulation
@@ -252,6 +253,7 @@ class SecretSimulation(Simulation):
 
     FLEET = SecretFleet
     MORE = ("db.archive",)
+    FILES = (RESTARTS,)
     fleet: SecretFleet
 
     def rotate(self, name: str, **given: Any) -> dict[str, Any]:

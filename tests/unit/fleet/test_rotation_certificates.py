@@ -156,6 +156,13 @@ def test_an_authority_that_nobody_trusts_cannot_sign(simulation):
     refused(simulation, CERTIFICATES, f"is not the authority that master trusts.*{AUTHORITY}`")
 
 
+def test_a_revision_that_cannot_restart_gluster_is_refused(simulation):
+    path = simulation.master.state / "base" / gluster.RESTARTS
+    path.parent.chmod(0o700)
+    path.unlink()
+    refused(simulation, AUTHORITY, "does not know how Gluster's daemons are restarted: roll out")
+
+
 @pytest.mark.parametrize("name", BOTH)
 def test_a_volume_that_is_not_whole_is_refused(simulation, name):
     simulation.fleet.away.add("db-2")

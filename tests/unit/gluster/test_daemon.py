@@ -94,9 +94,7 @@ def test_everything_is_restarted_and_its_bricks_are_waited_for(node):
 
 def test_one_that_others_need_is_left_alone(node):
     node.reasons = ["brick db-2:/bricks/a is offline"]
-    with pytest.raises(
-        CommandExecutionError, match="which others need: brick db-2"
-    ):
+    with pytest.raises(CommandExecutionError, match="which others need: brick db-2"):
         daemon.restart("shared")
     assert node.done == []
 
