@@ -136,6 +136,24 @@ describe('the page of a counter', () => {
     await waitFor(() => expect(screen.getByText('Use it')).toBeTruthy())
   })
 
+  it('offers a badge that counts, and shows it without counting', async () => {
+    service.counters['mine/visits'] = 9
+    show(service, '#/c/mine/visits')
+    const counts = await screen.findByRole('checkbox', { name: 'Count each view' })
+    const markdown = () => screen.getByLabelText('Badge in Markdown').value
+    expect(markdown()).not.toContain('hit=1')
+    const user = userEvent.setup({ advanceTimers: vi.advanceTimersByTime })
+    await user.click(counts)
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Numbers' }), '1.2M')
+    expect(markdown()).toMatch(/mine\/visits\.svg\?.*&abbreviated=true&hit=1\)$/)
+    expect(screen.getByText(/those views are not counted/)).toBeTruthy()
+    const { src } = screen.getByRole('img', { name: 'Badge with the count of mine/visits' })
+    expect(src).toContain('abbreviated=true')
+    expect(src).not.toContain('hit=1')
+    await user.click(counts)
+    expect(markdown()).not.toContain('hit=1')
+  })
+
   it('follows a reset that the service tells of', async () => {
     service.counters['mine/visits'] = 9
     show(service, '#/c/mine/visits')

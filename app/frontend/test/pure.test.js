@@ -133,4 +133,14 @@ describe('snippets', () => {
     expect(url).toBe('/badge/mine/visits.svg?label=a%26b%5D&color=0f766e&style=flat')
     expect(markdown('http://here', 'a]', url)).toBe(`![a\\]](http://here${url})`)
   })
+
+  it.each([
+    [{ numbers: '1234567', counts: false }, ''],
+    [{ numbers: '1,234,567', counts: false }, '&separator=%2C'],
+    [{ numbers: '1 234 567', counts: true }, '&separator=+&hit=1'],
+    [{ numbers: '1.2M', counts: true }, '&abbreviated=true&hit=1'],
+  ])('write the number and count as is wanted: %j', (wanted, query) => {
+    const url = badgeUrl(key, { label: 'hits', color: '#fff', style: 'flat', ...wanted })
+    expect(url).toBe(`/badge/mine/visits.svg?label=hits&color=fff&style=flat${query}`)
+  })
 })

@@ -2,15 +2,32 @@ import { useState } from 'react'
 
 import { useText } from '../i18n/text.jsx'
 import { CopyField } from './CopyField.jsx'
-import { Field } from './Field.jsx'
-import { BADGE_STYLES, badgeUrl, markdown, pageSnippet, shellSnippet } from './snippets.js'
+import { Check, Field } from './Field.jsx'
+import {
+  BADGE_STYLES,
+  badgeUrl,
+  markdown,
+  NUMBER_FORMS,
+  pageSnippet,
+  shellSnippet,
+} from './snippets.js'
+
+const PLAIN = {
+  label: 'hits',
+  color: '#0f766e',
+  style: 'flat',
+  numbers: Object.keys(NUMBER_FORMS)[0],
+  counts: false,
+}
 
 // How others use the counter: snippets and a badge to copy.
 export function Use({ counter }) {
   const { t } = useText()
-  const [badge, setBadge] = useState({ label: 'hits', color: '#0f766e', style: 'flat' })
+  const [badge, setBadge] = useState(PLAIN)
   const change = (part) => (event) => setBadge({ ...badge, [part]: event.target.value })
   const url = badgeUrl(counter, badge)
+  // To look at it here is no view of what is counted.
+  const shown = badgeUrl(counter, { ...badge, counts: false })
 
   return (
     <section className="card" aria-labelledby="use">
@@ -21,7 +38,7 @@ export function Use({ counter }) {
       <p>
         <img
           className="badge"
-          src={url}
+          src={shown}
           alt={t('use.badge.alt', { key: `${counter.namespace}/${counter.name}` })}
         />
       </p>
@@ -38,8 +55,27 @@ export function Use({ counter }) {
             <option key={style}>{style}</option>
           ))}
         </Field>
+        <Field
+          as="select"
+          label={t('use.badge.numbers')}
+          value={badge.numbers}
+          onChange={change('numbers')}
+        >
+          {Object.keys(NUMBER_FORMS).map((form) => (
+            <option key={form}>{form}</option>
+          ))}
+        </Field>
       </div>
-      <CopyField label={t('use.badge.markdown')} text={markdown(location.origin, badge.label, url)} />
+      <Check
+        label={t('use.badge.counts')}
+        checked={badge.counts}
+        onChange={({ target }) => setBadge({ ...badge, counts: target.checked })}
+      />
+      <CopyField
+        label={t('use.badge.markdown')}
+        text={markdown(location.origin, badge.label, url)}
+        hint={badge.counts && t('use.badge.counts.hint')}
+      />
     </section>
   )
 }

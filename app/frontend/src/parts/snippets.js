@@ -15,9 +15,24 @@ export function shellSnippet(origin, { namespace, name }) {
   return `curl -X POST ${origin}/api/v1/counters/${namespace}/${name}/hits`
 }
 
-// The badge's address on this server.
-export function badgeUrl({ namespace, name }, { label, color, style }) {
-  const query = new URLSearchParams({ label, color: color.replace('#', ''), style })
+// How a badge may write its number, by example.
+export const NUMBER_FORMS = {
+  '1234567': {},
+  '1,234,567': { separator: ',' },
+  '1.234.567': { separator: '.' },
+  '1 234 567': { separator: ' ' },
+  '1.2M': { abbreviated: true },
+}
+
+// The badge's address on this server. With `counts`, each request for it is a hit.
+export function badgeUrl({ namespace, name }, { label, color, style, numbers, counts }) {
+  const query = new URLSearchParams({
+    label,
+    color: color.replace('#', ''),
+    style,
+    ...NUMBER_FORMS[numbers],
+    ...(counts && { hit: 1 }),
+  })
   return `/badge/${namespace}/${name}.svg?${query}`
 }
 
