@@ -226,7 +226,9 @@ def test_made_up_requests_get_what_the_document_says(node, tmp_path):
     fuzzed = subprocess.run(
         [
             *(SCHEMATHESIS, "--config-file", configuration, "run", "--no-color"),
-            *("--url", node.url + "/api/v1", f"{node.url}/api/v1/openapi.json"),
+            *("--url", node.url, f"{node.url}/api/v1/openapi.json"),
+            # Of the others, unit tests look at each answer.
+            *("--include-path-regex", "^/api/v1/"),
             *(
                 "--phases",
                 "examples,coverage,fuzzing,stateful",

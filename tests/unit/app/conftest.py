@@ -17,6 +17,7 @@ from counterapp import metrics  # noqa: E402
 from counterapp.app import create_app  # noqa: E402
 from counterapp.settings import Settings  # noqa: E402
 
+from tests.support.described import DescribedClient  # noqa: E402
 from tests.support.memory_store import MemoryStore  # noqa: E402
 
 
@@ -50,6 +51,7 @@ def store():
 @pytest.fixture
 def app(settings, store):
     app = create_app(settings, store)
+    app.test_client_class = DescribedClient
     yield app
     # Its thread would go on to say of a broken store that it is broken, in all later tests.
     app.extensions["counterapp.watch"].close()

@@ -3,12 +3,20 @@
 import json
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
 
 HIT = "/api/v1/counters/default/shared/hits"
+
+
+@pytest.fixture
+def client(app):
+    """One that the document means nothing to: no operation ends as here some do."""
+    app.test_client_class = FlaskClient
+    return app.test_client()
 
 
 def assert_problem(response, status, part=""):

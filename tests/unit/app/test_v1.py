@@ -5,16 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from counterapp.counters import LARGEST, Key, StoreUnavailable, Totals
 
-from tests.support.described import DescribedClient
 from tests.unit.app.test_app import assert_problem
 
 COUNTERS = "/api/v1/counters"
-
-
-@pytest.fixture
-def client(app):
-    app.test_client_class = DescribedClient
-    return app.test_client()
 
 
 def create(client, **plan):

@@ -7,7 +7,6 @@ from counterapp.counters import LARGEST
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.described import DescribedClient
 from tests.support.examples import examples
 from tests.unit.app.test_v1 import COUNTERS, bearer, create
 
@@ -51,7 +50,6 @@ media = st.sampled_from(["application/json", "text/csv", "application/json; char
 
 @pytest.fixture
 def owned(app):
-    app.test_client_class = DescribedClient
     client = app.test_client()
     return client, create(client, key="mine")["admin_key"]
 

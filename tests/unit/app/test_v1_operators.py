@@ -10,7 +10,6 @@ import pytest
 from counterapp import operators
 from counterapp.counters import StoreUnavailable
 
-from tests.support.described import DescribedClient
 from tests.unit.app.test_app import assert_problem
 from tests.unit.app.test_v1 import bearer, create
 
@@ -21,12 +20,6 @@ MINE = "/api/v1/operator/counters/default/mine"
 @pytest.fixture
 def settings(settings):
     return dataclasses.replace(settings, operator_key=KEY)
-
-
-@pytest.fixture
-def client(app):
-    app.test_client_class = DescribedClient
-    return app.test_client()
 
 
 def token(key=KEY, algorithm="HS256", without=(), **claims):

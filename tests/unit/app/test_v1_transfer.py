@@ -9,19 +9,12 @@ from counterapp.counters import LARGEST, StoreUnavailable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.described import DescribedClient
 from tests.support.examples import examples
 from tests.unit.app.test_app import assert_problem
 from tests.unit.app.test_v1 import bearer
 
 IMPORT = "/api/v1/import"
 EXPORT = "/api/v1/export"
-
-
-@pytest.fixture
-def client(app):
-    app.test_client_class = DescribedClient
-    return app.test_client()
 
 
 def send(client, text, **options):
@@ -306,7 +299,6 @@ values = st.integers(-LARGEST, LARGEST)
 @given(counts=st.dictionaries(st.tuples(names, names), values, min_size=1, max_size=20))
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_what_goes_out_comes_back_in(app, store, counts, form):
-    app.test_client_class = DescribedClient
     client = app.test_client()
     store._counters.clear()
     store._admins.clear()

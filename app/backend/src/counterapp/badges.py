@@ -18,15 +18,9 @@ from counterapp.counters import DEFAULT_NAMESPACE, Counted, CounterStore, Key, S
 from counterapp.drawing import STYLES, Badge, draw
 from counterapp.letters import drawable
 from counterapp.limits import Limits
+from counterapp.shields import NOT_KEPT, POLICY
 
 LONGEST_LABEL = 100
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""For who opens the image itself: nothing in it runs or loads anything."""
-
-EACH_TIME = "no-cache, no-store, max-age=0, must-revalidate"
-"""For an image that counts. One of these words would do, but image proxies differ in which they
-know, and an image that is kept is a view that is not counted."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ def blueprint(store: CounterStore, limits: Limits) -> Blueprint:
 
         response = _drawn(_message(namespace, name, value))
         if counting:
-            response.headers["Cache-Control"] = EACH_TIME
+            response.headers["Cache-Control"] = NOT_KEPT
         elif response.status_code == 200:
             # Proxies may keep it, but must ask each time whether it is still the same.
             response.headers["Cache-Control"] = "no-cache"

@@ -12,7 +12,7 @@ NUMBER = {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST}
 TIME = {"type": "string", "format": "date-time"}
 
 
-def _object(properties: Json, optional: tuple[str, ...] = (), **more: Any) -> Json:
+def object_of(properties: Json, optional: tuple[str, ...] = (), **more: Any) -> Json:
     required = [name for name in properties if name not in optional]
     return {
         "type": "object",
@@ -27,7 +27,7 @@ def _or_null(schema: Json) -> Json:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-RATES = _object(
+RATES = object_of(
     {name: {"type": "number"} for name in ("minute", "hour", "day")},
     description="By how much hits and updates changed it in the last 60 seconds, 60 minutes and 24"
     f" hours. What is beyond ±{LARGEST} is given as that.",
@@ -60,7 +60,7 @@ SECRET = {
     "type": "string",
     "description": "The new admin key. It is kept as a hash, so this is the one time it is seen.",
 }
-REFUSED = _object(
+REFUSED = object_of(
     {
         "record": {"type": "integer", "minimum": 1, "description": "Which one, from 1."},
         "namespace": NAME,
@@ -69,11 +69,11 @@ REFUSED = _object(
     },
     optional=("namespace", "key"),
 )
-RECORD = _object(
+RECORD = object_of(
     {"namespace": {**NAME, "default": DEFAULT_NAMESPACE}, "key": NAME, "value": NUMBER},
     optional=("namespace",),
 )
-POINT = _object(
+POINT = object_of(
     {
         "time": TIME,
         "value": {**NUMBER, "description": "At the end of this time, or now."},
@@ -83,10 +83,10 @@ POINT = _object(
 DELETED = {"type": "integer", "minimum": 0}
 
 SCHEMAS: Json = {
-    "Counter": _object(COUNTER),
-    "NewCounter": _object({**COUNTER, "admin_key": SECRET}, optional=("admin_key",)),
+    "Counter": object_of(COUNTER),
+    "NewCounter": object_of({**COUNTER, "admin_key": SECRET}, optional=("admin_key",)),
     "Rates": RATES,
-    "Plan": _object(
+    "Plan": object_of(
         {
             "namespace": {**NAME, "default": DEFAULT_NAMESPACE},
             "key": {**NAME, "description": "Without it one is made up."},
@@ -101,7 +101,7 @@ SCHEMAS: Json = {
         },
         optional=("namespace", "key", "value", *SETTING, "lifetime"),
     ),
-    "Page": _object(
+    "Page": object_of(
         {
             "items": {"type": "array", "items": {"$ref": "#/components/schemas/Counter"}},
             "next": {
@@ -110,13 +110,13 @@ SCHEMAS: Json = {
             },
         }
     ),
-    "History": _object(
+    "History": object_of(
         {
             "resolution": {"enum": ["minute", "hour", "day"]},
             "points": {"type": "array", "items": POINT},
         }
     ),
-    "Counted": _object(
+    "Counted": object_of(
         {
             "namespace": NAME,
             "key": NAME,
@@ -128,13 +128,13 @@ SCHEMAS: Json = {
             **WHO,
         }
     ),
-    "Set": _object({"namespace": NAME, "key": NAME, "value": NUMBER, "previous": NUMBER, **WHO}),
-    "Amount": _object({"amount": NUMBER}),
-    "Value": _object({"value": NUMBER}),
-    "Requests": _object(
+    "Set": object_of({"namespace": NAME, "key": NAME, "value": NUMBER, "previous": NUMBER, **WHO}),
+    "Amount": object_of({"amount": NUMBER}),
+    "Value": object_of({"value": NUMBER}),
+    "Requests": object_of(
         {"total": NUMBER, "nodes": NODES, "rates": {"$ref": "#/components/schemas/Rates"}, **WHO}
     ),
-    "Stats": _object(
+    "Stats": object_of(
         {
             "counters": {"type": "integer"},
             "namespaces": {"type": "integer"},
@@ -146,7 +146,7 @@ SCHEMAS: Json = {
         }
     ),
     "Records": {"type": "array", "items": RECORD},
-    "Imported": _object(
+    "Imported": object_of(
         {
             "admin_key": SECRET,
             "taken": {"type": "integer", "minimum": 0},
@@ -154,7 +154,7 @@ SCHEMAS: Json = {
         },
         optional=("admin_key",),
     ),
-    "Deleted": _object(
+    "Deleted": object_of(
         {
             "deleted": DELETED,
             "left": {**DELETED, "description": "How many there are still: ask again for them."},

@@ -43,7 +43,12 @@ def conditional(body: Any) -> Response:
 
     The tag is the body's own hash, so it is the same from every node.
     """
-    response = Response(json.dumps(body), mimetype="application/json")
+    return conditional_text(json.dumps(body))
+
+
+def conditional_text(body: str) -> Response:
+    """As :func:`conditional`, for a body that is JSON already."""
+    response = Response(body, mimetype="application/json")
     response.add_etag()
     # May be kept, but must be asked for again each time.
     response.headers["Cache-Control"] = "no-cache"
