@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import yaml
 from lab import engine, machines, up
 from lab.config import ROOT, Lab, load
 from tests.support import evidence, inside
+from tests.support.hits import Traffic
 from tests.support.waiting import until
 
 NAME = "counterapp-test"
@@ -29,6 +30,11 @@ NETWORK = "192.168.34.0/24"
 NEXT, BAD, LEAKING = "0.1.0.post1", "0.1.0.post2", "0.1.0.post5"
 # With it nodes are used as they are found, and left: for whoever writes a test.
 KEEP = bool(os.environ.get("KEEP_NODES"))
+# Seconds between two hits of a client, as an ordinary one has it: these tests are about order, not
+# about load.
+PACE = 0.05
+# Seconds for which keys are still sent when nothing new is: a test may end because nobody answers.
+GOODWILL = 60
 ASKER = Path(__file__).with_name("asker.py").read_text(encoding="utf-8")
 
 
@@ -56,17 +62,6 @@ class Run:
         """The longest time, in seconds, that the operator saw nothing new."""
         seconds = [second for second, _line in self.lines]
         return max((b - a for a, b in zip(seconds, seconds[1:], strict=False)), default=0.0)
-
-
-@dataclass
-class Traffic:
-    """What clients of the VIP saw: the value of each acknowledged hit, and every failure."""
-
-    values: list[int] = field(default_factory=list)
-    nodes: dict[str, int] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    # When each failed one was sent, on the clock of this machine's kernel, which nodes share.
-    failed_at: list[float] = field(default_factory=list)
 
 
 class Cluster:
@@ -248,27 +243,25 @@ class Cluster:
         """Send that many hits, each on a connection of its own, and note what came back."""
         engine.check_route(self.lab, self.lab.vip)
         traffic = Traffic()
-        lock = threading.Lock()
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda _: self._one(counter, traffic, lock), range(hits)))
+            list(pool.map(lambda _: self._one(counter, traffic), range(hits)))
         return traffic
 
     @contextmanager
     def traffic(self, counter: str, threads: int = 3, keyed: bool = False) -> Iterator[Traffic]:
         """Send hits for as long as the block runs; a failure is noted and the client goes on.
 
-        :param keyed: each hit has an ``Idempotency-Key`` and is sent until it is acknowledged.
+        :param keyed: each hit has an ``Idempotency-Key`` and is sent until it is acknowledged; one
+            that is not within a minute of the block's end stays unsure.
         """
         engine.check_route(self.lab, self.lab.vip)
         traffic = Traffic()
-        lock = threading.Lock()
-        stop = threading.Event()
+        stop, give_up = threading.Event(), threading.Event()
 
         def client() -> None:
             while not stop.is_set():
-                self._one(counter, traffic, lock, str(uuid.uuid4()) if keyed else None)
-                # The pace of an ordinary client: these tests are about order, not about load.
-                stop.wait(0.05)
+                self._one(counter, traffic, str(uuid.uuid4()) if keyed else None, give_up)
+                stop.wait(PACE)
 
         with ThreadPoolExecutor(threads) as pool:
             clients = [pool.submit(client) for _ in range(threads)]
@@ -276,13 +269,19 @@ class Cluster:
                 yield traffic
             finally:
                 stop.set()
+                wait(clients, timeout=GOODWILL)
+                give_up.set()
             for each in clients:
                 each.result()
 
     def _one(
-        self, counter: str, traffic: Traffic, lock: threading.Lock, key: str | None = None
+        self,
+        counter: str,
+        traffic: Traffic,
+        key: str | None = None,
+        give_up: threading.Event | None = None,
     ) -> None:
-        """Send a hit and note what came of it; with a key until it is acknowledged."""
+        """Send a hit and note what came of it; with a key until it is acknowledged or given up."""
         while True:
             sent = time.monotonic()
             try:
@@ -291,14 +290,11 @@ class Cluster:
                 body = response.json()
                 break
             except requests.RequestException as error:
-                with lock:
-                    traffic.failures.append(f"{type(error).__name__}: {error}")
-                    traffic.failed_at.append(sent)
-                if key is None:
+                traffic.failed(error, sent, key)
+                if key is None or (give_up and give_up.is_set()):
                     return
-        with lock:
-            traffic.values.append(body["value"])
-            traffic.nodes[body["node"]] = traffic.nodes.get(body["node"], 0) + 1
+                time.sleep(PACE)
+        traffic.acknowledged(body, time.monotonic(), key)
 
     # Harm, and recovery.
 

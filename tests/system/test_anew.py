@@ -62,12 +62,8 @@ def test_nodes_and_the_master_are_made_anew_while_the_others_serve(cluster, tmp_
         for node in lost:
             follow(cluster, replace.replace("web-1", node))
         follow(cluster, *lines)
-    # Each hit that was acknowledged is in the count, once.
-    assert len(set(traffic.values)) == len(traffic.values) > 1000
-    count = cluster.count("made-anew")
-    assert len(traffic.values) <= count <= len(traffic.values) + len(traffic.failures)
-    assert max(traffic.values) <= count
-
+    assert len(traffic.values) > 1000
+    assert traffic.problems(cluster.count("made-anew")) == []
     cluster.until_whole()
     # To the pool the storage node is who it was, and the new master knows what the old one did.
     assert peers(cluster) == known

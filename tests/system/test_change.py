@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from lab import up
+from tests.support.hits import Traffic
 from tests.support.waiting import until
-from tests.system.conftest import Traffic
 from tests.system.test_failures import holder, primary
 
 # Seconds. Long enough for the rollout to be killed and seen dead meanwhile.
@@ -159,14 +159,9 @@ def test_the_holder_of_the_vip_is_last_and_hands_it_over_before(cluster, change)
 
 def test_every_acknowledged_hit_is_counted_once(cluster, change):
     for counter, traffic in (("changed", change.plain), ("changed-keyed", change.keyed)):
-        assert len(set(traffic.values)) == len(traffic.values) > 1000
-        count = cluster.count(counter)
-        assert max(traffic.values) <= count
-        if counter == "changed":
-            assert len(traffic.values) <= count <= len(traffic.values) + len(traffic.failures)
-        else:
-            # Sent until acknowledged, and counted once however often they were sent.
-            assert count == len(traffic.values)
+        assert len(traffic.values) > 1000
+        # Those with a key were sent until acknowledged: of them none is unsure.
+        assert traffic.problems(cluster.count(counter)) == []
 
 
 def test_no_request_fails_but_those_that_the_moving_address_cuts_off(cluster, change):

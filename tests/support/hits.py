@@ -1,0 +1,113 @@
+"""What clients were told of each hit that they sent, and whether a count fits that.
+
+A hit is acknowledged, refused for certain, or unsure: nobody told its client whether it is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+import urllib3
+
+# In the app's own words, of a hit that it has given up before it was written.
+NOT_COUNTED = "not counted"
+
+
+@dataclass
+class Traffic:
+    """What clients of the VIP saw: the value of each acknowledged hit, and every failure."""
+
+    values: list[int] = field(default_factory=list)
+    nodes: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    # When each failed one was sent, on the clock of this machine's kernel, which nodes share.
+    failed_at: list[float] = field(default_factory=list)
+    # When each acknowledgement came, in their order and on the same clock.
+    acknowledged_at: list[float] = field(default_factory=list)
+    # The value of each acknowledged hit that had an ``Idempotency-Key``, by that.
+    keys: dict[str, int] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
+    _unsure: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def unsure(self) -> int:
+        """How many hits may be counted or not: those with a key once, however often sent."""
+        return self._unsure + len(self._open)
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time, in seconds, between two acknowledgements."""
+        times = self.acknowledged_at
+        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+
+    def acknowledged(self, body: dict[str, Any], at: float, key: str | None = None) -> None:
+        """Note the answer to a hit.
+
+        :param at: when it came; a clock that only goes on.
+        """
+        with self._lock:
+            self.values.append(body["value"])
+            self.nodes[body["node"]] = self.nodes.get(body["node"], 0) + 1
+            self.acknowledged_at.append(at)
+            if key is not None:
+                self.keys[key] = body["value"]
+                self._open.discard(key)
+
+    def failed(self, error: requests.RequestException, sent: float, key: str | None = None) -> None:
+        """Note that no acknowledgement came to a hit.
+
+        :param sent: when it was sent; a clock that only goes on.
+        """
+        with self._lock:
+            self.failures.append(f"{type(error).__name__}: {error}")
+            self.failed_at.append(sent)
+            if is_refusal(error):
+                return
+            if key is None:
+                self._unsure += 1
+            else:
+                self._open.add(key)
+
+    def problems(self, count: int) -> list[str]:
+        """Return in how far the count of the counter, which no one else has hit, is wrong."""
+        acknowledged, found = len(self.values), []
+        if count < acknowledged:
+            found.append(f"{acknowledged - count} of {acknowledged} acknowledged hits are lost")
+        if count > acknowledged + self.unsure:
+            more = count - acknowledged - self.unsure
+            found.append(
+                f"{more} hits are counted that nobody made: {count}, with {acknowledged} "
+                f"acknowledged and {self.unsure} unsure"
+            )
+        if twice := acknowledged - len(set(self.values)):
+            found.append(f"{twice} hits were given a value that another one had")
+        if above := [value for value in self.values if value > count]:
+            found.append(f"{len(above)} hits were given values above the count: {max(above)}")
+        return found
+
+
+def is_refusal(error: requests.RequestException) -> bool:
+    """Tell whether a hit that ended with an error is not counted for certain.
+
+    A 503 says nothing of that in itself, and neither does a connection that was cut.
+    """
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    if isinstance(error, requests.ConnectionError):
+        cause = error.args[0] if error.args else None
+        return isinstance(getattr(cause, "reason", None), urllib3.exceptions.NewConnectionError)
+    response = error.response
+    if response is None:
+        return False
+    return 400 <= response.status_code < 500 or NOT_COUNTED in _detail(response)
+
+
+def _detail(response: requests.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ""
