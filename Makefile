@@ -90,13 +90,13 @@ test-system: prepare
 ## test-classic     the small topology
 test-classic: prepare
 	@$(LANES) classic $(ARGS)
-## drill            longer: storage nodes' faults with a minute of writing in each, other examples of properties, ten rollouts in turn
+## drill            hours: every fault many times, storage nodes' with a minute of writing in each, other examples of properties, ten rollouts in turn
 drill: prepare
 	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
 		tests/functional/app/test_store_machine.py tests/unit/fleet/test_simulated.py
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
-	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 .venv/bin/python -m pytest -s tests/system/test_turns.py \
-		tests/system/test_rotate.py
+	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 DRILL_CHAOS=1 .venv/bin/python -m pytest -s \
+		tests/system/test_turns.py tests/system/test_rotate.py tests/system/test_chaos.py
 ## bench            how fast hits are counted on the running cluster; ARGS=--local without one
 bench: host
 	@bench/hits $(ARGS)

@@ -14,6 +14,8 @@ import urllib3
 
 # In the app's own words, of a hit that it has given up before it was written.
 NOT_COUNTED = "not counted"
+# In the balancer's. A hit with a key may have been sent to another server before.
+NOT_SENT = "No server is ready to answer"
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Traffic:
         with self._lock:
             self.failures.append(f"{type(error).__name__}: {error}")
             self.failed_at.append(sent)
-            if is_refusal(error):
+            if is_refusal(error, keyed=key is not None):
                 return
             if key is None:
                 self._unsure += 1
@@ -90,10 +92,12 @@ class Traffic:
         return found
 
 
-def is_refusal(error: requests.RequestException) -> bool:
+def is_refusal(error: requests.RequestException, keyed: bool = False) -> bool:
     """Tell whether a hit that ended with an error is not counted for certain.
 
     A 503 says nothing of that in itself, and neither does a connection that was cut.
+
+    :param keyed: whether it had an ``Idempotency-Key``: the balancer sends those again itself.
     """
     if isinstance(error, requests.ConnectTimeout):
         return True
@@ -103,7 +107,10 @@ def is_refusal(error: requests.RequestException) -> bool:
     response = error.response
     if response is None:
         return False
-    return 400 <= response.status_code < 500 or NOT_COUNTED in _detail(response)
+    detail = _detail(response)
+    if NOT_SENT in detail:
+        return not keyed
+    return 400 <= response.status_code < 500 or NOT_COUNTED in detail
 
 
 def _detail(response: requests.Response) -> str:

@@ -73,6 +73,7 @@ def refused_connection():
         (answer(404), True),
         (answer(429), True),
         (answer(503, "The database was too slow, the hit was not counted."), True),
+        (answer(503, "No server is ready to answer. Try again shortly."), True),
         (answer(503), False),
         (answer(500), False),
         (CUT, False),
@@ -87,6 +88,10 @@ def test_only_what_was_surely_not_counted_is_a_refusal(error, refusal):
     found.failed(error, 0.0)
     assert found.unsure == (not refusal)
     assert len(found.failures) == 1
+
+
+def test_what_the_balancer_could_not_send_with_a_key_may_have_been_sent_before():
+    assert not is_refusal(answer(503, "No server is ready to answer. Try again shortly."), True)
 
 
 def test_an_answer_that_is_no_problem_document_is_unsure():
