@@ -293,6 +293,7 @@ master)
     done
     bring_up salt-master "$master_changed"
     set_up_minion "$ID" master "$ADDRESS" "$TOPOLOGY"
+    put "$ETC/minion.d/schedule.conf" <"$FILES/schedule.conf" && MINION_CHANGED=yes
     "$HERE/expect-key" "$ID" "$(fingerprint minion)"
     trust_master "$(fingerprint master)"
     ;;
