@@ -10,7 +10,7 @@ import yaml
 from lab import config, engine, images
 from tests.support import evidence, guide, inside
 from tests.support.loading import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 PAGE = "docs/operating.md"
 ALONE = "A counter on one machine"
@@ -158,11 +158,14 @@ def test_a_minion_that_knows_no_master_does_not_look_for_one(machine, dry):
 def test_a_web_server_without_a_database_says_what_it_lacks(machine, dry):
     _below, lines = alone()
     assert "test=True" in lines[-1]
-    line = lines[-1].replace(" test=True", "").replace("}'", ', "web": {"ready_timeout": 2}}\'')
+    # It has to have started by then, to say what it lacks.
+    seconds = int(2 * PATIENCE)
+    line = lines[-1].replace(" test=True", "")
+    line = line.replace("}'", f', "web": {{"ready_timeout": {seconds}}}}}\'')
     results = machine.results(line, fails=True)
     failed, _old_releases = [result for result in results if not result["result"]]
     assert "release 0.1.0 did not become ready: " in failed["comment"]
-    assert "was not ready within 2 s: The database has no primary" in failed["comment"]
+    assert f"was not ready within {seconds} s: The database has no primary" in failed["comment"]
 
 
 def test_a_machine_alone_counts_and_then_stays_as_it_is(machine, dry):
