@@ -97,6 +97,6 @@ drill: prepare
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
 	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 DRILL_CHAOS=1 .venv/bin/python -m pytest -s \
 		tests/system/test_turns.py tests/system/test_rotate.py tests/system/test_chaos.py
-## bench            how fast hits are counted on the running cluster; ARGS=--local without one
+## bench            how fast hits are counted on the running cluster; ARGS=--local without one (others: bench/backup, bench/rollout, bench/failover)
 bench: host
 	@bench/hits $(ARGS)

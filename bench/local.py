@@ -74,6 +74,7 @@ class Loopback:
 
     def __init__(self, rs: ReplicaSet, nodes: int, command: str, folder: Path) -> None:
         self.name = f"{nodes} web nodes and {len(rs.members)} mongods on loopback"
+        self.rs = rs
         self._nodes = nodes
         self._command = command
         self._folder = folder
@@ -122,14 +123,18 @@ class Loopback:
 
 
 @contextmanager
-def loopback(nodes: int = 2, command: str = GUNICORN) -> Iterator[Loopback]:
+def loopback(
+    nodes: int = 2, command: str = GUNICORN, *, auth: bool = False, oplog_mib: int = 64
+) -> Iterator[Loopback]:
     """Start a replica set and web nodes, and stop them at the end.
 
     :param command: starts one web node; ``{port}`` in it is where it has to listen.
+    :param auth: whether who speaks to the set has to log in.
+    :param oplog_mib: size of each member's oplog.
     """
     with (
         tempfile.TemporaryDirectory(prefix="counterapp-bench-") as folder,
-        replica_set(members=3) as rs,
+        replica_set(members=3, auth=auth, oplog_mib=oplog_mib) as rs,
     ):
         place = Loopback(rs, nodes, command, Path(folder))
         try:

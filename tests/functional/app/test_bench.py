@@ -1,4 +1,4 @@
-"""The benchmark runs and counts exactly. How fast anything is, is not for tests to say."""
+"""The benchmarks run and count exactly. How fast anything is, is not for tests to say."""
 
 import json
 import os
@@ -30,6 +30,33 @@ def test_a_short_run_on_loopback_counts_exactly(tmp_path):
     assert all(each["acknowledged"] > 0 for them in found["outcomes"].values() for each in them)
     assert found["ratios"].keys() >= {"combined : once per request", "combined : no database"}
     assert found["memory"].keys() == {"web-1", "web-2"}
+
+
+def test_a_short_run_of_backups_counts_and_restores_all(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    ran = subprocess.run(
+        [
+            *(ROOT / "bench" / "backup", "--counters", "3000", "--rate", "50"),
+            *("--seconds", "1", "--rounds", "1", "--json", numbers),
+        ],
+        env=os.environ | {"COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE)},
+        capture_output=True,
+        text=True,
+        timeout=300 * PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Every hit is counted, and restored." in ran.stdout
+    found = json.loads(numbers.read_text())
+    assert found["wrong"] == []
+    assert all(each["acknowledged"] > 0 for them in found["outcomes"].values() for each in them)
+    assert {"nothing else", "our backup"} <= found["outcomes"].keys()
+    assert found["dumps meanwhile"]["our backup"]
+    assert found["dumps"].keys() == found["restores"].keys() >= {"our backup, encrypted"}
+    assert found["ratios"].keys() >= {
+        "p99 of hits with our backup : without",
+        "counters a second, restored",
+    }
 
 
 def test_without_its_lab_it_sends_nothing_and_says_why(tmp_path):

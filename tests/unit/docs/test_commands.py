@@ -310,10 +310,10 @@ def check_expect_key(words):
     yield from strangers(words[0])
 
 
-def check_hits(words):
-    known = {"--help", *re.findall(r'add_argument\(\s*"(--[a-z]+)"', source("bench/hits.py"))}
+def check_bench(name, words):
+    known = {"--help", *re.findall(r'add_argument\(\s*"(--[a-z]+)"', source(f"bench/{name}.py"))}
     options = [word for word in words if word.startswith("-")]
-    yield from (f"bench/hits has no {option}" for option in options if option not in known)
+    yield from (f"bench/{name} has no {option}" for option in options if option not in known)
 
 
 SALT = {
@@ -333,7 +333,7 @@ CHECKERS = {
     "curl": check_curl,
     "bootstrap.sh": check_bootstrap,
     "expect-key": check_expect_key,
-    "hits": check_hits,
+    **{name: functools.partial(check_bench, name) for name in ("hits", "backup")},
     "sudo": lambda words: complaints(shlex.join(words)),
     **{program: functools.partial(check_salt, program) for program in SALT},
 }
@@ -547,6 +547,7 @@ def test_links_lead_somewhere(page):
         ("bootstrap.sh minion --id web-1 --roles db --master 192.168.33.10", "--roles db is not"),
         ("expect-key web-1", "expect-key wants"),
         ("bench/hits --remote", "bench/hits has no --remote"),
+        ("bench/backup --soak 5", "bench/backup has no --soak"),
         ("git pull; frobnicate now", "frobnicate is no program"),
     ],
 )
