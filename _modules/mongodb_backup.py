@@ -77,7 +77,7 @@ class _Part:
 
 _catalog, _digest, _files, _load = map(_Part, ("catalog", "digest", "files", "load"))
 _oplog, _replaying, _scan, _segments = map(_Part, ("oplog", "replay", "scan", "segments"))
-_timeline, _window = map(_Part, ("timeline", "window"))
+_timeline, _window, _gentle = map(_Part, ("timeline", "window", "gentle"))
 
 
 def _session(doing, connect, address, patience):
@@ -150,6 +150,7 @@ def dump(folder, primary=False, address=None, patience=600):
     keys = _keys()
     began = time.time()
     with (
+        _gentle.work(),
         _files.published(folder) as partial,
         _session(doing, "connect", address, patience) as client,
     ):

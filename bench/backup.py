@@ -39,6 +39,7 @@ from bench.api import NUMBERED, Counters, numbered
 from bench.backups import Maker, Took
 from bench.load import Load, Outcome
 from bench.local import Loopback, loopback
+from bench.place import processor_time
 from lab.config import LabError
 from tests.support.mongod import ReplicaSet, replica_set
 from tests.support.waiting import until
@@ -97,8 +98,17 @@ class Bench:
         # Those that are hit lie everywhere among the others.
         random.Random(1).shuffle(names)
         parts = (names[start : start + AT_ONCE] for start in range(0, self._many, AT_ONCE))
-        with ThreadPoolExecutor(WRITERS) as pool:
+        with self._without_indexes(), ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(lambda part: self._insert(model, part), parts))
+
+    @contextmanager
+    def _without_indexes(self) -> Iterator[None]:
+        """Make the indexes anew after the block, which is quicker than to keep them up."""
+        kept = [dict(each) for each in self._collection.list_indexes()]
+        self._collection.drop_indexes()
+        yield
+        indexes = [each for each in kept if each["name"] != "_id_"]
+        self._client[DATABASE].command("createIndexes", COLLECTION, indexes=indexes)
 
     def _insert(self, model: dict[str, Any], names: Sequence[str]) -> None:
         made = []
@@ -201,9 +211,10 @@ class Bench:
     def alone(self, makers: Sequence[Maker]) -> None:
         """Make a backup with each maker while nothing else happens."""
         for maker in makers:
+            before = _servers(self._place.rs)
             took = self._dump(maker, self._folder / maker.name.replace(" ", "-"))
             self.dumps[maker.name] = took
-            print(f"  {_told(maker.name, took, self._many)}, {took.bytes / 1e6:.1f} MB")
+            self._tell(maker.name, took, _servers(self._place.rs) - before)
 
     def _dump(self, maker: Maker, folder: Path) -> Took:
         return maker.dump(self._place.rs, self._place.rs.secondaries()[0], folder)
@@ -212,11 +223,20 @@ class Bench:
         """Restore one of our backups with a maker, into a fresh set."""
         folder = self._folder / backup.replace(" ", "-")
         with replica_set(members=3, auth=True, name="fresh", oplog_mib=OPLOG_MIB) as rs:
+            before = _servers(rs)
             took = maker.restore(rs, folder)
+            servers = _servers(rs) - before
             self._compare(rs, maker.name)
         self.restores[maker.name] = took
-        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.parts.items())
-        print(f"  {_told(f'restored: {maker.name}', took, self._many)}  {parts}")
+        self._tell(f"restored: {maker.name}", took, servers)
+
+    def _tell(self, name: str, took: Took, servers: float) -> None:
+        parts = "".join(f", {part} {seconds:.1f}" for part, seconds in took.parts.items())
+        print(
+            f"  {name:32} {took.seconds:6.1f} s, {self._many / took.seconds:7.0f} counters/s,"
+            f" {took.bytes / 1e6:.1f} MB; processors {took.processor:.1f} s, the set's"
+            f" {servers:.1f} s (load {os.getloadavg()[0]:.1f}){parts}"
+        )
 
     def _compare(self, rs: ReplicaSet, name: str) -> None:
         with rs.client() as client:
@@ -266,8 +286,9 @@ class Bench:
         }
 
 
-def _told(name: str, took: Took, counters: int) -> str:
-    return f"{name:33} {took.seconds:6.1f} s, {counters / took.seconds:8.0f} counters/s"
+def _servers(rs: ReplicaSet) -> float:
+    """Return the processor time of a set's servers so far, in seconds."""
+    return sum(processor_time(int((each.folder / "pid").read_text())) for each in rs.members)
 
 
 def report(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import multiprocessing
+import os
 import secrets
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ class Took:
     """What a backup, or a restore of one, came to."""
 
     seconds: float
+    processor: float
+    """Seconds of it for which who did it had a processor; the servers not counted."""
     bytes: int
     """On the disk, of the backup."""
     parts: dict[str, float]
@@ -52,6 +55,10 @@ class Maker(Protocol):
         """
 
 
+# Seconds that passed and seconds of processor time, and what a function of the module returned.
+_Done = tuple[tuple[float, float], Any]
+
+
 class Ours:
     """``mongodb_backup`` by Salt's own loader, in a process as a job of a minion is one.
 
@@ -65,16 +72,16 @@ class Ours:
         self._key = key
 
     def dump(self, rs: ReplicaSet, member: Member, folder: Path) -> Took:
-        seconds, made = self._do(rs, member, "dump", str(folder))
-        return Took(seconds, made["bytes"], {})
+        times, made = self._do(rs, member, "dump", str(folder))
+        return Took(*times, made["bytes"], {})
 
     def restore(self, rs: ReplicaSet, folder: Path) -> Took:
-        seconds, made = self._do(rs, rs.wait_primary(), "restore", str(folder))
+        times, made = self._do(rs, rs.wait_primary(), "restore", str(folder))
         if not made["checked"]:
             raise LabError("The restore compared nothing: the hits were too many for the backup.")
-        return Took(seconds, _size(folder), made["seconds"])
+        return Took(*times, _size(folder), made["seconds"])
 
-    def _do(self, rs: ReplicaSet, member: Member, function: str, *words: str) -> Any:
+    def _do(self, rs: ReplicaSet, member: Member, function: str, *words: str) -> _Done:
         pillar = {
             "mongodb": {"admin_user": rs.admin_user},
             "secrets": {"mongodb_admin": rs.admin_password},
@@ -83,28 +90,27 @@ class Ours:
             pillar["secrets"]["mongodb_backup_key"] = self._key
         job = self._pool.submit(_job, str(self._folder), pillar, member.port, function, *words)
         try:
-            return job.result()
+            done: _Done = job.result()
+            return done
         # Salt's own does not survive the way between two processes.
         except RuntimeError as error:
             raise LabError(str(error)) from error
 
 
-def _job(
-    folder: str, pillar: dict[str, Any], port: int, function: str, *words: str
-) -> tuple[float, Any]:
-    """Call a function of the module; return the seconds it took, and what it returned."""
+def _job(folder: str, pillar: dict[str, Any], port: int, function: str, *words: str) -> _Done:
+    """Call a function of the module."""
     from salt.exceptions import SaltException
 
     loaders = minion_loader(
         Path(folder), pillar=pillar, mongodb={"port": port}, grains={"id": "bench"}
     )
     call = loaders.modules[f"mongodb_backup.{function}"]
-    began = time.monotonic()
+    began, processor = time.monotonic(), time.process_time()
     try:
         made = call(*words)
     except SaltException as error:
         raise RuntimeError(f"mongodb_backup.{function} failed: {error}") from None
-    return time.monotonic() - began, made
+    return (time.monotonic() - began, time.process_time() - processor), made
 
 
 @contextmanager
@@ -133,13 +139,13 @@ class Tools:
         login = f"{rs.admin_user}:{rs.admin_password}"
         uri = f"mongodb://{login}@{member.address}/?directConnection=true"
         words = ("--gzip", "--oplog", "--out", str(folder))
-        seconds = _run(self._dump, "--uri", uri, *words)
-        return Took(seconds, _size(folder), {})
+        times = _run(self._dump, "--uri", uri, *words)
+        return Took(*times, _size(folder), {})
 
     def restore(self, rs: ReplicaSet, folder: Path) -> Took:
         words = ("--gzip", "--oplogReplay", "--bypassDocumentValidation", "--dir", str(folder))
-        seconds = _run(self._restore, "--uri", rs.uri, *words)
-        return Took(seconds, _size(folder), {})
+        times = _run(self._restore, "--uri", rs.uri, *words)
+        return Took(*times, _size(folder), {})
 
 
 def tools() -> Tools | None:
@@ -149,14 +155,22 @@ def tools() -> Tools | None:
     return Tools(*found) if all(found) else None  # type: ignore[arg-type]
 
 
-def _run(*command: str) -> float:
+def _run(*command: str) -> tuple[float, float]:
     began = time.monotonic()
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise LabError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-2000:]}")
-    return time.monotonic() - began
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise LabError(f"{Path(command[0]).name} failed: {said.strip()[-2000:]}")
+    return time.monotonic() - began, used.ru_utime + used.ru_stime
 
 
 def _size(folder: Path) -> int:

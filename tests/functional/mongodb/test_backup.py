@@ -4,6 +4,7 @@ import datetime
 import gzip
 import os
 import re
+import threading
 import time
 
 import bson
@@ -343,6 +344,19 @@ def test_a_primary_is_spared_unless_told(source, tmp_path):
     for path in ("relative/one", str(tmp_path / ".hidden"), f"{tmp_path}/../one"):
         with pytest.raises(SaltInvocationError, match="write the whole path"):
             source.primary.backup("dump", path, primary=True)
+
+
+def test_a_dump_leaves_the_processors_to_others(other, tmp_path, monkeypatch):
+    def nice():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before, meanwhile = nice(), []
+    with other.rs.client() as client:
+        majority(client, "shop").rows.insert_one({})
+    other.nodes[0].meanwhile(monkeypatch, lambda: meanwhile.append(nice()))
+    other.nodes[0].backup("dump", tmp_path / "one", primary=True)
+    assert meanwhile == [max(before, 10)]
+    assert nice() == before
 
 
 def test_users_and_their_hashes_are_in_no_file(source, tmp_path, monkeypatch):

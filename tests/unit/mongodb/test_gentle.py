@@ -1,0 +1,63 @@
+"""Work that leaves the processors to others: its thread alone, and for its time alone."""
+
+import os
+import threading
+
+import pytest
+
+from tests.support.loading import load
+
+gentle = load("_utils/mongodb_gentle.py")
+
+
+def nice():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.fixture
+def before(monkeypatch):
+    """The priority of this thread, from which the module has some way to go."""
+    found = nice()
+    monkeypatch.setattr(gentle, "NICE", found + 3)
+    return found
+
+
+def test_only_the_thread_of_the_block_is_lowered_and_only_meanwhile(before):
+    seen, begun, done = [], threading.Event(), threading.Event()
+
+    def other():
+        begun.wait()
+        seen.append(nice())
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with gentle.work():
+        assert nice() == before + 3
+        begun.set()
+        done.wait()
+    thread.join()
+    assert nice() == before
+    assert seen == [before]
+
+
+def test_who_is_lower_already_stays_there(before, monkeypatch):
+    monkeypatch.setattr(gentle, "NICE", before - 1)
+    with gentle.work():
+        assert nice() == before
+
+
+def test_who_may_not_go_back_goes_on(before, monkeypatch):
+    real = os.setpriority
+
+    def refuse(which, who, priority):
+        if priority == before:
+            raise PermissionError
+        real(which, who, priority)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "setpriority", refuse)
+        with gentle.work():
+            pass
+        assert nice() == before + 3
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), before)
