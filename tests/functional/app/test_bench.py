@@ -36,7 +36,7 @@ def test_a_short_run_of_backups_counts_and_restores_all(tmp_path):
     numbers = tmp_path / "numbers.json"
     ran = subprocess.run(
         [
-            *(ROOT / "bench" / "backup", "--counters", "3000", "--rate", "50"),
+            *(ROOT / "bench" / "backup", "--counters", "2000", "--rate", "50"),
             *("--seconds", "1", "--rounds", "1", "--json", numbers),
         ],
         env=os.environ | {"COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE)},
