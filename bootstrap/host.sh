@@ -58,6 +58,8 @@ install_python() {
     [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && return
     check_disk
     say "making .venv from requirements/dev.txt (about a minute)"
+    # One that is a link is another tree's, which would lose its own.
+    [ ! -L .venv ] || rm .venv
     /usr/bin/python3 -m venv --clear .venv
     # --no-deps: the lock is complete but for timelib, see requirements/lock.
     .venv/bin/pip install --disable-pip-version-check --require-hashes --no-deps \
