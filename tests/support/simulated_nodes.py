@@ -1,6 +1,7 @@
 """What runs on the nodes of a simulated fleet, and how each function that is asked changes it."""
 
 import heapq
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,23 +37,28 @@ class Clock:
         self.after: Callable[[], None] = lambda: None
         self._events: list[tuple[float, int, list[Callable[[], None]]]] = []
         self._count = 0
+        # The preflight asks from several threads.
+        self._turn = threading.RLock()
 
     def at(self, delay: float, action: Callable[[], None]) -> list[Callable[[], None]]:
         """Have something happen; the list that is returned can be emptied to cancel it."""
         handle = [action]
-        self._count += 1
-        heapq.heappush(self._events, (self.now + delay, self._count, handle))
+        with self._turn:
+            self._count += 1
+            heapq.heappush(self._events, (self.now + delay, self._count, handle))
         return handle
 
     def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self._events and self._events[0][0] <= end:
-            self._next()
-        self.now = end
+        with self._turn:
+            end = self.now + seconds
+            while self._events and self._events[0][0] <= end:
+                self._next()
+            self.now = end
 
     def step(self) -> None:
         """Go to the next thing that happens."""
-        self._next()
+        with self._turn:
+            self._next()
 
     def _next(self) -> None:
         when, _count, handle = heapq.heappop(self._events)

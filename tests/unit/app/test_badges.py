@@ -193,6 +193,8 @@ def test_proxies_must_ask_each_time_and_get_304_when_it_is_the_same(client, badg
     assert first.headers["Cache-Control"] == "no-cache"
     known = {"If-None-Match": first.headers["ETag"]}
     assert client.get("/badge/site/page.svg", headers=known).status_code == 304
+    other = {"If-Match": '"other"'}
+    assert client.get("/badge/site/page.svg", headers=other).status_code == 200
     client.get("/hit/site/page")
     assert client.get("/badge/site/page.svg", headers=known).status_code == 200
 

@@ -412,6 +412,16 @@ def test_an_unchanged_counter_is_not_sent_again(client, store):
     assert changed.headers["ETag"] != first.headers["ETag"]
 
 
+def test_a_counter_that_is_not_what_was_meant_is_a_problem(client):
+    client.post(f"{COUNTERS}/blog/post-1/hits")
+    path = f"{COUNTERS}/blog/post-1"
+    tag = client.get(path).headers["ETag"]
+    assert client.get(path, headers={"If-Match": tag}).status_code == 200
+    answer = client.get(path, headers={"If-Match": '"other"'})
+    assert (answer.status_code, answer.mimetype) == (412, "application/problem+json")
+    assert answer.json["detail"] == "This is not what If-Match names."
+
+
 def test_head_is_get_without_the_body(client):
     client.post(f"{COUNTERS}/blog/post-1/hits")
     response = client.head(f"{COUNTERS}/blog/post-1")

@@ -65,7 +65,9 @@ def blueprint(store: CounterStore, limits: Limits) -> Blueprint:
             # Proxies may keep it, but must ask each time whether it is still the same.
             response.headers["Cache-Control"] = "no-cache"
             response.add_etag()
-            response.make_conditional(request)
+            # An image has no way to say that it is not what If-Match names.
+            known = {"REQUEST_METHOD", "HTTP_IF_NONE_MATCH"} & request.environ.keys()
+            response.make_conditional({name: request.environ[name] for name in known})
         return response
 
     @badges.get("/badge/<name>.json")

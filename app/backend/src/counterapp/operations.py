@@ -16,6 +16,7 @@ PROBLEMS = {
     404: "There is no such counter.",
     408: "The body did not come whole within 10 s.",
     409: "There is a counter of this name already.",
+    412: "It is not what If-Match names.",
     413: f"The body is above {MAX_BODY} bytes (an import's: above 1 MiB).",
     415: "The body's media type is not one that is taken here.",
     422: "The request is well-formed, but says something that is not allowed.",
@@ -135,6 +136,7 @@ def operation(
     if tagged:
         success["headers"]["ETag"] = {"required": True, "schema": {"type": "string"}}
         responses["304"] = {"description": "It is what If-None-Match names.", "headers": HEADERS}
+        responses["412"] = failed(412)
         more["parameters"] = [*more.get("parameters", []), KNOWN]
     for code in sorted(COMMON.union(problems)):
         responses[str(code)] = failed(code)

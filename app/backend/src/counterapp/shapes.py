@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, json, request
+from flask import Response, abort, json, request
 
 from counterapp import history
 from counterapp.counters import LARGEST, Counter
@@ -53,4 +53,6 @@ def conditional_text(body: str) -> Response:
     # May be kept, but must be asked for again each time.
     response.headers["Cache-Control"] = "no-cache"
     response.make_conditional(request)
+    if response.status_code == 412:
+        abort(412, "This is not what If-Match names.")
     return response
