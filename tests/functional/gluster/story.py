@@ -310,13 +310,15 @@ def restart(site):
 
 @part
 def resolve_split_brain(site):
+    # While the volume still wants most of the copies, and heals the one that was late.
+    site.first.sh(f"echo whole > {HAND}/torn")
+    site.healed()
     for option in (
         "cluster.quorum-type none",
         *(f"cluster.{which} off" for which in ("self-heal-daemon", "data-self-heal")),
         *(f"cluster.{which} off" for which in ("metadata-self-heal", "entry-self-heal")),
     ):
         site.gluster(f"volume set {VOLUME} {option}")
-    site.first.sh(f"echo whole > {HAND}/torn")
     # Two sides that write in turn, neither of which sees the other.
     for text, away in (("first", site.nodes[1:]), ("second", site.nodes[:1])):
         site.unmount()
