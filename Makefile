@@ -95,8 +95,9 @@ drill: prepare
 	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
 		tests/functional/app/test_store_machine.py tests/unit/fleet/test_simulated.py
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
-	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 DRILL_CHAOS=1 .venv/bin/python -m pytest -s \
-		tests/system/test_turns.py tests/system/test_rotate.py tests/system/test_chaos.py
+	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 DRILL_CHAOS=1 DRILL_LOST=1 .venv/bin/python -m pytest -s \
+		tests/system/test_turns.py tests/system/test_rotate.py tests/system/test_chaos.py \
+		tests/system/test_lost.py
 ## bench            how fast hits are counted on the running cluster; ARGS=--local without one (others: bench/backup, bench/rollout, bench/failover)
 bench: host
 	@bench/hits $(ARGS)

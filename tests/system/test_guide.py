@@ -42,6 +42,7 @@ ELSEWHERE = {
     "Back up and restore": "tests/system/test_backup.py",
     "Counters were lost": "tests/system/test_backup.py",
     "The replica set was lost": "tests/system/test_lost.py",
+    "The volume was lost": "tests/system/test_lost.py",
     "A second place for backups": "tests/system/test_backup.py",
     "Masterless": "tests/functional/lab/test_masterless.py",
     "A counter on one machine": "tests/functional/lab/test_masterless.py",

@@ -1,15 +1,20 @@
 """Much is lost at once, and brought back as docs/operating.md says it."""
 
+import os
 import time
 import uuid
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.support import guide
 from tests.support.waiting import until
-from tests.system.test_backup import GUIDE, NAME, RUN, typed
+from tests.system.test_backup import GUIDE, NAME, RUN, VERIFY, typed
 
+VOLUME = guide.section(GUIDE, "The volume was lost")
 REPLICA_SET = guide.section(GUIDE, "The replica set was lost")
 DATA, LOST = "/var/lib/mongodb", "/var/lib/mongodb.lost"
+BRICK = "/srv/gluster/shared/brick"
 # What a member dies of, and does not come back from.
 DAMAGE = f"systemctl kill --signal=KILL mongod; rm {DATA}/WiredTiger {DATA}/WiredTiger.wt"
 
@@ -55,3 +60,26 @@ def test_a_lost_set_comes_back_with_all_that_was_archived(cluster):
         cluster.on(member, "rm", "-r", LOST)
     cluster.until_whole()
     assert "failed" not in cluster.runner("fleet.status")
+
+
+@pytest.mark.skipif("DRILL_LOST" not in os.environ, reason="make drill loses the volume")
+def test_a_lost_volume_is_made_anew_while_hits_are_counted(cluster):
+    for node in cluster.with_role("storage"):
+        cluster.on(node, "sh", "-c", f"pkill -KILL glusterfsd; rm -r {BRICK}")
+    with cluster.traffic("lost-volume") as traffic:
+        for line in VOLUME:
+            typed(cluster, line)
+    assert traffic.failures == []
+    assert cluster.count("lost-volume") == len(traffic.values) > 0
+    typed(cluster, VERIFY)
+    # What went with it is forgotten.
+    for name in cluster.runner("backup.list")["missing"]:
+        typed(cluster, f"salt-run backup.remove {name} confirm={name}")
+    assert cluster.runner("backup.list")["missing"] == []
+    cluster.until_whole()
+    until(
+        lambda: cluster.runner("fleet.status").get("failed", []),
+        60,
+        "the archive is kept again, and nothing else is wrong",
+        wanted=[],
+    )
