@@ -188,7 +188,4 @@ def _take(folder: int, name: str, target: Path | None) -> dict[str, Any]:
 
 def _opened(chosen: Mapping[str, Any], timeline: str) -> contextlib.AbstractContextManager[int]:
     """Open the folder of a timeline on the volume; no link there is followed."""
-    mount = Path(chosen["mount"])
-    volume.require(mount)
-    folder = Path(chosen["archive"]["folder"]).relative_to(mount) / timeline
-    return volume.opened(mount, str(folder))
+    return volume.opened_at(Path(chosen["mount"]), Path(chosen["archive"]["folder"]) / timeline)

@@ -131,9 +131,7 @@ def fetch(master: Master, chosen: Mapping[str, Any], name: str) -> Path:
 
 def opened(chosen: Mapping[str, Any], name: str = "") -> contextlib.AbstractContextManager[int]:
     """Open the folder of the backups on the volume, or one in it; no link there is followed."""
-    mount = Path(chosen["mount"])
-    volume.require(mount)
-    return volume.opened(mount, str(Path(chosen["folder"]).relative_to(mount) / name))
+    return volume.opened_at(Path(chosen["mount"]), Path(chosen["folder"]) / name)
 
 
 def read(folder: int, name: str) -> bytes:

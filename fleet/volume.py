@@ -123,6 +123,15 @@ def opened(mount: Path, folder: str) -> Iterator[int]:
         yield handle
 
 
+def opened_at(mount: Path, path: Path) -> contextlib.AbstractContextManager[int]:
+    """Open a folder of the volume, given by its whole path, as :func:`opened` does.
+
+    Raises FleetError when the volume is not mounted, too.
+    """
+    require(mount)
+    return opened(mount, str(path.relative_to(mount)))
+
+
 def _copy(source: Path, folder: int, name: str, mode: int) -> None:
     partial = f".{name}.{os.urandom(8).hex()}"
     try:

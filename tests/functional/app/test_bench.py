@@ -4,52 +4,47 @@ import json
 import os
 import subprocess
 
+import pytest
+
 from tests.support.loading import ROOT
 from tests.support.waiting import PATIENCE
 
 
-def test_a_short_run_on_loopback_counts_exactly(tmp_path):
-    numbers = tmp_path / "numbers.json"
-    ran = subprocess.run(
-        [
-            *(ROOT / "bench" / "hits", "--local", "--seconds", "1"),
-            *("--connections", "32", "--counters", "500", "--soak", "1"),
-            *("--json", numbers),
-        ],
-        # Its nodes take it from here.
-        env=os.environ | {"COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE)},
-        capture_output=True,
-        text=True,
-        timeout=300 * PATIENCE,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "Every counter is what was acknowledged." in ran.stdout
-    found = json.loads(numbers.read_text())
-    assert found["wrong"] == []
-    assert all(each["acknowledged"] > 0 for them in found["outcomes"].values() for each in them)
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a benchmark, which has to say what it found right."""
+
+    def short(name, words, right):
+        numbers = tmp_path / "numbers.json"
+        ran = subprocess.run(
+            [ROOT / "bench" / name, *words, "--json", numbers],
+            # Its nodes take it from here.
+            env=os.environ | {"COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE)},
+            capture_output=True,
+            text=True,
+            timeout=300 * PATIENCE,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert right in ran.stdout
+        found = json.loads(numbers.read_text())
+        assert found["wrong"] == []
+        assert all(each["acknowledged"] > 0 for them in found["outcomes"].values() for each in them)
+        return found
+
+    return short
+
+
+def test_a_short_run_on_loopback_counts_exactly(run):
+    words = ["--local", "--seconds", "1", "--connections", "32", "--counters", "500", "--soak", "1"]
+    found = run("hits", words, "Every counter is what was acknowledged.")
     assert found["ratios"].keys() >= {"combined : once per request", "combined : no database"}
     assert found["memory"].keys() == {"web-1", "web-2"}
 
 
-def test_a_short_run_of_backups_counts_and_restores_all(tmp_path):
-    numbers = tmp_path / "numbers.json"
-    ran = subprocess.run(
-        [
-            *(ROOT / "bench" / "backup", "--counters", "2000", "--rate", "50"),
-            *("--seconds", "1", "--rounds", "1", "--json", numbers),
-        ],
-        env=os.environ | {"COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE)},
-        capture_output=True,
-        text=True,
-        timeout=300 * PATIENCE,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "Every hit is counted, and restored." in ran.stdout
-    found = json.loads(numbers.read_text())
-    assert found["wrong"] == []
-    assert all(each["acknowledged"] > 0 for them in found["outcomes"].values() for each in them)
+def test_a_short_run_of_backups_counts_and_restores_all(run):
+    words = ["--counters", "2000", "--rate", "50", "--seconds", "1", "--rounds", "1"]
+    found = run("backup", words, "Every hit is counted, and restored.")
     assert {"nothing else", "our backup"} <= found["outcomes"].keys()
     assert found["dumps meanwhile"]["our backup"]
     assert found["dumps"].keys() == found["restores"].keys() >= {"our backup, encrypted"}

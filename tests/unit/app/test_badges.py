@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.svg import SVG, fills, texts
 
-SVG = "{http://www.w3.org/2000/svg}"
 STYLES = ["flat", "flat-square", "plastic", "for-the-badge", "social"]
 
 
@@ -27,16 +27,6 @@ def badge(client):
         return ET.fromstring(answer.data)
 
     return get
-
-
-def texts(svg):
-    return [node.text for node in svg.iter(f"{SVG}text") if node.get("aria-hidden") != "true"]
-
-
-def fills(svg):
-    """The colours of the boxes: not the shade above them, nor what cuts their corners."""
-    found = [node.get("fill", "") for node in svg.iter(f"{SVG}rect")]
-    return [fill for fill in found if fill.startswith("#")]
 
 
 def test_it_says_hits_and_the_value_and_tells_screen_readers(badge):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.svg import SVG, fills, texts
 
-SVG = "{http://www.w3.org/2000/svg}"
 STYLES = ["flat", "flat-square", "plastic", "flat-simple", "flat-square-simple", "plastic-simple"]
 
 
@@ -24,15 +24,6 @@ def shield(client):
         return ET.fromstring(answer.data)
 
     return get
-
-
-def texts(svg):
-    return [node.text for node in svg.iter(f"{SVG}text") if node.get("aria-hidden") != "true"]
-
-
-def boxes(svg):
-    found = [node.get("fill", "") for node in svg.iter(f"{SVG}rect")]
-    return [fill for fill in found if fill.startswith("#")]
 
 
 def letters(svg):
@@ -64,7 +55,7 @@ def test_as_it_is_without_parameters(shield):
     svg = shield()
     assert texts(svg) == ["counter", "1234"]
     assert svg.get("aria-label") == svg.find(f"{SVG}title").text == "counter: 1234"
-    assert boxes(svg) == ["#555", "#007ec6"]
+    assert fills(svg) == ["#555", "#007ec6"]
     said = letters(svg)
     assert (said.get("fill"), said.get("font-size")) == ("#fff", "11")
     assert said.get("font-family").startswith("Verdana")
@@ -75,7 +66,7 @@ def test_as_the_parameters_have_it(shield):
         bgcolor="#e05d44", textcolor="ff0", text="visits", fontsize="22", font="Arial-Bold"
     )
     assert texts(svg) == ["visits", "1234"]
-    assert boxes(svg) == ["#555", "#e05d44"]
+    assert fills(svg) == ["#555", "#e05d44"]
     said = letters(svg)
     assert (said.get("fill"), said.get("font-size")) == ("#ff0", "22")
     assert said.get("font-family").startswith("Arial")

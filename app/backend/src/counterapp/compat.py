@@ -48,12 +48,7 @@ def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Bluepr
     def refused(error: StoreError) -> Response:
         return _refusal(store, error)
 
-    @route("hit")
-    def hit(name: str, namespace: str | None = None) -> Response:
-        key, once = _key(namespace, name), inputs.idempotency_key()
-        if prefetch.ahead(request):
-            return answer({"value": dialects.value_ahead(store, key)})
-        return dialects.counted(limits.hit(g.client, key, once))
+    dialects.add_counting(route, store, limits, _key)
 
     @route("update")
     def update(name: str, namespace: str | None = None) -> Response:
@@ -64,10 +59,6 @@ def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Bluepr
         owner = admin.presented(request)
         return dialects.counted(store.add(key, amount, owner, inputs.idempotency_key()))
 
-    @route("get")
-    def get(name: str, namespace: str | None = None) -> Response:
-        return answer({"value": dialects.read(store, _key(namespace, name)).value})
-
     @route("info")
     def info(name: str, namespace: str | None = None) -> Response:
         return answer(_info(dialects.read(store, _key(namespace, name))))
@@ -75,11 +66,11 @@ def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Bluepr
     @route("set")
     def put(name: str, namespace: str | None = None) -> Response:
         key = _key(namespace, name)
-        return _set(store, key, params.required(request, "value", 42))
+        return dialects.written(store, key, params.required(request, "value", 42))
 
     @route("reset")
     def reset(name: str, namespace: str | None = None) -> Response:
-        return _set(store, _key(namespace, name), 0)
+        return dialects.written(store, _key(namespace, name), 0)
 
     @route("delete")
     def delete(name: str, namespace: str | None = None) -> Response:
@@ -169,11 +160,6 @@ def _key(namespace: str | None, name: str) -> Key:
     return dialects.key(
         namespace or DEFAULT_NAMESPACE, name, lambda word: places.resolve(word, request)
     )
-
-
-def _set(store: CounterStore, key: Key, value: int) -> Response:
-    old, new = store.set(key, value, admin.presented(request))
-    return answer({"old_value": old, "value": new})
 
 
 def _info(counter: Counter) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from counterapp import admin, creation, dialects, family, inputs, params, places, prefetch
+from counterapp import admin, creation, dialects, family, inputs, params, places
 from counterapp.answers import answer
 from counterapp.counters import (
     DEFAULT_NAMESPACE,
@@ -48,16 +48,7 @@ def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Bluepr
     def refused(error: StoreError) -> Response:
         return dialects.refusal(error, _refused(store, error))
 
-    @route("hit")
-    def hit(name: str, namespace: str | None = None) -> Response:
-        key, once = _key(namespace, name), inputs.idempotency_key()
-        if prefetch.ahead(request):
-            return answer({"value": dialects.value_ahead(store, key)})
-        return dialects.counted(limits.hit(g.client, key, once))
-
-    @route("get")
-    def get(name: str, namespace: str | None = None) -> Response:
-        return answer({"value": dialects.read(store, _key(namespace, name)).value})
+    dialects.add_counting(route, store, limits, _key)
 
     @route("info")
     def info(name: str, namespace: str | None = None) -> Response:
@@ -71,9 +62,8 @@ def blueprint(settings: Settings, store: CounterStore, limits: Limits) -> Bluepr
 
     @route("set")
     def put(name: str, namespace: str | None = None) -> Response:
-        key, owner = _key(namespace, name), admin.presented(request)
-        old, new = store.set(key, params.required(request, "value", 42), owner)
-        return answer({"old_value": old, "value": new})
+        key = _key(namespace, name)
+        return dialects.written(store, key, params.required(request, "value", 42))
 
     @route("create", "/create")
     def create() -> Response:

@@ -22,6 +22,7 @@ from counterapp.counters import (
     StoreUnavailable,
     Totals,
 )
+from counterapp.limits import Limits
 from counterapp.settings import Settings
 
 STATUS: dict[type[StoreError], int] = {
@@ -94,6 +95,30 @@ def register_checks(blueprint: Blueprint) -> None:
         return family.http_error(error)
 
 
+def add_counting(
+    route: Callable[..., Callable[[View], View]],
+    store: CounterStore,
+    limits: Limits,
+    named: Callable[[str | None, str], Key],
+) -> None:
+    """Add what all of them do alike: to count a hit, and to tell a value.
+
+    :param route: of :func:`router`.
+    :param named: gives the key that a path's namespace and name stand for.
+    """
+
+    @route("hit")
+    def hit(name: str, namespace: str | None = None) -> Response:
+        key, once = named(namespace, name), inputs.idempotency_key()
+        if prefetch.ahead(request):
+            return answer({"value": value_ahead(store, key)})
+        return counted(limits.hit(g.client, key, once))
+
+    @route("get")
+    def get(name: str, namespace: str | None = None) -> Response:
+        return answer({"value": read(store, named(namespace, name)).value})
+
+
 def key(namespace: str, name: str, resolve: Callable[[str], str]) -> Key:
     """Return the key of these names, and remember it for ``X-Path``.
 
@@ -119,6 +144,12 @@ def value_ahead(store: CounterStore, key: Key) -> int:
     """Return what a hit that is made ahead is told: the value as it is."""
     found = store.read(key)
     return found.value if found else 0
+
+
+def written(store: CounterStore, key: Key, value: int) -> Response:
+    """Set a counter for whoever has sent the request, and answer."""
+    old, new = store.set(key, value, admin.presented(request))
+    return answer({"old_value": old, "value": new})
 
 
 def counted(done: Counted) -> Response:
