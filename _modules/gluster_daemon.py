@@ -54,7 +54,7 @@ def restart(volume, timeout=90):
         __salt__["cmd.run_all"](argv, python_shell=False, ignore_retcode=True)
     for verb in ("stop", "start"):
         __utils__["gluster.succeed"](["systemctl", verb, "glusterd"], __salt__["cmd.run_all"])
-    __utils__["gluster.answers"](__salt__["gluster.volumes"], timeout)
+    _wait_answer(timeout)
     if own:
         __salt__["gluster.wait_online"](volume, timeout, own)
     after = _processes(volume, own)
@@ -68,6 +68,17 @@ def _processes(volume, names):
     """Return the process IDs of bricks by name, None for one that is offline."""
     bricks = __salt__["gluster.status"](volume)["bricks"]
     return {item["name"]: item["pid"] for item in bricks if item["name"] in names}
+
+
+def _wait_answer(timeout):
+    for last in __utils__["gluster.attempts"](timeout):
+        try:
+            __salt__["gluster.volumes"]()
+        except CommandExecutionError:
+            if last:
+                raise
+        else:
+            return
 
 
 def _gluster(*words):

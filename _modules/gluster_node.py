@@ -446,7 +446,14 @@ def _glusterd(verb, timeout):
             raise CommandExecutionError(f"{' '.join(argv)}: {result['stderr']}")
     if verb == "stop":
         return
-    __utils__["gluster.answers"](_own_uuid, timeout)
+    for last in __utils__["gluster.attempts"](timeout):
+        try:
+            _own_uuid()
+        except CommandExecutionError:
+            if last:
+                raise
+        else:
+            return
 
 
 def _gluster(*words):

@@ -41,7 +41,13 @@ def quota_enable(volume, timeout=60):
     enabled = _enabled(volume)
     if not enabled:
         _gluster("volume", "quota", volume, "enable")
-    __utils__["gluster.answers"](lambda: _limits(volume, "list"), timeout)
+    for last in __utils__["gluster.attempts"](timeout):
+        try:
+            _limits(volume, "list")
+            break
+        except CommandExecutionError:
+            if last:
+                raise
     return not enabled
 
 

@@ -176,21 +176,6 @@ def attempts(timeout: float, pause: float = POLL_SECONDS) -> Iterator[bool]:
     yield True
 
 
-def answers(look: Callable[[], Any], timeout: float) -> None:
-    """Call a function until it raises nothing, as what was just started does at first.
-
-    :param timeout: seconds after which its ``CommandExecutionError`` is raised.
-    """
-    for last in attempts(timeout):
-        try:
-            look()
-        except salt.exceptions.CommandExecutionError:
-            if last:
-                raise
-        else:
-            return
-
-
 def failed(ret: dict[str, Any], error: Exception, test: bool) -> dict[str, Any]:
     """Return a state's ``ret`` as that of a run which ended in ``error``.
 
