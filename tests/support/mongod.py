@@ -283,6 +283,18 @@ class ReplicaSet:
                     writeConcern={"w": "majority"},
                 )
         self.wait_secondaries(len(self.members) - 1)
+        for member in self.members:
+            until(
+                lambda member=member: self._lets_in(member),
+                30,
+                f"{member} knows the admin",
+                ignoring=(PyMongoError,),
+            )
+
+    def _lets_in(self, member: Member) -> bool:
+        """Log in as the admin, if there is one: the last member may learn of it late."""
+        with member.client(username=self.admin_user, password=self.admin_password) as client:
+            return bool(client.admin.command("ping")["ok"])
 
     def primary(self) -> Member | None:
         """Return the member that calls itself writable primary now, or None."""

@@ -73,6 +73,8 @@ def detach(site):
 
 @part
 def probe(site):
+    # A pool lets none go while one of it is not connected.
+    site.first.call("gluster.wait_peers", storage.NAMES)
     site.gluster("peer detach db-2")
     until_written(site, site.nodes[1], 1)
     answer = yield

@@ -39,12 +39,25 @@ def caught_up(source):
     return node
 
 
-def test_a_dump_under_writers_is_the_set_as_it_was_at_its_end(source, other, theirs, tmp_path):
+def test_a_dump_under_writers_is_the_set_as_it_was_at_its_end(
+    source, other, theirs, tmp_path, monkeypatch
+):
     furnish(source.client)
     writers = Writers(source.rs)
+
+    def all_write():
+        since = list(writers.rounds)
+        until(
+            lambda: min(now - then for now, then in zip(writers.rounds, since, strict=True)),
+            30,
+            "each writer has written",
+            wanted=lambda n: n > 3,
+        )
+
     with writers.running():
-        until(lambda: min(writers.rounds), 30, "each writer has written", wanted=lambda n: n > 3)
+        all_write()
         before = list(writers.acknowledged)
+        source.secondaries[0].meanwhile(monkeypatch, all_write)
         made = source.secondaries[0].backup("dump", tmp_path / "one")
         after = len(writers.acknowledged)
     assert made["set"] == "rs0"
