@@ -8,7 +8,8 @@ export default defineConfig({
   build: {
     // Nothing inline: the content security policy of the page allows files only.
     assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
+    // No links that are put in by a script: they would have no nonce.
+    modulePreload: { polyfill: false, resolveDependencies: () => [] },
   },
   server: {
     proxy: Object.fromEntries(['/api', '/stream', '/badge'].map((path) => [path, backend])),

@@ -7,7 +7,11 @@ import { Service, show } from './support.jsx'
 
 // jsdom has no canvas; what the charts draw is looked at in Chromium.
 vi.mock('../src/history/Chart.jsx', () => ({
-  Chart: ({ summary }) => <p>{summary}</p>,
+  default: ({ summary, words, points }) => (
+    <p>
+      {summary} {JSON.stringify(words.tip(points.length - 1))}
+    </p>
+  ),
 }))
 
 const shown = (id) => screen.getByTestId(id).textContent
@@ -49,7 +53,8 @@ describe('the shared counter', () => {
     expect(shown('release')).toBe('1.2.3')
     expect(shown('rate-minute')).toBe('2')
     expect(screen.getByText('web-2')).toBeTruthy()
-    expect(await screen.findByText(/Bar chart/)).toBeTruthy()
+    expect(await screen.findByText(/Chart of the last 60 minutes: 1 added in all/)).toBeTruthy()
+    expect(screen.getByText(/"change":"\+1 in this minute","value":"Count at its end: 4/)).toBeTruthy()
   })
 
   it('counts again at the press of the button', async () => {
@@ -59,6 +64,18 @@ describe('the shared counter', () => {
     await waitFor(() => expect(shown('count')).toBe('43'))
     expect(screen.getByText('Counted. 43 hits, answered by web-1.')).toBeTruthy()
     expect(service.posts).toBe(2)
+  })
+
+  it('lists its own visit, and what was counted before it', async () => {
+    service.history = () => [{ time: '2026-11-22T09:00:00Z', value: 41, change: 3 }]
+    show(service)
+    const list = await screen.findByTestId('newest')
+    await waitFor(() => expect(within(list).getByText(/yours/)).toBeTruthy())
+    await waitFor(() => expect(within(list).getByText('in this minute')).toBeTruthy())
+    expect(within(list).getAllByRole('listitem').map((item) => item.dataset.own)).toEqual([
+      'true',
+      undefined,
+    ])
   })
 
   it('shows the hits of others the moment they arrive', async () => {
@@ -158,10 +175,14 @@ describe('the page of a counter', () => {
     service.counters['mine/visits'] = 9
     show(service, '#/c/mine/visits')
     await waitFor(() => expect(shown('count')).toBe('9'))
+    const asked = () => service.asked.filter(({ url }) => url.includes('/history')).length
+    const before = asked()
     service.counters['mine/visits'] = 0
     service.streams.at(-1).send({ value: 0, node: null })
     await waitFor(() => expect(shown('count')).toBe('0'))
     expect(status()).toBe('live')
+    // What was added and what was set is for the service to tell apart.
+    expect(asked()).toBe(before + 1)
   })
 })
 

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 
-import { busiest, follow, total } from '../src/history/series.js'
+import { busiest, fillWindow, follow, limits, SHOWN, total } from '../src/history/series.js'
+import { datasets } from '../src/history/style.js'
 import { formats } from '../src/i18n/formats.js'
 import { firstLanguage, MESSAGES, regional, translate } from '../src/i18n/text.jsx'
+import { newest } from '../src/parts/newest.js'
 import { shares } from '../src/parts/shares.js'
 import { badgeUrl, markdown, pageSnippet } from '../src/parts/snippets.js'
 import { parseRoute } from '../src/route.js'
@@ -63,15 +65,14 @@ describe('addresses', () => {
 
 describe('the chart', () => {
   const points = [
-    { time: 1, value: 5, change: 5 },
-    { time: 2, value: 7, change: 2 },
+    { time: 60_000, value: 5, change: 5 },
+    { time: 120_000, value: 7, change: 2 },
   ]
 
   it('ends with the count that is shown', () => {
-    const shown = follow(points, 'minute', 9)
-    expect(shown.at(-1)).toEqual({ time: 2, value: 9, change: 4 })
-    expect(follow(points, 'minute', 7)).toEqual(points)
-    expect(follow(points, 'minute', null)).toEqual(points)
+    expect(follow(points, 'minute', 9).at(-1)).toMatchObject({ value: 9, change: 4, set: 0 })
+    expect(follow(points, 'minute', 7)).toMatchObject(points)
+    expect(follow(points, 'minute', null)).toMatchObject(points)
     expect(follow([], 'minute', 7)).toEqual([])
   })
 
@@ -80,9 +81,76 @@ describe('the chart', () => {
     expect(follow(many, 'minute', 99)[0].time).toBe(40)
   })
 
+  it('knows where the count was set, and by how much', () => {
+    const set = [...points, { time: 180_000, value: 103, change: 3 }]
+    expect(follow(set, 'minute', null).map((point) => point.set)).toEqual([0, 0, 93])
+    expect(follow(set, 'minute', 104).at(-1)).toMatchObject({ value: 104, change: 4, set: 93 })
+  })
+
+  it.each(Object.entries(SHOWN))('has its whole window in the resolution %s', (name, length) => {
+    const whole = fillWindow(follow(points, name, null), name)
+    expect(whole).toHaveLength(length)
+    const steps = whole.slice(1).map(({ time }, index) => time - whole[index].time)
+    expect(new Set(steps.slice(0, -1)).size).toBe(1)
+    expect(whole[0]).toMatchObject({ change: 0, value: null })
+    expect(whole.slice(-2)).toMatchObject(points)
+  })
+
+  it('has no count below or above what was measured, and bars from 0', () => {
+    const high = [
+      { value: null, change: 0 },
+      { value: 1_000_007, change: 7 },
+      { value: 1_000_009, change: 2 },
+    ]
+    expect(limits(high).value).toEqual({ min: 1_000_007, max: 1_000_009 })
+    expect(limits(high).change.min).toBe(0)
+    expect(limits([{ value: 42, change: 0 }]).value).toEqual({ min: 42, max: 43 })
+    expect(limits([{ value: -3, change: -2 }]).change.min).toBe(-2)
+  })
+
+  it('fills the area below the count only where it is read from 0', () => {
+    const fill = (min, max) =>
+      datasets(document.createElement('canvas'))[1].fill({
+        chart: { options: { scales: { value: { min, max } } } },
+      })
+    expect(fill(0, 9)).toBe('origin')
+    expect(fill(-5, 9)).toBe('origin')
+    expect(fill(1_000, 1_009)).toBe(false)
+  })
+
+  it('has a curve that overshoots nothing', () => {
+    const [, count] = datasets(document.createElement('canvas'))
+    expect(count.cubicInterpolationMode).toBe('monotone')
+  })
+
   it('is summed up', () => {
     expect(total(points)).toBe(7)
-    expect(busiest(points).time).toBe(1)
+    expect(busiest(points).time).toBe(60_000)
+  })
+})
+
+describe('the newest hits', () => {
+  const earlier = [
+    { time: 0, value: 3, change: 3 },
+    { time: 60_000, value: 3, change: 0 },
+    { time: 120_000, value: 5, change: 2 },
+  ]
+
+  it('begin with the minutes before in which something was counted', () => {
+    expect(newest([], earlier).map(({ at, change }) => [at, change])).toEqual([
+      [120_000, 2],
+      [0, 3],
+    ])
+  })
+
+  it('tell of no hit twice', () => {
+    const hits = [{ id: 1, at: 130_000, value: 5, change: 1, node: 'web-1' }]
+    expect(newest(hits, earlier).map(({ at }) => at)).toEqual([130_000, 0])
+  })
+
+  it('are a few', () => {
+    const many = Array.from({ length: 60 }, (_, time) => ({ time: time * 60_000, change: 1 }))
+    expect(newest([], many)).toHaveLength(8)
   })
 })
 

@@ -143,8 +143,51 @@ describe('the newest hits', () => {
     expect(after(...many).hits).toHaveLength(NEWEST)
   })
 
+  it('have one entry for a hit of one’s own, whoever tells of it first', () => {
+    const first = after(read(5), streamed(5, { first: true }), counted(6), streamed(6))
+    const second = after(read(5), streamed(5, { first: true }), streamed(6), counted(6))
+    for (const { hits } of [first, second]) {
+      expect(hits).toMatchObject([{ value: 6, change: 1, node: 'web-2', own: true }])
+    }
+  })
+
+  it('know those of one’s own that were counted together with others', () => {
+    const begun = [read(5), streamed(5, { first: true })]
+    const answered = after(...begun, counted(6), counted(7), streamed(8))
+    expect(answered.hits).toMatchObject([{ value: 8, change: 3, own: true }])
+    const told = after(...begun, streamed(8), counted(6), counted(7))
+    expect(told.hits).toMatchObject([{ value: 8, change: 3, own: true }])
+  })
+
+  it('take no hit of another node for one’s own', () => {
+    const { hits } = after(read(5), streamed(5, { first: true }), streamed(6, { node: 'web-1' }), counted(7))
+    expect(hits.map(({ value, own }) => [value, own])).toEqual([
+      [7, true],
+      [6, false],
+    ])
+  })
+
+  it('have the newest of one’s own among them, however many came after it', () => {
+    const others = Array.from({ length: 20 }, (_, index) => streamed(7 + index, { node: 'web-1' }))
+    const { hits } = after(read(5), streamed(5, { first: true }), counted(6), ...others)
+    expect(hits).toHaveLength(NEWEST)
+    expect(hits.at(-1)).toMatchObject({ value: 6, own: true })
+  })
+
+  it('list the visit once, however often its page is come back to', () => {
+    const visited = { type: 'visited', answer: counted(6).answer, began: 0, at: 1 }
+    expect(after(read(5), visited, visited).hits).toHaveLength(1)
+  })
+
   it('say nothing of the change where the one before is not known', () => {
     expect(after(streamed(5)).hits[0].change).toBe(null)
+  })
+})
+
+describe('that the counter was set', () => {
+  it('is counted, so that its history is read again', () => {
+    expect(after(read(5), streamed(5, { first: true, node: null })).sets).toBe(0)
+    expect(after(read(5), streamed(0, { node: null })).sets).toBe(1)
   })
 })
 

@@ -12,7 +12,8 @@ import {
 } from 'chart.js'
 import { useEffect, useRef } from 'react'
 
-import { chartOptions, datasetStyle } from './style.js'
+import { limits } from './series.js'
+import { chartOptions, datasets, marks } from './style.js'
 
 Drawing.register(
   BarController,
@@ -26,26 +27,33 @@ Drawing.register(
   Tooltip,
 )
 
-// One chart: `kind` is 'bar' or 'line'. `summary` says in words what is to be seen, for those who
-// do not see it; the numbers themselves stand in the table below. `look` changes with the theme.
-export function Chart({ kind, labels, values, summary, look, format }) {
+// What was added and the count, above each other on one time axis. `summary` says in words what is
+// to be seen, for those who do not see it; the numbers themselves stand in the table below. `look`
+// changes with the theme; `words` are those of style.js.
+export default function Chart({ points, labels, words, summary, look, format }) {
   const canvas = useRef(null)
   const drawing = useRef(null)
 
   useEffect(() => {
     drawing.current = new Drawing(canvas.current, {
-      type: kind,
-      data: { labels: [], datasets: [{ data: [], ...datasetStyle(canvas.current, kind) }] },
-      options: chartOptions(canvas.current, kind, format),
+      data: { labels: [], datasets: datasets(canvas.current), marked: [] },
+      options: chartOptions(canvas.current, words, format),
+      plugins: [marks],
     })
     return () => drawing.current.destroy()
-  }, [kind, look, format])
+  }, [look, words, format])
 
   useEffect(() => {
-    drawing.current.data.labels = labels
-    drawing.current.data.datasets[0].data = values
+    const { data, options } = drawing.current
+    const ends = limits(points)
+    data.labels = labels
+    data.marked = points.flatMap(({ set }, index) => (set === 0 ? [] : [index]))
+    data.datasets[0].data = points.map(({ change }) => change)
+    data.datasets[1].data = points.map(({ value }) => value)
+    Object.assign(options.scales.change, ends.change)
+    Object.assign(options.scales.value, ends.value)
     drawing.current.update()
-  }, [labels, values, kind, look, format])
+  }, [points, labels, look, words, format])
 
   return (
     <div className="plot">

@@ -1,9 +1,9 @@
 import { useText } from '../i18n/text.jsx'
 
-// The numbers of the charts, newest first.
-export function Numbers({ points, labels }) {
-  const { t, number } = useText()
-  const rows = points.map((point, index) => ({ ...point, label: labels[index] })).reverse()
+// The numbers of the chart since the counter was made, newest first.
+export function Numbers({ points, resolution }) {
+  const { t, number, signed, period } = useText()
+  const set = points.some((point) => point.set !== 0)
   return (
     <details className="numbers">
       <summary>{t('history.numbers')}</summary>
@@ -13,15 +13,17 @@ export function Numbers({ points, labels }) {
             <tr>
               <th scope="col">{t('history.when')}</th>
               <th scope="col">{t('history.change')}</th>
+              {set && <th scope="col">{t('history.set')}</th>}
               <th scope="col">{t('history.value')}</th>
             </tr>
           </thead>
           <tbody>
-            {rows.map(({ time, label, change, value }) => (
-              <tr key={time}>
-                <th scope="row">{label}</th>
-                <td>{number(change)}</td>
-                <td>{number(value)}</td>
+            {points.toReversed().map((point) => (
+              <tr key={point.time}>
+                <th scope="row">{period(point.time, resolution)}</th>
+                <td>{signed(point.change)}</td>
+                {set && <td>{point.set === 0 ? '' : signed(point.set)}</td>}
+                <td>{number(point.value)}</td>
               </tr>
             ))}
           </tbody>

@@ -1,40 +1,67 @@
-// How the charts look. A canvas knows no CSS variables: the style sheet sets these properties of
+// How the chart looks. A canvas knows no CSS variables: the style sheet sets these properties of
 // `.plot canvas`, from which the browser gives the colours of the theme that holds.
 
 function colours(canvas) {
-  const { color, fill, stroke } = getComputedStyle(canvas)
-  return { text: color, series: fill, grid: stroke }
+  const { color, fill, stroke, caretColor } = getComputedStyle(canvas)
+  return { text: color, series: fill, grid: stroke, mark: caretColor }
 }
 
-export function datasetStyle(canvas, kind) {
+// Bars of what was added, and below them, on the same time axis, the line of the count.
+export function datasets(canvas) {
   const { series } = colours(canvas)
-  if (kind === 'bar') return { backgroundColor: series, borderRadius: 3, maxBarThickness: 28 }
-  return {
-    borderColor: series,
-    borderWidth: 2.5,
-    backgroundColor: series.replace(/rgba?\(([^)]+)\)/, 'rgb($1, 0.14)'),
-    fill: 'start',
-    // One point makes no line.
-    pointRadius: ({ chart }) => (chart.data.labels.length === 1 ? 4 : 0),
-    pointBackgroundColor: series,
-    pointHitRadius: 12,
-    tension: 0.15,
-  }
+  const added = { type: 'bar', yAxisID: 'change', data: [], backgroundColor: series }
+  const count = { type: 'line', yAxisID: 'value', data: [], borderColor: series }
+  return [
+    { ...added, borderRadius: 2, barPercentage: 0.95, categoryPercentage: 0.95 },
+    {
+      ...count,
+      borderWidth: 2.5,
+      backgroundColor: series.replace(/rgba?\(([^)]+)\)/, 'rgb($1, 0.14)'),
+      // An area is read from 0; where the axis does not reach that, it would lie.
+      fill: ({ chart }) => (reaches(chart.options.scales.value, 0) ? 'origin' : false),
+      // One point makes no line.
+      pointRadius: ({ dataset }) => (dataset.data.filter(Number.isFinite).length === 1 ? 4 : 0),
+      pointBackgroundColor: series,
+      pointHitRadius: 12,
+      // Between two measured counts it goes nowhere that the counter was not.
+      cubicInterpolationMode: 'monotone',
+    },
+  ]
 }
 
-export function chartOptions(canvas, kind, format) {
-  const { text, grid } = colours(canvas)
+const reaches = ({ min, max }, value) => min <= value && value <= max
+
+// `words` has what the chart says: {change, value} for the axes, and tip(index), which gives
+// {title, change, value, set} of a point.
+export function chartOptions(canvas, words, format) {
+  const { text, grid, mark } = colours(canvas)
   const { fontFamily } = getComputedStyle(canvas)
-  const ticks = { color: text, font: { family: fontFamily, size: 12 } }
+  const font = { family: fontFamily, size: 12 }
+  const ticks = { color: text, font }
+  const upright = (id, weight, title) => ({
+    stack: 'plot',
+    stackWeight: weight,
+    grid: { color: grid },
+    border: { display: false },
+    title: { display: true, text: title, color: text, font },
+    ticks: { ...ticks, precision: 0, maxTicksLimit: 5, callback: (value) => format(value) },
+  })
   return {
     // It is redrawn with every hit: moving bars would be noise.
     animation: false,
     maintainAspectRatio: false,
     interaction: { mode: 'index', intersect: false },
     plugins: {
+      marks: { colour: mark },
       tooltip: {
         displayColors: false,
-        callbacks: { label: ({ parsed }) => format(parsed.y) },
+        titleFont: { family: fontFamily },
+        bodyFont: { family: fontFamily },
+        callbacks: {
+          title: ([{ dataIndex }]) => words.tip(dataIndex).title,
+          label: ({ dataIndex, dataset }) => words.tip(dataIndex)[dataset.yAxisID],
+          afterBody: ([{ dataIndex }]) => words.tip(dataIndex).set ?? [],
+        },
       },
     },
     scales: {
@@ -43,13 +70,36 @@ export function chartOptions(canvas, kind, format) {
         border: { color: grid },
         ticks: { ...ticks, maxRotation: 0, autoSkipPadding: 24 },
       },
-      y: {
-        beginAtZero: kind === 'bar',
-        grace: kind === 'bar' ? 0 : '10%',
-        grid: { color: grid },
+      value: upright('value', 5, words.value),
+      // Room between the two, lest the uppermost number of one be written over the other's lowest.
+      between: {
+        stack: 'plot',
+        stackWeight: 1,
+        grid: { display: false },
         border: { display: false },
-        ticks: { ...ticks, precision: 0, maxTicksLimit: 5, callback: (value) => format(value) },
+        ticks: { display: false },
       },
+      change: upright('change', 5, words.change),
     },
   }
+}
+
+// Draws a line at each point where the count was set, through both parts of the chart.
+export const marks = {
+  id: 'marks',
+  afterDatasetsDraw(chart, _, { colour }) {
+    const { ctx, chartArea } = chart
+    ctx.save()
+    ctx.strokeStyle = colour
+    ctx.lineWidth = 1.5
+    ctx.setLineDash([4, 3])
+    for (const index of chart.data.marked) {
+      const x = chart.scales.x.getPixelForValue(index)
+      ctx.beginPath()
+      ctx.moveTo(x, chartArea.top)
+      ctx.lineTo(x, chartArea.bottom)
+      ctx.stroke()
+    }
+    ctx.restore()
+  },
 }

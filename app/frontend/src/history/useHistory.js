@@ -3,9 +3,10 @@ import { useEffect, useState } from 'react'
 const REFRESH = 20_000
 const RETRY = 2_000
 
-// The history of a counter: null until there is one, then the newest that could be had. While the
-// service cannot be reached (`live` is false) it stays as it is, and is read again right after.
-export function useHistory(source, resolution, live) {
+// The history of a counter: null until there is one, then the newest that could be had, as
+// {points, sets}. While the service cannot be reached (`live` is false) it stays as it is, and is
+// read again right after; and so it is when the counter was set, which `sets` counts.
+export function useHistory(source, resolution, live, sets) {
   const [history, setHistory] = useState(null)
 
   useEffect(() => {
@@ -17,7 +18,7 @@ export function useHistory(source, resolution, live) {
       let pause = REFRESH
       try {
         const points = await source.history(resolution)
-        if (!stopped) setHistory({ source, resolution, points })
+        if (!stopped) setHistory({ source, resolution, points, sets })
       } catch (error) {
         // The count itself is read more often, and it is where the page says what is wrong.
         console.info(`no history: ${error.message}`)
@@ -31,8 +32,8 @@ export function useHistory(source, resolution, live) {
       stopped = true
       clearTimeout(timer)
     }
-  }, [source, resolution, live])
+  }, [source, resolution, live, sets])
 
   const fits = history !== null && history.source === source && history.resolution === resolution
-  return fits ? history.points : null
+  return fits ? history : null
 }

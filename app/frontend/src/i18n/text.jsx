@@ -10,7 +10,7 @@ export const MESSAGES = { en, es }
 
 const TextContext = createContext(null)
 
-// {language, setLanguage, t, number, time, moment, date}
+// {language, setLanguage, t} and what formats.js has
 export const useText = () => use(TextContext)
 
 // The language to begin with: the one chosen before, else the browser's first that there is.

@@ -7,6 +7,17 @@ import { initialState } from './state.js'
 
 export const SHARED = { namespace: 'default', name: 'shared' }
 
+// Those who ask for the same while it is on its way wait for one answer.
+function once(read) {
+  const pending = new Map()
+  return (what) => {
+    if (!pending.has(what)) {
+      pending.set(what, read(what).finally(() => pending.delete(what)))
+    }
+    return pending.get(what)
+  }
+}
+
 // Returns functions that give the source of a counter, the same one each time: with its last known
 // state, so that a page that is left and opened again shows no lower number than before.
 export function createSources(client) {
@@ -24,7 +35,7 @@ export function createSources(client) {
           last = state
         },
         hit: (idempotencyKey) => client.hit(key, idempotencyKey),
-        history: (resolution) => client.history(key, resolution),
+        history: once((resolution) => client.history(key, resolution)),
         open: (listener) => openStream(streamUrl(key), listener),
       })
     }

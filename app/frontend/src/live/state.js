@@ -20,7 +20,8 @@ export const initialState = {
   movedBackAt: null, // when the page last took a number against the direction of hits
   doubtedAt: null, // since when the service answers with such a number, unannounced
   streamed: null, // the stream's last value
-  hits: [], // newest first: {id, value, change, node, at}
+  sets: 0, // how often the service said that somebody set the counter
+  hits: [], // newest first: {id, value, change, node, at, own, single}
   visited: false, // whether the hit of this page load is in the number
   counting: false,
   notice: null, // what to tell a screen reader: {kind: 'counted' | 'lost' | 'refused', …}
@@ -49,11 +50,14 @@ export function reducer(state, action) {
     case 'counting':
       return { ...state, counting: true, notice: null }
     case 'visited':
-      return { ...confirmed(state, action), visited: true }
+      // Told again where the page is come back to: it is listed already.
+      if (state.visited) return confirmed(state, action)
+      return listed({ ...confirmed(state, action), visited: true }, own(state, action))
     case 'counted': {
       const { value, servedBy } = action.answer
       const notice = { kind: 'counted', value, node: servedBy }
-      return { ...confirmed(state, action), counting: false, notice }
+      const next = { ...confirmed(state, action), counting: false, notice }
+      return listed(next, own(state, action))
     }
     case 'not-counted': {
       const kind = action.refused ? 'refused' : 'lost'
@@ -90,14 +94,43 @@ function read(state, { answer, began, now, at }) {
 function streamed(state, { value, node, first, now, at }) {
   const next = { ...state, streamed: value }
   // Nobody's hit: set, updated or removed. The next answer says what holds.
-  if (!first && node === null) return { ...next, setAt: now }
+  if (!first && node === null) return { ...next, setAt: now, sets: state.sets + 1 }
   if (state.value !== null && isAhead(state, value)) next.value = value
-  if (!first) {
-    const change = state.streamed === null || value === null ? null : value - state.streamed
-    const hit = { id: (state.hits[0]?.id ?? 0) + 1, value, change, node, at }
-    next.hits = [hit, ...state.hits].slice(0, NEWEST)
+  if (first) return next
+  const change = state.streamed === null || value === null ? null : value - state.streamed
+  return listed(next, { value, change, node, at, own: false, single: false })
+}
+
+// A hit of one's own, as its answer tells of it.
+function own(state, { answer, at }) {
+  const change = state.details?.step ?? 1
+  return { value: answer.value, change, node: answer.servedBy, at, own: true, single: true }
+}
+
+// Lists a hit. Of a hit of one's own both its answer and the stream tell, in whichever order, and
+// the stream tells in one message of those that a node counted together: these are one entry.
+function listed(state, hit) {
+  const known = hit.single && state.hits.find((other) => covers(other, hit))
+  if (known) {
+    const hits = state.hits.map((other) => (other === known ? { ...known, own: true } : other))
+    return { ...state, hits }
   }
-  return next
+  const others = state.hits.filter((other) => !covers(hit, other))
+  const id = 1 + Math.max(0, ...state.hits.map((other) => other.id))
+  const all = [{ ...hit, id, own: hit.own || others.length < state.hits.length }, ...others]
+  const hits = all.slice(0, NEWEST)
+  // However many come after it: who looks for their own finds it.
+  const newestOwn = all.find((other) => other.own)
+  if (newestOwn && !hits.includes(newestOwn)) hits[NEWEST - 1] = newestOwn
+  return { ...state, hits }
+}
+
+// Whether a message of the stream tells of the very hit that an answer told of.
+function covers(message, { value, node, single }) {
+  if (message.single || !single || message.node !== node) return false
+  if (message.change === null) return message.value === value
+  const back = (message.value - value) * Math.sign(message.change)
+  return back >= 0 && back < Math.abs(message.change)
 }
 
 function confirmed(state, { answer, began, at }) {

@@ -1,20 +1,29 @@
 import { useText } from '../i18n/text.jsx'
+import { useEarlier } from '../live/useEarlier.js'
+import { newest } from './newest.js'
 
 // The hits as they arrive. Not announced: on a busy counter nobody could listen to that.
-export function NewestHits({ hits }) {
-  const { t, number, time } = useText()
+export function NewestHits({ source, state }) {
+  const { t, number, signed, time, period } = useText()
+  const earlier = useEarlier(source, state.status === 'live')
+  const rows = newest(state.hits, earlier)
   return (
     <section className="card" aria-labelledby="newest">
       <h2 id="newest">{t('newest')}</h2>
-      {hits.length === 0 ? (
+      {rows.length === 0 ? (
         <p className="hint">{t('newest.none')}</p>
       ) : (
         <ol className="newest" data-testid="newest">
-          {hits.map(({ id, value, change, node, at }) => (
-            <li key={id}>
-              <time dateTime={new Date(at).toISOString()}>{time(at)}</time>
-              <span className="node">{t('newest.by', { node })}</span>
-              {change !== null && <span className="change">{signed(change, number)}</span>}
+          {rows.map(({ id, value, change, node, at, own, minute }) => (
+            <li key={id} data-own={own}>
+              <time dateTime={new Date(at).toISOString()}>
+                {minute ? period(at, 'minute') : time(at)}
+              </time>
+              <span className="node">
+                {minute ? t('newest.minute') : t('newest.by', { node })}
+                {own && <strong> {t('newest.own')}</strong>}
+              </span>
+              <span className="change">{change === null ? '' : signed(change)}</span>
               <span className="number">{number(value)}</span>
             </li>
           ))}
@@ -23,5 +32,3 @@ export function NewestHits({ hits }) {
     </section>
   )
 }
-
-const signed = (change, number) => (change > 0 ? `+${number(change)}` : number(change))

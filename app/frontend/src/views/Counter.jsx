@@ -13,7 +13,7 @@ export function Counter({ namespace, name, sources }) {
   const { t } = useText()
   const source = sources.counter({ namespace, name })
   const [state, hit] = useCounter(source)
-  const { value, status, details } = state
+  const { details } = state
   const key = `${namespace}/${name}`
   useTitle(key)
 
@@ -26,9 +26,9 @@ export function Counter({ namespace, name, sources }) {
             <Facts state={state} />
             <Rates rates={details.rates} />
           </div>
-          <History source={source} value={value} live={status === 'live'} />
+          <History source={source} state={state} />
           <div className="columns">
-            <NewestHits hits={state.hits} />
+            <NewestHits source={source} state={state} />
             <NodeShares nodes={details.nodes} servedBy={state.servedBy} />
           </div>
           {details.created && <About details={details} />}

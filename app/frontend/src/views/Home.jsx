@@ -13,7 +13,7 @@ export function Home({ sources }) {
   const { t, number } = useText()
   const source = sources.shared
   const [state, hit] = useCounter(source)
-  const { value, status, details } = state
+  const { value, details } = state
   useTitle(value === null ? t('nav.home') : number(value))
 
   return (
@@ -23,9 +23,9 @@ export function Home({ sources }) {
         <Facts state={state} />
         <Rates rates={details?.rates} />
       </div>
-      <History source={source} value={value} live={status === 'live'} />
+      <History source={source} state={state} />
       <div className="columns">
-        <NewestHits hits={state.hits} />
+        <NewestHits source={source} state={state} />
         <NodeShares nodes={details?.nodes ?? {}} servedBy={state.servedBy} />
       </div>
       <OpenCounter />

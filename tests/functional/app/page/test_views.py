@@ -22,13 +22,13 @@ def home(page, url):
     page.goto(f"{url}/#/")
     has_status(page, "live")
     hears_of_hits(page, page.get_by_test_id("hit-button").click)
-    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator("canvas")).to_have_count(1)
 
 
 def counter(page, url):
     page.goto(f"{url}/#/c/mine/visits")
     has_status(page, "live")
-    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator("canvas")).to_have_count(1)
     page.locator("summary").click()
 
 
