@@ -52,6 +52,9 @@ def test_counts_come_in_as_json(client):
         "\ufeffNamespace, Key ,VALUE\n,abc, 5 \n\n",
         'key,value\n"abc","+5"\n',
         "namespace,value,key\r\ndefault,0005,abc\r\n",
+        "key;value\nabc;5\n",
+        'namespace;key;value\r\n"default";abc;"5"\r\n',
+        "key\tvalue\nabc\t5\n",
     ],
 )
 def test_csv_as_spreadsheets_write_it(client, text):
@@ -92,10 +95,27 @@ def test_what_is_no_count_is_told_and_the_rest_is_taken(client):
     assert reasons[9] == "There is a counter of this name already."
     assert body["refused"][7] == {
         "record": 9,
+        "line": 10,
+        "text": "found,6",
         "namespace": "default",
         "key": "found",
         "reason": reasons[9],
     }
+
+
+def test_what_is_refused_is_told_with_its_line_and_text(client):
+    answer = send(client, 'key,value\n"two\nlines",1\n\na b,2\n,3,4\n')
+    told = [(each["record"], each["line"], each["text"]) for each in answer.get_json()["refused"]]
+    assert told == [(1, 2, "two\nlines,1"), (2, 5, "a b,2"), (3, 6, ",3,4")]
+
+
+def test_of_a_long_record_the_beginning_is_told(client):
+    [csv_one] = send(client, f"key,value\n{'x' * 5000},1\n").get_json()["refused"]
+    [json_one] = client.post(IMPORT, json=[{"key": "x" * 5000}]).get_json()["refused"]
+    assert csv_one["text"] == f"{'x' * (transfer.LONGEST_TEXT - 1)}…"
+    assert json_one["text"].startswith('{"key": "xxx')
+    assert len(json_one["text"]) == transfer.LONGEST_TEXT
+    assert "line" not in json_one
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,17 @@ SECRET = {
 REFUSED = object_of(
     {
         "record": {"type": "integer", "minimum": 1, "description": "Which one, from 1."},
+        "line": {
+            "type": "integer",
+            "minimum": 2,
+            "description": "On which line of a CSV it begins, from 1.",
+        },
+        "text": {"type": "string", "description": "What it says, or the beginning of that."},
         "namespace": NAME,
         "key": NAME,
         "reason": {"type": "string"},
     },
-    optional=("namespace", "key"),
+    optional=("line", "namespace", "key"),
 )
 RECORD = object_of(
     {"namespace": {**NAME, "default": DEFAULT_NAMESPACE}, "key": NAME, "value": NUMBER},

@@ -7,9 +7,9 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, abort, g, json, request
 
@@ -36,6 +36,12 @@ TIME = 20.0
 """Seconds after which an import ends itself: before the balancer does, which would tell nothing."""
 
 COLUMNS = ("namespace", "key", "value")
+
+SEPARATORS = ";\t,"
+"""What may be between the values of a CSV: spreadsheets write ';' in many countries."""
+
+LONGEST_TEXT = 120
+"""Characters that a refusal quotes of a record."""
 
 _VALUE = re.compile("[+-]?[0-9]{1,16}")
 
@@ -67,12 +73,12 @@ def add_routes(
             except StoreError as error:
                 limits.leave_imports(g.client, len(records) - start)
                 # Of the batch some may be there by now: without their key, nobody could try again.
-                return _cut_off(error, batch[0][0], refused, taken=taken, **told)
+                return _cut_off(error, batch[0][0].number, refused, taken=taken, **told)
             longest = max(longest, monotonic() - began)
             taken += results.count(None)
-            for (number, record), reason in zip(batch, results, strict=True):
+            for (row, record), reason in zip(batch, results, strict=True):
                 if reason is not None:
-                    refused.append(_refusal(number, reason, record.key))
+                    refused.append(row.refusal(reason, record.key))
         refused.sort(key=lambda each: each["record"])
         answer = {"taken": taken, "refused": refused}
         return {**told, **answer} if taken else answer
@@ -102,7 +108,30 @@ def _cut_off(
     return problems.refusal(error, refused=before, record=record, **members)
 
 
-def _rows() -> Iterator[Any]:
+class _Row(NamedTuple):
+    """What should be a record, as it came."""
+
+    number: int
+    """Which one, from 1."""
+    content: Any
+    line: int | None = None
+    """On which line of a CSV it begins, from 1."""
+
+    values: Sequence[str] = ()
+    """What stands there."""
+
+    def refusal(self, reason: str, key: Key | None = None) -> dict[str, Any]:
+        """Return what is told of it when it is refused."""
+        named = {"namespace": key.namespace, "key": key.name} if key else {}
+        placed = {} if self.line is None else {"line": self.line}
+        return {"record": self.number, **placed, "text": self._text(), **named, "reason": reason}
+
+    def _text(self) -> str:
+        text = ",".join(self.values) if self.values else json.dumps(self.content)
+        return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def _rows() -> Iterator[_Row]:
     """Yield what should be records, from whichever form the body has."""
     if request.mimetype == "text/csv":
         return _csv_rows(inputs.text())
@@ -111,19 +140,25 @@ def _rows() -> Iterator[Any]:
     rows = inputs.json_value()
     if not isinstance(rows, list):
         abort(422, "An import in JSON is a list of objects with namespace, key and value.")
-    return iter(rows)
+    return (_Row(number, row) for number, row in enumerate(rows, 1))
 
 
-def _csv_rows(text: str) -> Iterator[Any]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _csv_rows(text: str) -> Iterator[_Row]:
+    first = text.partition("\n")[0]
+    separator = next((each for each in SEPARATORS if each in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         header = [column.strip().lower() for column in next(reader, [])]
         if len(set(header)) < len(header) or not {"key", "value"} <= set(header) <= set(COLUMNS):
             abort(422, "The first line of the CSV must be 'namespace,key,value' or 'key,value'.")
+        number, begins = 0, reader.line_num + 1
         for row in reader:
             if row:
+                number += 1
                 # One of another width is no record, and refused as such.
-                yield _csv_row(header, row) if len(row) == len(header) else row
+                content = _csv_row(header, row) if len(row) == len(header) else row
+                yield _Row(number, content, begins, row)
+            begins = reader.line_num + 1
     except csv.Error as error:
         abort(400, f"The body is not valid CSV: line {reader.line_num}: {error}.")
 
@@ -137,36 +172,31 @@ def _csv_row(header: list[str], row: list[str]) -> dict[str, Any]:
     return found
 
 
-def _sorted_out(rows: Iterator[Any]) -> tuple[list[tuple[int, Record]], list[dict[str, Any]]]:
-    """Return the records by their number, and the refusals of what is none."""
-    records: dict[Key, tuple[int, Record]] = {}
+def _sorted_out(rows: Iterator[_Row]) -> tuple[list[tuple[_Row, Record]], list[dict[str, Any]]]:
+    """Return the records by their rows, and the refusals of what is none."""
+    records: dict[Key, tuple[_Row, Record]] = {}
     refused = []
-    for number, row in enumerate(rows, 1):
-        if number > MAX_RECORDS:
+    for row in rows:
+        if row.number > MAX_RECORDS:
             abort(422, f"One import has at most {MAX_RECORDS} counts: send several.")
         try:
-            record = _record(row)
+            record = _record(row.content)
         except ValueError as error:
-            refused.append(_refusal(number, str(error)))
+            refused.append(row.refusal(str(error)))
             continue
         if record.key in records:
-            earlier = records[record.key][0]
-            refused.append(_refusal(number, f"Record {earlier} has this name too.", record.key))
+            earlier = records[record.key][0].number
+            refused.append(row.refusal(f"Record {earlier} has this name too.", record.key))
         else:
-            records[record.key] = (number, record)
+            records[record.key] = (row, record)
     return list(records.values()), refused
 
 
-def _record(row: Any) -> Record:
-    if not isinstance(row, dict):
+def _record(content: Any) -> Record:
+    if not isinstance(content, dict):
         raise ValueError("A record has a key, a value, and a namespace if not the default one.")
-    found = inputs.members(row, CHECKS, ["key", "value"])
+    found = inputs.members(content, CHECKS, ["key", "value"])
     return Record(Key(found.get("namespace", DEFAULT_NAMESPACE), found["key"]), found["value"])
-
-
-def _refusal(number: int, reason: str, key: Key | None = None) -> dict[str, Any]:
-    named = {"namespace": key.namespace, "key": key.name} if key else {}
-    return {"record": number, **named, "reason": reason}
 
 
 def exported_csv(found: Iterator[Counter]) -> Iterator[str]:
