@@ -14,7 +14,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 AXE = ROOT / "app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
@@ -32,7 +32,8 @@ SETTINGS = [
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Give a browser, closed in the end."""
+    """Give a browser, closed in the end; what is expected of it may take ``PATIENCE`` times 5 s."""
+    expect.set_options(timeout=5_000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SETTINGS)
         try:
@@ -60,7 +61,7 @@ def watched(browser: Browser, errors: list[str], **options: Any) -> BrowserConte
 def counts(page: Page, value: int, timeout: float = 10_000) -> None:
     """Wait until the page shows ``value``, and that for sure."""
     expect(page.get_by_test_id("count")).to_have_attribute(
-        "data-value", str(value), timeout=timeout
+        "data-value", str(value), timeout=timeout * PATIENCE
     )
     has_status(page, "live")
 
@@ -78,4 +79,6 @@ def hears_of_hits(page: Page, hit: Callable[[], object]) -> None:
 
 def has_status(page: Page, status: str, timeout: float = 15_000) -> None:
     """Wait until the page says that it is ``live``, ``reconnecting``, … ."""
-    expect(page.get_by_test_id("status")).to_have_attribute("data-status", status, timeout=timeout)
+    expect(page.get_by_test_id("status")).to_have_attribute(
+        "data-status", status, timeout=timeout * PATIENCE
+    )

@@ -1,13 +1,15 @@
 import { useEffect, useRef } from 'react'
 
 import { useText } from './i18n/text.jsx'
+import { FreshKeys } from './keys/FreshKeys.jsx'
 import { Header } from './parts/Header.jsx'
 import { parseRoute, useHash } from './route.js'
 import { Counter } from './views/Counter.jsx'
 import { Home } from './views/Home.jsx'
+import { Import } from './views/Import.jsx'
 import { Lost } from './views/Lost.jsx'
 import { Make } from './views/Make.jsx'
-import { Move } from './views/Move.jsx'
+import { Mine } from './views/Mine.jsx'
 
 function View({ route, client, sources }) {
   switch (route.view) {
@@ -16,9 +18,11 @@ function View({ route, client, sources }) {
     case 'counter':
       return <Counter namespace={route.namespace} name={route.name} sources={sources} />
     case 'make':
-      return <Make client={client} />
-    case 'move':
-      return <Move client={client} />
+      return <Make client={client} namespace={route.namespace} name={route.name} />
+    case 'mine':
+      return <Mine client={client} />
+    case 'import':
+      return <Import client={client} />
     default:
       return <Lost />
   }
@@ -46,6 +50,7 @@ export function App({ client, sources }) {
       </button>
       <Header view={route.view} />
       <main ref={main} tabIndex={-1}>
+        <FreshKeys />
         <View key={hash} route={route} client={client} sources={sources} />
       </main>
       <footer>

@@ -1,4 +1,5 @@
-// What the browser remembers from one visit to the next: the language and the theme.
+// What the browser remembers from one visit to the next: the language, the theme, and the admin
+// keys that it was asked to keep.
 
 export function recall(name) {
   try {
@@ -8,10 +9,13 @@ export function recall(name) {
   }
 }
 
+// Whether it is remembered now.
 export function remember(name, value) {
   try {
     localStorage.setItem(name, value)
+    return true
   } catch (error) {
     console.info(`not remembered: ${error.message}`)
+    return false
   }
 }

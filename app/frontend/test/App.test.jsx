@@ -161,7 +161,7 @@ describe('the page of a counter', () => {
     expect(markdown()).not.toContain('hit=1')
     const user = userEvent.setup({ advanceTimers: vi.advanceTimersByTime })
     await user.click(counts)
-    await user.selectOptions(screen.getByRole('combobox', { name: 'Numbers' }), '1.2M')
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Number written as' }), '1.2M')
     expect(markdown()).toMatch(/mine\/visits\.svg\?.*&abbreviated=true&hit=1\)$/)
     expect(screen.getByText(/those views are not counted/)).toBeTruthy()
     const { src } = screen.getByRole('img', { name: 'Badge with the count of mine/visits' })
@@ -175,6 +175,7 @@ describe('the page of a counter', () => {
     service.counters['mine/visits'] = 9
     show(service, '#/c/mine/visits')
     await waitFor(() => expect(shown('count')).toBe('9'))
+    await screen.findByText(/Chart of the last/)
     const asked = () => service.asked.filter(({ url }) => url.includes('/history')).length
     const before = asked()
     service.counters['mine/visits'] = 0
@@ -196,6 +197,6 @@ describe('the language', () => {
     expect(document.documentElement.lang).toBe('en')
     cleanup()
     show(service)
-    expect(screen.getByRole('heading', { name: 'Hits counted so far' })).toBeTruthy()
+    expect(screen.getByRole('heading', { name: 'Hits of this page so far' })).toBeTruthy()
   })
 })

@@ -7,7 +7,7 @@ import { firstLanguage, MESSAGES, regional, translate } from '../src/i18n/text.j
 import { newest } from '../src/parts/newest.js'
 import { shares } from '../src/parts/shares.js'
 import { badgeUrl, markdown, pageSnippet } from '../src/parts/snippets.js'
-import { parseRoute } from '../src/route.js'
+import { hashOfPath, parseRoute } from '../src/route.js'
 import { EMPTY, readPlan } from '../src/views/plan.js'
 
 describe('the languages', () => {
@@ -53,7 +53,11 @@ describe('addresses', () => {
     ['', { view: 'home' }],
     ['#/', { view: 'home' }],
     ['#/new', { view: 'make' }],
-    ['#/move', { view: 'move' }],
+    ['#/mine', { view: 'mine' }],
+    ['#/import', { view: 'import' }],
+    ['#/new/mine/abc', { view: 'make', namespace: 'mine', name: 'abc' }],
+    ['#/new/mine/a b', { view: 'lost' }],
+    ['#/mine/mine/abc', { view: 'lost' }],
     ['#/c/mine/a.b-c_d', { view: 'counter', namespace: 'mine', name: 'a.b-c_d' }],
     ['#/c/mine', { view: 'lost' }],
     ['#/c/mine/ab', { view: 'lost' }],
@@ -61,6 +65,17 @@ describe('addresses', () => {
     ['#/c/mine/%2e%2e%2f', { view: 'lost' }],
     ['#/constructor', { view: 'lost' }],
   ])('%s', (hash, route) => expect(parseRoute(hash)).toEqual(route))
+})
+
+describe('addresses without #', () => {
+  it.each([
+    ['/', null],
+    ['/index.html', null],
+    ['/counter/blog', '#/c/default/blog'],
+    ['/counter/mine/blog', '#/c/mine/blog'],
+    ['/counter/a/b/c', '#/lost'],
+    ['/elsewhere', '#/lost'],
+  ])('%s', (path, hash) => expect(hashOfPath(path)).toBe(hash))
 })
 
 describe('the chart', () => {
@@ -93,7 +108,7 @@ describe('the chart', () => {
     const steps = whole.slice(1).map(({ time }, index) => time - whole[index].time)
     expect(new Set(steps.slice(0, -1)).size).toBe(1)
     expect(whole[0]).toMatchObject({ change: 0, value: null })
-    expect(whole.slice(-2)).toMatchObject(points)
+    expect(whole.slice(-3)).toMatchObject([{ value: 0, change: 0 }, ...points])
   })
 
   it('has no count below or above what was measured, and bars from 0', () => {

@@ -30,6 +30,12 @@ export function parseHit(body) {
   return { value: body.value }
 }
 
+// A page of an owner's counters, from GET /api/v1/counters.
+export function parseOwned(body) {
+  require(Array.isArray(body?.items), 'items')
+  return { items: body.items.map(parseCounter), next: body.next ?? null }
+}
+
 // One message of a stream; null as value says that the counter was removed.
 export function parseChange(text) {
   let body

@@ -1,6 +1,6 @@
 // What the page asks of the service.
 
-import { parseCounter, parseHistory, parseHit, parseRequests } from './answers.js'
+import { parseCounter, parseHistory, parseHit, parseOwned, parseRequests } from './answers.js'
 import { Refused, Unreachable } from './errors.js'
 
 const READ_TIMEOUT = 3_000
@@ -81,8 +81,7 @@ export function createClient({ fetch = globalThis.fetch.bind(globalThis) } = {})
         take: named(parseHit),
       }),
 
-    // Makes a counter, owned with an admin key that is there already, or with a new one: the answer
-    // holds that, this once.
+    // Makes a counter that `admin` owns. making.js does so for sure.
     create: (plan, admin) =>
       send('POST', '/api/v1/counters', {
         body: JSON.stringify(plan),
@@ -90,6 +89,25 @@ export function createClient({ fetch = globalThis.fetch.bind(globalThis) } = {})
         timeout: WRITE_TIMEOUT,
         take: (response) => response.json(),
       }),
+
+    // {items, next}: a page of the counters that an admin key owns, from behind `after` on.
+    owned: (admin, after) =>
+      send('GET', `/api/v1/counters${after ? `?after=${encodeURIComponent(after)}` : ''}`, {
+        headers: bearer(admin),
+        timeout: READ_TIMEOUT,
+        take: async (response) => parseOwned(await response.json()),
+      }),
+
+    set: (key, value, admin) =>
+      send('PUT', `${path(key)}/value`, {
+        body: JSON.stringify({ value }),
+        headers: { 'Content-Type': 'application/json', ...bearer(admin) },
+        timeout: WRITE_TIMEOUT,
+        take: async (response) => parseHit(await response.json()),
+      }),
+
+    remove: (key, admin) =>
+      send('DELETE', path(key), { headers: bearer(admin), timeout: WRITE_TIMEOUT, take: () => null }),
 
     importCounts: (text, { type, replace, admin }) =>
       send('POST', `/api/v1/import?replace=${replace}`, {

@@ -36,6 +36,7 @@ export default function Chart({ points, labels, words, summary, look, format }) 
 
   useEffect(() => {
     drawing.current = new Drawing(canvas.current, {
+      type: 'bar',
       data: { labels: [], datasets: datasets(canvas.current), marked: [] },
       options: chartOptions(canvas.current, words, format),
       plugins: [marks],

@@ -26,12 +26,13 @@ function setBy(points, index) {
 }
 
 // The whole window that ends with the last point: before the counter was made, nothing was added,
-// and there was no count.
+// and there was no count but the one that it began with.
 export function fillWindow(points, resolution) {
+  const [first] = points
   const missing = SHOWN[resolution] - points.length
   const before = Array.from({ length: missing }, (_, index) => ({
-    time: points[0].time - (missing - index) * LENGTH[resolution],
-    value: null,
+    time: first.time - (missing - index) * LENGTH[resolution],
+    value: index === missing - 1 ? first.value - first.change : null,
     change: 0,
     set: 0,
   }))

@@ -23,6 +23,8 @@ export function datasets(canvas) {
       pointRadius: ({ dataset }) => (dataset.data.filter(Number.isFinite).length === 1 ? 4 : 0),
       pointBackgroundColor: series,
       pointHitRadius: 12,
+      // A point at the end of the axis is whole.
+      clip: 6,
       // Between two measured counts it goes nowhere that the counter was not.
       cubicInterpolationMode: 'monotone',
     },
@@ -38,9 +40,10 @@ export function chartOptions(canvas, words, format) {
   const { fontFamily } = getComputedStyle(canvas)
   const font = { family: fontFamily, size: 12 }
   const ticks = { color: text, font }
-  const upright = (id, weight, title) => ({
-    stack: 'plot',
-    stackWeight: weight,
+  const stacked = { type: 'linear', axis: 'y', position: 'left', stack: 'plot' }
+  const upright = (title) => ({
+    ...stacked,
+    stackWeight: 5,
     grid: { color: grid },
     border: { display: false },
     title: { display: true, text: title, color: text, font },
@@ -66,20 +69,21 @@ export function chartOptions(canvas, words, format) {
     },
     scales: {
       x: {
+        type: 'category',
         grid: { display: false },
         border: { color: grid },
         ticks: { ...ticks, maxRotation: 0, autoSkipPadding: 24 },
       },
-      value: upright('value', 5, words.value),
+      value: upright(words.value),
       // Room between the two, lest the uppermost number of one be written over the other's lowest.
       between: {
-        stack: 'plot',
+        ...stacked,
         stackWeight: 1,
         grid: { display: false },
         border: { display: false },
         ticks: { display: false },
       },
-      change: upright('change', 5, words.change),
+      change: upright(words.change),
     },
   }
 }

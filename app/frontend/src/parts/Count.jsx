@@ -8,8 +8,9 @@ function hint(state) {
   return state.visited ? 'count.visited' : 'count.all'
 }
 
-// The number itself, how fresh it is, and the button that counts one more.
-export function Count({ title, state, hit }) {
+// The number itself, how fresh it is, and the button that counts one more. `level` is that of the
+// heading: 'h1' or 'h2'.
+export function Count({ title, level: Heading, state, hit }) {
   const { t, number, time } = useText()
   const { value, status, counting, visited } = state
   const stale = isStale(state)
@@ -21,7 +22,7 @@ export function Count({ title, state, hit }) {
           {t(`status.${status}`)}
         </span>
       </p>
-      <h1 id="hits">{title}</h1>
+      <Heading id="hits">{title}</Heading>
       <p className="count" data-stale={stale}>
         {/* A new element a count, so that its animation starts again. */}
         <span key={value} data-testid="count" data-value={value ?? undefined}>

@@ -2,23 +2,6 @@ import { useText } from '../i18n/text.jsx'
 
 const SPANS = ['minute', 'hour', 'day']
 
-export function Facts({ state }) {
-  const { t } = useText()
-  return (
-    <section className="card" aria-labelledby="facts">
-      <h2 id="facts">{t('facts')}</h2>
-      <dl>
-        <Fact term={t('facts.node')} testId="served-by">
-          {state.servedBy}
-        </Fact>
-        <Fact term={t('facts.release')} testId="release">
-          {state.release}
-        </Fact>
-      </dl>
-    </section>
-  )
-}
-
 export function Rates({ rates }) {
   const { t, number } = useText()
   return (
@@ -53,7 +36,7 @@ export function About({ details }) {
   )
 }
 
-function Fact({ term, testId, children }) {
+export function Fact({ term, testId, children }) {
   return (
     <div>
       <dt>{term}</dt>

@@ -1,7 +1,7 @@
 import { LANGUAGES, useText } from '../i18n/text.jsx'
 import { THEMES, useTheme } from '../theme.jsx'
 
-const LINKS = { home: '#/', make: '#/new', move: '#/move' }
+const LINKS = { home: '#/', make: '#/new', mine: '#/mine', import: '#/import' }
 
 export function Header({ view }) {
   const { t, language, setLanguage } = useText()

@@ -3,25 +3,19 @@ import { useState } from 'react'
 import { useText } from '../i18n/text.jsx'
 import { CopyField } from './CopyField.jsx'
 import { Check, Field } from './Field.jsx'
+import { LiveBadge } from './LiveBadge.jsx'
 import {
   BADGE_STYLES,
   badgeUrl,
   markdown,
   NUMBER_FORMS,
+  PLAIN,
   pageSnippet,
   shellSnippet,
 } from './snippets.js'
 
-const PLAIN = {
-  label: 'hits',
-  color: '#0f766e',
-  style: 'flat',
-  numbers: Object.keys(NUMBER_FORMS)[0],
-  counts: false,
-}
-
-// How others use the counter: snippets and a badge to copy.
-export function Use({ counter }) {
+// How others use the counter: snippets and a badge to copy. The badge shows `value`, as it is now.
+export function Use({ counter, value }) {
   const { t } = useText()
   const [badge, setBadge] = useState(PLAIN)
   const change = (part) => (event) => setBadge({ ...badge, [part]: event.target.value })
@@ -36,9 +30,9 @@ export function Use({ counter }) {
       <CopyField label={t('use.shell')} text={shellSnippet(location.origin, counter)} />
       <h3>{t('use.badge')}</h3>
       <p>
-        <img
-          className="badge"
-          src={shown}
+        <LiveBadge
+          url={shown}
+          value={value}
           alt={t('use.badge.alt', { key: `${counter.namespace}/${counter.name}` })}
         />
       </p>

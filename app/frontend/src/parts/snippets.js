@@ -24,6 +24,15 @@ export const NUMBER_FORMS = {
   '1.2M': { abbreviated: true },
 }
 
+// What a badge looks like before anybody has chosen.
+export const PLAIN = {
+  label: 'hits',
+  color: '#0f766e',
+  style: 'flat',
+  numbers: Object.keys(NUMBER_FORMS)[0],
+  counts: false,
+}
+
 // The badge's address on this server. With `counts`, each request for it is a hit.
 export function badgeUrl({ namespace, name }, { label, color, style, numbers, counts }) {
   const query = new URLSearchParams({

@@ -1,20 +1,25 @@
 import { useState } from 'react'
 
+import { Refused } from '../api/errors.js'
+import { randomKey } from '../api/persist.js'
 import { useText } from '../i18n/text.jsx'
-import { CopyField } from '../parts/CopyField.jsx'
+import { useKeys } from '../keys/keys.jsx'
 import { Check, Field } from '../parts/Field.jsx'
 import { explain, focusFirstProblem } from '../parts/forms.js'
+import { useTitle } from '../parts/useTitle.js'
 
 // The name of a file may say anything; its first character does not lie.
-const mediaType = (text) => (/^[[{]/.test(text.trimStart()) ? 'application/json' : 'text/csv')
+const mediaType = (text) => (/^\uFEFF?\s*[[{]/.test(text) ? 'application/json' : 'text/csv')
 
 export function Import({ client }) {
   const { t } = useText()
+  const { latest, made } = useKeys()
   const [file, setFile] = useState(null)
   const [pasted, setPasted] = useState('')
-  const [admin, setAdmin] = useState('')
+  const [admin, setAdmin] = useState(latest)
   const [replace, setReplace] = useState(false)
   const [state, setState] = useState({})
+  useTitle(t('import'))
 
   async function submit(event) {
     event.preventDefault()
@@ -27,18 +32,26 @@ export function Import({ client }) {
       return
     }
     setState({ busy: true })
+    const key = admin.trim() || randomKey()
+    // Made here, so that it is known however the answer ends; the next import is under the same.
+    const note = () => {
+      made(key, [], key !== admin.trim())
+      setAdmin(key)
+    }
     try {
-      const options = { type: mediaType(text), replace, admin: admin.trim() }
-      setState({ done: await client.importCounts(text, options) })
+      const done = await client.importCounts(text, { type: mediaType(text), replace, admin: key })
+      if (done.taken > 0) note()
+      setState({ done })
     } catch (error) {
-      // A part may have been taken: the key that it was given is not told again.
-      setState({ failure: explain(error, t), done: error.problem?.admin_key && error.problem })
+      // A part may have been taken where nobody refused the whole.
+      if (!(error instanceof Refused)) note()
+      setState({ failure: explain(error, t), done: error.problem?.refused && error.problem })
     }
   }
 
   return (
     <form className="card" aria-labelledby="import" onSubmit={submit} noValidate>
-      <h2 id="import">{t('import')}</h2>
+      <h1 id="import">{t('import')}</h1>
       <p className="hint">{t('import.intro')}</p>
       <Field
         label={t('import.file')}
@@ -57,7 +70,7 @@ export function Import({ client }) {
       />
       <Field
         label={t('admin.yours')}
-        hint={t('admin.yours.hint')}
+        hint={t(latest ? 'admin.same.hint' : 'admin.yours.hint')}
         value={admin}
         onChange={(event) => setAdmin(event.target.value)}
       />
@@ -86,27 +99,35 @@ function Outcome({ done }) {
       <p role="status" data-testid="imported">
         {done && t('import.taken', counts)}
       </p>
-      {done?.admin_key && (
-        <CopyField
-          label={t('admin.key')}
-          text={done.admin_key}
-          hint={t('admin.once')}
-          testId="import-admin-key"
-        />
+      {done?.taken > 0 && (
+        <p>
+          <a href="#/mine">{t('import.see')}</a>
+        </p>
       )}
       {refused.length > 0 && (
         <>
-          <h3>{t('import.refused')}</h3>
-          {/* The reasons come from the service, which speaks English. */}
-          <ul className="refused" lang="en" tabIndex={0}>
-            {refused.map(({ record, namespace, key, reason }) => (
-              <li key={record}>
-                {record}. {key && <strong>{`${namespace}/${key}`}</strong>} {reason}
-              </li>
+          <h2>{t('import.refused')}</h2>
+          <ul className="refused" tabIndex={0} aria-label={t('import.refused')}>
+            {refused.map(({ record, line, text, reason }) => (
+              <Refusal key={record} record={record} line={line} text={text} reason={reason} />
             ))}
           </ul>
         </>
       )}
     </>
+  )
+}
+
+function Refusal({ record, line, text, reason }) {
+  const { t, number } = useText()
+  const where = line
+    ? t('import.line', { line: number(line) })
+    : t('import.record', { record: number(record) })
+  return (
+    <li>
+      <strong>{where}</strong> <code>{text}</code>
+      {/* The reasons come from the service, which speaks English. */}
+      <span lang="en"> {reason}</span>
+    </li>
   )
 }

@@ -1,7 +1,10 @@
 import { useState } from 'react'
 
+import { Refused } from '../api/errors.js'
+import { makeSurely } from '../api/making.js'
+import { randomKey } from '../api/persist.js'
 import { useText } from '../i18n/text.jsx'
-import { CopyField } from '../parts/CopyField.jsx'
+import { useKeys } from '../keys/keys.jsx'
 import { Check, Field } from '../parts/Field.jsx'
 import { explain, focusFirstProblem } from '../parts/forms.js'
 import { Use } from '../parts/Use.jsx'
@@ -9,21 +12,27 @@ import { useTitle } from '../parts/useTitle.js'
 import { counterHref } from '../route.js'
 import { EMPTY, readPlan } from './plan.js'
 
-export function Make({ client }) {
+// `namespace` and `name` are those of a counter that somebody looked for and that is not there.
+export function Make({ client, namespace, name }) {
   const { t } = useText()
   const [made, setMade] = useState(null)
   useTitle(t('make'))
   return made ? (
     <Made counter={made} again={() => setMade(null)} />
   ) : (
-    <MakeForm client={client} done={setMade} />
+    <MakeForm
+      client={client}
+      begin={name ? { ...EMPTY, namespace, key: name } : EMPTY}
+      done={setMade}
+    />
   )
 }
 
-function MakeForm({ client, done }) {
+function MakeForm({ client, begin, done }) {
   const { t, number } = useText()
-  const [form, setForm] = useState(EMPTY)
-  const [admin, setAdmin] = useState('')
+  const { latest, made } = useKeys()
+  const [form, setForm] = useState(begin)
+  const [admin, setAdmin] = useState(latest)
   const [problems, setProblems] = useState({})
   const [failure, setFailure] = useState(null)
   const [busy, setBusy] = useState(false)
@@ -52,9 +61,19 @@ function MakeForm({ client, done }) {
       return
     }
     setBusy(true)
+    const whole = { ...plan, key: plan.key ?? randomKey() }
+    const key = admin.trim() || randomKey()
+    const note = () => made(key, [`${whole.namespace}/${whole.key}`], key !== admin.trim())
     try {
-      done(await client.create(plan, admin.trim()))
+      const counter = await makeSurely(client, whole, key, note)
+      note()
+      done(counter)
     } catch (error) {
+      // It may have been made all the same: the next try has to be its owner's.
+      if (!(error instanceof Refused)) {
+        setAdmin(key)
+        setForm({ ...form, key: whole.key })
+      }
       setFailure(explain(error, t))
       setBusy(false)
     }
@@ -66,7 +85,7 @@ function MakeForm({ client, done }) {
       <h1 id="make">{t('make')}</h1>
       <p className="hint">{t('make.intro')}</p>
       <div className="fields">
-        <Field {...field('namespace')} />
+        <Field {...field('namespace', { hint: t('make.namespace.hint') })} />
         <Field {...field('key', { hint: t('make.key.hint') })} />
         <Field {...field('value', whole)} />
       </div>
@@ -79,7 +98,7 @@ function MakeForm({ client, done }) {
           <Field {...field('days', { ...whole, hint: t('make.days.hint') })} />
           <Field
             label={t('admin.yours')}
-            hint={t('admin.yours.hint')}
+            hint={t(latest ? 'admin.same.hint' : 'admin.yours.hint')}
             value={admin}
             onChange={(event) => setAdmin(event.target.value)}
           />
@@ -110,14 +129,7 @@ function Made({ counter, again }) {
         <h1 id="made" ref={focus} tabIndex={-1}>
           {t('make.done', { key: `${key.namespace}/${key.name}` })}
         </h1>
-        {counter.admin_key && (
-          <CopyField
-            label={t('admin.key')}
-            text={counter.admin_key}
-            hint={t('admin.once')}
-            testId="admin-key"
-          />
-        )}
+        <p className="hint">{t('make.owner')}</p>
         <p className="row">
           <a className="button" href={counterHref(key)}>
             {t('make.visit')}

@@ -18,7 +18,9 @@ export const EMPTY = {
   resettable: true,
 }
 
-function readNumber(text, least, most) {
+// The number, or what is wrong with it: {key, values}.
+export function readWhole(given, least = -LARGEST, most = LARGEST) {
+  const text = given.trim()
   const value = Number(text)
   const good = /^[+-]?\d{1,16}$/.test(text) && value >= least && value <= most
   return good ? value : { key: 'problem.number', values: { least, most } }
@@ -35,9 +37,9 @@ export function readPlan(form) {
     else problems[field] = { key: 'problem.name' }
   }
 
-  function number(field, as, { least = -LARGEST, most = LARGEST, factor = 1 } = {}) {
+  function number(field, as, { least, most, factor = 1 } = {}) {
     if (form[field].trim() === '') return
-    const value = readNumber(form[field].trim(), least, most)
+    const value = readWhole(form[field], least, most)
     if (typeof value === 'number') plan[as] = value * factor
     else problems[field] = value
   }

@@ -15,6 +15,8 @@ SIZES = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "hei
 NARROWEST = 320
 """CSS pixels: the smallest phones, and a desktop at 400 % (WCAG 1.4.10)."""
 
+ADMIN = "a" * 32
+
 CSV = "namespace,key,value\nold,first,12\nold,a b,1\n"
 
 
@@ -54,15 +56,27 @@ def made(page, url):
     form(page, url)
     page.locator("form > button").click()
     expect(page.get_by_test_id("admin-key")).to_be_visible()
+    page.locator(".key .second").last.click()
+    expect(page.locator(".confirm")).to_be_visible()
 
 
-def move(page, url):
-    page.goto(f"{url}/#/move")
-    page.locator("form").last.locator("button").click()
-    expect(page.locator("[aria-invalid]")).to_be_focused()
-    page.locator("form").first.locator("textarea").fill(CSV)
-    page.locator("form").first.locator("button[type=submit]").click()
-    expect(page.get_by_test_id("import-admin-key")).to_be_visible()
+def mine(page, url):
+    page.goto(f"{url}/#/mine")
+    page.locator("form input").first.fill(ADMIN)
+    page.locator("form button").first.click()
+    expect(page.get_by_test_id("owned").get_by_role("listitem")).to_have_count(1)
+    page.get_by_test_id("owned").locator(".small").first.click()
+    expect(page.locator(".confirm input")).to_be_focused()
+    page.locator(".confirm input").fill("1e3")
+    page.locator(".confirm .danger").click()
+    expect(page.locator(".confirm [aria-invalid]")).to_be_focused()
+
+
+def bring(page, url):
+    page.goto(f"{url}/#/import")
+    page.locator("form textarea").fill(CSV)
+    page.locator("form button[type=submit]").click()
+    expect(page.get_by_test_id("admin-key")).to_be_visible()
 
 
 def lost(page, url):
@@ -77,7 +91,7 @@ def reconnecting(page, url):
     has_status(page, "reconnecting")
 
 
-VIEWS = [home, counter, nothing, form, misfilled, made, move, lost, reconnecting]
+VIEWS = [home, counter, nothing, form, misfilled, made, mine, bring, lost, reconnecting]
 
 
 def check_accessible(page: Page, what: str) -> None:
@@ -97,6 +111,15 @@ def check_fits(page: Page, what: str) -> None:
     assert wider <= 0, f"{what} is {wider} px too wide"
 
 
+def check_navigation(page: Page, what: str) -> None:
+    """All links of the navigation stand in one row."""
+    tops = page.locator("nav a").evaluate_all(
+        "links => links.map((link) => Math.round(link.getBoundingClientRect().top))"
+    )
+    assert len(tops) == 4, what
+    assert len(set(tops)) == 1, f"{what}: {tops}"
+
+
 def photograph(page: Page, what: str) -> None:
     if folder := os.environ.get("PAGE_SHOTS"):
         page.screenshot(path=pathlib.Path(folder, f"{what}.png"), full_page=True)
@@ -106,7 +129,8 @@ def photograph(page: Page, what: str) -> None:
 def some_counts(node):
     """A node with something to show."""
     plan = {"namespace": "mine", "key": "visits", "value": 1234567}
-    node.post("/api/v1/counters", json=plan).raise_for_status()
+    own = {"Authorization": f"Bearer {ADMIN}"}
+    node.post("/api/v1/counters", json=plan, headers=own).raise_for_status()
     return node
 
 
@@ -130,12 +154,14 @@ def test_all_views_are_accessible_and_fit(some_counts, open_page, size, language
         photograph(page, what)
         check_accessible(page, what)
         check_fits(page, what)
+        check_navigation(page, what)
 
 
 @pytest.mark.parametrize(
-    "view", [home, counter, misfilled, made, move], ids=lambda view: view.__name__
+    "view", [home, counter, misfilled, made, mine, bring], ids=lambda view: view.__name__
 )
 def test_the_narrowest_window_is_wide_enough(some_counts, open_page, view):
     page = open_page(some_counts.url, viewport={"width": NARROWEST, "height": 640})
     view(page, some_counts.url)
     check_fits(page, view.__name__)
+    check_navigation(page, view.__name__)
