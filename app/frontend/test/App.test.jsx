@@ -66,12 +66,28 @@ describe('the shared counter', () => {
     expect(service.posts).toBe(2)
   })
 
+  it('says what the service is, with an example that works and a badge that keeps up', async () => {
+    show(service)
+    await waitFor(() => expect(shown('count')).toBe('42'))
+    expect(screen.getByRole('heading', { level: 1 }).textContent).toBe('Count the visits to anything')
+    expect(screen.getByRole('textbox', { name: 'Paste this into a README' }).value).toBe(
+      `![hits](${location.origin}/badge/my-site/my-page.svg?hit=1)`,
+    )
+    const badge = () => new URL(screen.getByTestId('badge').src)
+    expect(badge().pathname).toBe('/badge/default/shared.svg')
+    expect(badge().searchParams.get('hit')).toBe(null)
+    const before = badge().href
+    await press('Count again')
+    await waitFor(() => expect(badge().href).not.toBe(before))
+    expect(screen.getByRole('link', { name: 'API' }).getAttribute('href')).toBe('/api/v1/openapi.json')
+  })
+
   it('lists its own visit, and what was counted before it', async () => {
     service.history = () => [{ time: '2026-11-22T09:00:00Z', value: 41, change: 3 }]
     show(service)
     const list = await screen.findByTestId('newest')
     await waitFor(() => expect(within(list).getByText(/yours/)).toBeTruthy())
-    await waitFor(() => expect(within(list).getByText('in this minute')).toBeTruthy())
+    await waitFor(() => expect(within(list).getByText('in that minute')).toBeTruthy())
     expect(within(list).getAllByRole('listitem').map((item) => item.dataset.own)).toEqual([
       'true',
       undefined,

@@ -6,7 +6,7 @@ import { formats } from '../src/i18n/formats.js'
 import { firstLanguage, MESSAGES, regional, translate } from '../src/i18n/text.jsx'
 import { newest } from '../src/parts/newest.js'
 import { shares } from '../src/parts/shares.js'
-import { badgeUrl, markdown, pageSnippet } from '../src/parts/snippets.js'
+import { badgeUrl, markdown, pageSnippet, pageUrl } from '../src/parts/snippets.js'
 import { hashOfPath, parseRoute } from '../src/route.js'
 import { EMPTY, readPlan } from '../src/views/plan.js'
 
@@ -209,6 +209,7 @@ describe('snippets', () => {
 
   it('name this service', () => {
     expect(pageSnippet('http://here', key)).toContain("fetch('http://here/hit/mine/visits')")
+    expect(pageUrl('https://here', key)).toBe('https://here/counter/mine/visits')
   })
 
   it('have labels that stay inside their brackets', () => {

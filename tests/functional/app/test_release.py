@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -89,7 +90,10 @@ def test_the_manifest_is_true(release):
         if path.is_file() and path.name != "manifest.json"
     }
     assert manifest["files"] == found
-    assert any(name.startswith("static/assets/") for name in found)
+    scripts = {name for name in found if re.fullmatch("static/assets/.*[.]js", name)}
+    assert scripts
+    # What browsers get of them is checked as well.
+    assert {f"{name}{end}" for name in scripts for end in (".br", ".gz")} <= found.keys()
     assert f"wheels/counterapp-{VERSION}-py3-none-any.whl" in found
 
 

@@ -29,7 +29,7 @@ POLICY = "; ".join(
 """The page's Content-Security-Policy, but for the number that its own scripts have on them."""
 
 COUNTER = ("/counter/<name>", "/counter/<namespace>/<name>")
-"""Addresses of a counter for people, who get the page: it shows the counter that its address names."""
+"""Addresses of a counter for people: they get the page, which shows what its address names."""
 
 ENCODINGS = {"br": ".br", "gzip": ".gz"}
 """Which encodings a file may be there in already, best first, and how their names end."""
@@ -46,7 +46,8 @@ def blueprint(static: Path) -> Blueprint:
     """
     pages = Blueprint("frontend", __name__)
     there = {path for path in static.rglob("*") if path.is_file()}
-    for file in sorted(there - {_encoded(path, end) for path in there for end in ENCODINGS.values()}):
+    encoded = {_encoded(path, end) for path in there for end in ENCODINGS.values()}
+    for file in sorted(there - encoded):
         relative = file.relative_to(static).as_posix()
         if set("<>") & set(relative):
             raise ValueError(f"a front end file must have no '<' or '>' in its name: {relative}")
@@ -72,7 +73,8 @@ def _file(file: Path, relative: str) -> Callable[..., ResponseReturnValue]:
     known = ((name, _encoded(file, end)) for name, end in ENCODINGS.items())
     encoded = {name: path for name, path in known if path.is_file()}
     # Of what is sent, so that each encoding has its own, which is the same from every node.
-    tags = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (file, *encoded.values())}
+    sent = (file, *encoded.values())
+    tags = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sent}
 
     def serve() -> ResponseReturnValue:
         accepted = request.accept_encodings

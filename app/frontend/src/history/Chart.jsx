@@ -13,7 +13,7 @@ import {
 import { useEffect, useRef } from 'react'
 
 import { limits } from './series.js'
-import { chartOptions, datasets, marks } from './style.js'
+import { captions, chartOptions, datasets, marks } from './style.js'
 
 Drawing.register(
   BarController,
@@ -39,7 +39,7 @@ export default function Chart({ points, labels, words, summary, look, format }) 
       type: 'bar',
       data: { labels: [], datasets: datasets(canvas.current), marked: [] },
       options: chartOptions(canvas.current, words, format),
-      plugins: [marks],
+      plugins: [captions, marks],
     })
     return () => drawing.current.destroy()
   }, [look, words, format])

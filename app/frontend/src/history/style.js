@@ -1,6 +1,12 @@
 // How the chart looks. A canvas knows no CSS variables: the style sheet sets these properties of
 // `.plot canvas`, from which the browser gives the colours of the theme that holds.
 
+// Pixels: the room above each part for what it shows, and that between a number and its axis.
+const CAPTION = 22
+const TICK = 12
+
+const widthOf = (ctx, label) => ctx.measureText(label).width
+
 function colours(canvas) {
   const { color, fill, stroke, caretColor } = getComputedStyle(canvas)
   return { text: color, series: fill, grid: stroke, mark: caretColor }
@@ -41,21 +47,27 @@ export function chartOptions(canvas, words, format) {
   const font = { family: fontFamily, size: 12 }
   const ticks = { color: text, font }
   const stacked = { type: 'linear', axis: 'y', position: 'left', stack: 'plot' }
-  const upright = (title) => ({
+  const upright = {
     ...stacked,
     stackWeight: 5,
     grid: { color: grid },
     border: { display: false },
-    title: { display: true, text: title, color: text, font },
     ticks: { ...ticks, precision: 0, maxTicksLimit: 5, callback: (value) => format(value) },
-  })
+    // As wide as its numbers: by itself it would cut them off where the window is narrow.
+    afterFit(scale) {
+      scale.ctx.font = `${font.size}px ${font.family}`
+      scale.width = TICK + Math.max(...scale.ticks.map(({ label }) => widthOf(scale.ctx, label)))
+    },
+  }
   return {
     // It is redrawn with every hit: moving bars would be noise.
     animation: false,
     maintainAspectRatio: false,
+    layout: { padding: { top: CAPTION } },
     interaction: { mode: 'index', intersect: false },
     plugins: {
       marks: { colour: mark },
+      captions: { colour: text, font, texts: { change: words.change, value: words.value } },
       tooltip: {
         displayColors: false,
         titleFont: { family: fontFamily },
@@ -74,8 +86,8 @@ export function chartOptions(canvas, words, format) {
         border: { color: grid },
         ticks: { ...ticks, maxRotation: 0, autoSkipPadding: 24 },
       },
-      value: upright(words.value),
-      // Room between the two, lest the uppermost number of one be written over the other's lowest.
+      value: upright,
+      // Room for the second caption.
       between: {
         ...stacked,
         stackWeight: 1,
@@ -83,9 +95,23 @@ export function chartOptions(canvas, words, format) {
         border: { display: false },
         ticks: { display: false },
       },
-      change: upright(words.change),
+      change: upright,
     },
   }
+}
+
+// Writes above each part what it shows.
+export const captions = {
+  id: 'captions',
+  afterDraw({ ctx, chartArea, scales }, _, { colour, font, texts }) {
+    ctx.save()
+    ctx.fillStyle = colour
+    ctx.font = `600 ${font.size}px ${font.family}`
+    for (const [name, text] of Object.entries(texts)) {
+      ctx.fillText(text, chartArea.left, scales[name].top - CAPTION / 2)
+    }
+    ctx.restore()
+  },
 }
 
 // Draws a line at each point where the count was set, through both parts of the chart.

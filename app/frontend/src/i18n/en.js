@@ -68,7 +68,7 @@ export const en = {
   'newest': 'Newest hits',
   'newest.none': 'Hits show up here the moment they are confirmed.',
   'newest.by': 'through {node}',
-  'newest.minute': 'in this minute',
+  'newest.minute': 'in that minute',
   'newest.own': '· yours',
 
   'history': 'History',
@@ -160,6 +160,7 @@ export const en = {
   'admin.once': 'A password for your counters: it sets, resets, deletes and exports them. The service itself keeps no copy of it and cannot send it again.',
 
   'use': 'Use it',
+  'use.link': 'Link to its page',
   'use.page': 'On a web page',
   'use.shell': 'In a shell',
   'use.badge': 'Badge',

@@ -23,10 +23,10 @@ export function OwnedCounter({ client, admin, counter, refresh }) {
       await action()
       setAsking(null)
       setTold({ done: true })
+      refresh()
     } catch (error) {
       setTold({ failure: explain(error, t) })
     }
-    refresh()
   }
 
   const confirmed = {

@@ -4,7 +4,7 @@ import { newest } from './newest.js'
 
 // The hits as they arrive. Not announced: on a busy counter nobody could listen to that.
 export function NewestHits({ source, state }) {
-  const { t, number, signed, time, period } = useText()
+  const { t, number, signed, time, moment } = useText()
   const earlier = useEarlier(source, state.status === 'live')
   const rows = newest(state.hits, earlier)
   return (
@@ -17,7 +17,7 @@ export function NewestHits({ source, state }) {
           {rows.map(({ id, value, change, node, at, own, minute }) => (
             <li key={id} data-own={own}>
               <time dateTime={new Date(at).toISOString()}>
-                {minute ? period(at, 'minute') : time(at)}
+                {minute ? moment(at, 'minute') : time(at)}
               </time>
               <span className="node">
                 {minute ? t('newest.minute') : t('newest.by', { node })}

@@ -11,6 +11,7 @@ import {
   NUMBER_FORMS,
   PLAIN,
   pageSnippet,
+  pageUrl,
   shellSnippet,
 } from './snippets.js'
 
@@ -26,6 +27,7 @@ export function Use({ counter, value }) {
   return (
     <section className="card" aria-labelledby="use">
       <h2 id="use">{t('use')}</h2>
+      <CopyField label={t('use.link')} text={pageUrl(location.origin, counter)} />
       <CopyField label={t('use.page')} text={pageSnippet(location.origin, counter)} />
       <CopyField label={t('use.shell')} text={shellSnippet(location.origin, counter)} />
       <h3>{t('use.badge')}</h3>

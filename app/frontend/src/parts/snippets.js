@@ -2,6 +2,9 @@
 
 export const BADGE_STYLES = ['flat', 'flat-square', 'plastic', 'for-the-badge', 'social']
 
+// The address of the counter's page, as one gives it to others.
+export const pageUrl = (origin, { namespace, name }) => `${origin}/counter/${namespace}/${name}`
+
 export function pageSnippet(origin, { namespace, name }) {
   return `<span id="hits"></span>
 <script>
@@ -44,6 +47,9 @@ export function badgeUrl({ namespace, name }, { label, color, style, numbers, co
   })
   return `/badge/${namespace}/${name}.svg?${query}`
 }
+
+// The shortest that counts, for who has never seen one.
+export const simplestBadge = ({ namespace, name }) => `/badge/${namespace}/${name}.svg?hit=1`
 
 export function markdown(origin, label, url) {
   return `![${label.replace(/[[\]\\]/g, '\\$&')}](${origin}${url})`

@@ -34,11 +34,9 @@ export function Counter({ namespace, name, sources }) {
       )}
       {details && (
         <>
-          <div className="columns">
-            <Rates rates={details.rates} />
-            <NewestHits source={source} state={state} />
-          </div>
+          <Rates rates={details.rates} />
           <History source={source} state={state} />
+          <NewestHits source={source} state={state} />
           <Use counter={source.key} value={value} />
           {details.created && <About details={details} />}
           <Details state={state} />

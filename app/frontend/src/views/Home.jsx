@@ -21,12 +21,12 @@ export function Home({ sources }) {
     <>
       <Intro value={value} />
       <Count title={t('count.shared')} level="h2" state={state} hit={hit} />
-      <div className="columns">
-        <Rates rates={details?.rates} />
-        <NewestHits source={source} state={state} />
-      </div>
+      <Rates rates={details?.rates} />
       <History source={source} state={state} />
-      <OpenCounter />
+      <div className="columns">
+        <NewestHits source={source} state={state} />
+        <OpenCounter />
+      </div>
       <Details state={state} />
     </>
   )

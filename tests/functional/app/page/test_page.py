@@ -39,6 +39,18 @@ def test_a_visit_counts_once_and_the_page_says_who_answered(node, open_page):
     assert node.get("/api/v1/requests").json()["total"] == 2
 
 
+def test_the_first_page_has_an_example_that_counts(node, open_page):
+    page = open_page(node.url, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy Paste this").click()
+    markdown = page.evaluate("navigator.clipboard.readText()")
+    [address] = re.findall(r"^!\[hits\]\((http.*)\)$", markdown)
+    for value in (1, 2):
+        answer = requests.get(address, timeout=30)
+        assert answer.headers["Content-Type"].startswith("image/svg+xml")
+        assert node.get("/api/v1/counters/my-site/my-page").json()["value"] == value
+    expect(page.get_by_role("link", name="API")).to_have_attribute("href", "/api/v1/openapi.json")
+
+
 def test_hits_arrive_as_they_are_confirmed(node, open_page):
     page = open_page(node.url)
     counts(page, 1)
@@ -179,6 +191,9 @@ def test_a_counter_is_made_and_everything_to_use_it_can_be_copied(node, open_pag
     badge = page.get_by_role("img", name="Badge with the count of mine/visits")
     assert badge.evaluate("image => image.decode().then(() => image.naturalWidth)") > 20
     assert f"]({node.url}/badge/mine/visits.svg?" in markdown
+
+    link = open_page(copied("Link to its page"))
+    expect(link.get_by_role("heading", level=1)).to_have_text("mine/visits: hits so far")
 
     elsewhere = open_page(node.url.replace("127.0.0.1", "localhost") + "/livez")
     elsewhere.set_content(snippet)

@@ -118,6 +118,9 @@ def check_navigation(page: Page, what: str) -> None:
     )
     assert len(tops) == 4, what
     assert len(set(tops)) == 1, f"{what}: {tops}"
+    right = page.locator("nav a").last.evaluate("link => link.getBoundingClientRect().right")
+    end = page.locator("header").evaluate("header => header.getBoundingClientRect().right")
+    assert right <= end, f"{what}: the navigation ends at {right}, its window's content at {end}"
 
 
 def photograph(page: Page, what: str) -> None:
@@ -157,11 +160,13 @@ def test_all_views_are_accessible_and_fit(some_counts, open_page, size, language
         check_navigation(page, what)
 
 
+@pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize(
     "view", [home, counter, misfilled, made, mine, bring], ids=lambda view: view.__name__
 )
-def test_the_narrowest_window_is_wide_enough(some_counts, open_page, view):
-    page = open_page(some_counts.url, viewport={"width": NARROWEST, "height": 640})
+def test_the_narrowest_window_is_wide_enough(some_counts, open_page, view, language):
+    size = {"width": NARROWEST, "height": 640}
+    page = open_page(some_counts.url, viewport=size, locale=language)
     view(page, some_counts.url)
     check_fits(page, view.__name__)
     check_navigation(page, view.__name__)
