@@ -26,7 +26,6 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "haproxy"
 
-DEFAULT_SOCKET = "/run/haproxy/admin.sock"
 _POLL = 0.1
 #: What `show stat` says of requests that a server did not answer well.
 _FAILURES = ("hrsp_5xx", "econ", "eresp", "wretr", "wredis")
@@ -37,12 +36,7 @@ def __virtual__():
 
 
 def _address(socket):
-    if socket:
-        return str(socket)
-    for key in ("haproxy.socket", "haproxy:socket", "lb:socket"):
-        if configured := __salt__["config.get"](key):
-            return configured
-    return DEFAULT_SOCKET
+    return __utils__["haproxy.chosen"](socket, dict(__opts__), dict(__pillar__))
 
 
 def _ask(function, socket, *args):
@@ -537,8 +531,9 @@ def connections(frontend, socket=None):
     Return how many of a frontend's connections are at what.
 
     A dictionary with ``asking`` (a request is there, and nothing of its answer yet), ``answering``
-    (an answer is under way: of a stream, for as long as it lasts) and ``idle`` (between two
-    requests, or before the end of the first one's head).
+    (an answer is under way: of a stream, for as long as it lasts), ``idle`` (between two requests,
+    or before the end of the first one's head) and ``multiplexed`` (of HTTP/2: each request on one
+    counts by itself above, and one without any is not ``idle``).
 
     frontend
         The frontend's name.

@@ -16,6 +16,7 @@ Salt's loader hands out functions only, so errors are Python's own classes:
 import json
 import re
 import socket
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 __virtualname__ = "haproxy"
@@ -34,6 +35,7 @@ _CHECK_PASSED = (3, 4)
 _UNKNOWN = ("No such server", "No such backend", "No such proxy", "Can't find backend")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+\Z")
 STATES = ("ready", "drain", "maint")
+DEFAULT_SOCKET = "/run/haproxy/admin.sock"
 #: How often connections are counted anew when some came meanwhile, so that the count is exact.
 _LOOKS = 5
 #: The variable of the process by which a configuration has answers end their connection.
@@ -67,7 +69,31 @@ def _connect(address: str, timeout: float) -> socket.socket:
     return socket.create_connection((host.strip("[]"), int(port)), timeout)
 
 
-def command(address: str, line: str, timeout: float = 10, several: bool = False) -> str:
+def chosen(address: str | None, opts: dict[str, Any], pillar: dict[str, Any]) -> str:
+    """
+    Return a stats socket: one that was given, else the one that a minion is configured with.
+
+    opts, pillar
+        The minion's configuration and pillar; see the execution module for the keys.
+    """
+    if address:
+        return str(address)
+    own = (where.get("haproxy.socket") for where in (opts, pillar))
+    nested = (
+        (where.get(section) or {}).get("socket")
+        for section in ("haproxy", "lb")
+        for where in (opts, pillar)
+    )
+    return next((str(each) for each in (*own, *nested) if each), DEFAULT_SOCKET)
+
+
+def command(
+    address: str,
+    line: str,
+    timeout: float = 10,
+    several: bool = False,
+    payload: str | None = None,
+) -> str:
     """
     Send one command and return HAProxy's whole answer, trailing blank lines removed.
 
@@ -79,16 +105,21 @@ def command(address: str, line: str, timeout: float = 10, several: bool = False)
         Seconds that connecting, and each read, may take.
     several
         True to allow more than one command, separated by ``;``.
+    payload
+        Lines that the command takes, none of which is empty.
 
     Raises ``OSError`` when the socket cannot be reached or does not answer, ``ValueError`` when
-    the line is not one command.
+    the line is not one command, or the payload has an empty line.
     """
     if re.search(r"[\n\r\\]" if several else r"[;\n\r\\]", line):
         raise ValueError(f"not one HAProxy command: {line!r}")
+    sent = line if payload is None else f"{line} <<\n{payload}\n"
+    if payload is not None and not all(each.strip() for each in payload.split("\n")):
+        raise ValueError(f"the payload of {line!r} has an empty line, which would end it")
     chunks = []
     try:
         with _connect(address, timeout) as connection:
-            connection.sendall(line.encode() + b"\n")
+            connection.sendall(sent.encode() + b"\n")
             while chunk := connection.recv(65536):
                 chunks.append(chunk)
     except TimeoutError as error:
@@ -293,42 +324,79 @@ def close_until(address: str, moment: int) -> None:
         _refuse(address, line, answer)
 
 
-def connections(address: str, frontend: str) -> dict[str, int]:
+def workers(address: str) -> dict[int, bool]:
+    """
+    Return HAProxy's worker processes, by ID: whether each is the one that takes connections.
+
+    address
+        The socket of HAProxy's master process, its option ``-S``.
+
+    Raises ``ValueError`` when it is no such socket, ``OSError`` when HAProxy cannot be asked.
+    """
+    line = "show proc"
+    answer = command(address, line)
+    if not answer.startswith("#<PID>"):
+        _refuse(address, line, answer or "(no answer)")
+    found, current = {}, True
+    for row in answer.splitlines():
+        if row.startswith("# "):
+            current = row == "# workers"
+        elif (words := row.split())[1:2] == ["worker"]:
+            found[int(words[0])] = current
+    return found
+
+
+def connections(address: str, frontend: str, worker: int | None = None) -> dict[str, int]:
     """
     Return how many of a frontend's connections are at what.
 
     ``asking``: a request is there, and nothing of its answer yet; ``answering``: an answer is under
     way, which of a stream it is for as long as the stream lasts; ``idle``: between two requests, or
     before the end of the first one's head. Where connections come and go all the while, ``idle``
-    may be too high, but never too low.
+    may be too high, but never too low. ``multiplexed``: how many carry HTTP/2; each request on one
+    counts by itself above, and one without any is not ``idle``.
+
+    worker
+        The ID of the process to ask, where ``address`` is the socket of the master process.
 
     Raises ``LookupError`` for an unknown frontend, ``OSError`` when HAProxy cannot be asked.
     """
     name = _name("frontend", frontend)
+
+    def ask(line: str) -> str:
+        return command(address, line if worker is None else f"@!{int(worker)} {line}")
+
     for _ in range(_LOOKS):
-        before = _frontend(address, name)
-        answers = [
-            "rsp.st=MSG_RPBEFORE" in stream
-            for stream in re.split(
-                r"^(?=0x)", command(address, "show sess all"), flags=re.MULTILINE
-            )
-            if f"frontend={name} " in stream
-        ]
-        came = _frontend(address, name)["conn_tot"] - before["conn_tot"]
+        before = _frontend(address, name, ask)
+        sessions, descriptors = ask("show sess all"), ask("show fd")
+        came = _frontend(address, name, ask)["conn_tot"] - before["conn_tot"]
         if not came:
             break
+    answers = [
+        "rsp.st=MSG_RPBEFORE" in stream
+        for stream in re.split(r"^(?=0x)", sessions, flags=re.MULTILINE)
+        if f"frontend={name} " in stream
+    ]
+    # Of each connection with HTTP/2, how many requests are under way on it.
+    streams = [
+        int(match[1])
+        for line in descriptors.splitlines()
+        if f" fe={name} mux=H2 " in line and (match := re.search(r" \.nbst=(\d+)", line))
+    ]
     # HAProxy lists no connection without a stream. There were no more of them than those before and
     # those that came; one that went, or came too late, counts as idle, and never as none.
     asking = sum(answers)
+    alone = len(answers) - sum(streams)
     return {
         "asking": asking,
         "answering": len(answers) - asking,
-        "idle": max(before["scur"] + came - len(answers), 0),
+        "idle": max(before["scur"] + came - len(streams) - max(alone, 0), 0),
+        "multiplexed": len(streams),
     }
 
 
-def _frontend(address: str, name: str) -> dict[str, Any]:
-    answer = command(address, f"show stat {name} 1 -1 json")
+def _frontend(address: str, name: str, ask: Callable[[str], str]) -> dict[str, Any]:
+    answer = ask(f"show stat {name} 1 -1 json")
     rows = [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []
     for row in rows:
         if row["svname"] == "FRONTEND":

@@ -203,9 +203,9 @@ def modules(name):
         load(f"{path}.py") for path in ("_utils/haproxy", "_modules/haproxy", "_modules/newcomers")
     )
     haproxy.__utils__ = {
-        f"haproxy.{key}": getattr(utils, key) for key in ("connections", "close_until")
+        f"haproxy.{key}": getattr(utils, key) for key in ("chosen", "connections", "close_until")
     }
-    haproxy.__salt__ = {"config.get": lambda key: str(FOLDER / f"{name}.sock")}
+    haproxy.__opts__, haproxy.__pillar__ = {}, {"haproxy.socket": str(FOLDER / f"{name}.sock")}
 
     def run_all(command, stdin, **_kwargs):
         command = ["ip", "netns", "exec", name, *command]

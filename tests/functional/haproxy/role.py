@@ -17,6 +17,7 @@ import jinja2
 
 from lab.config import ROOT
 from tests.functional.haproxy.conftest import free_port
+from tests.support import certificates
 from tests.support.loading import load
 from tests.support.waiting import until
 
@@ -27,6 +28,8 @@ SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
 OWN = "127.0.0.4"
 #: Clients at a time.
 MAXCONN = 100
+#: As `lb:https` of the pillar, switched off.
+PLAIN = {"enabled": False, "port": 443, "hsts": 0, "plain": []}
 UNLIMITED = dict.fromkeys(("requests", "connections", "streams", "creations"), 0)
 
 
@@ -35,12 +38,14 @@ def configure(
     name: str = "haproxy",
     *,
     limits: dict[str, int] | None = None,
+    https: dict[str, Any] | None = None,
     lb: dict[str, Any],
     **context: Any,
 ) -> Path:
     """Write the configuration, but for its user, its root and its log; return the file.
 
-    ``limits``: of ``lb:limits`` in the pillar; of the others there are none. ``lb`` and
+    ``limits``: of ``lb:limits`` in the pillar; of the others there are none. ``https``: of
+    ``lb:https``, which is off unless this says something else. ``lb`` and
     ``context``: what else ``salt/lb/haproxy.sls`` gives its templates; folders are this one.
     """
     bounds = UNLIMITED | (limits or {})
@@ -53,8 +58,9 @@ def configure(
         "home": folder,
         "server_state": folder / f"{name}.state",
         "answers": folder / f"{name}.map",
+        "certificate": folder / "certificate.pem",
         "exempt": [],
-        "lb": {**lb, "limits": bounds},
+        "lb": {**lb, "limits": bounds, "https": PLAIN | (https or {})},
         "limits": bounds,
         **context,
     }
@@ -165,8 +171,16 @@ class Balancer:
     servers of its own, ``webs``.
     """
 
-    def __init__(self, folder: Path, **context: Any) -> None:
+    def __init__(self, folder: Path, https: dict[str, Any] | None = None, **context: Any) -> None:
         self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
+        self.secure_port = free_port()
+        self.authority = certificates.Authority()
+        self.certificate = folder / "certificate.pem"
+        self.certificate.write_text(self.authority.certify("counts.example"))
+        self.secure = https is not None
+        if https is not None:
+            https = {"enabled": True, "port": self.secure_port, **https}
+            self.secure_port = https["port"]
         self.log = folder / "haproxy.log"
         self.socket = str(folder / "admin.sock")
         self.webs = []
@@ -181,7 +195,7 @@ class Balancer:
             "maxconn": MAXCONN,
             "socket": self.socket,
         }
-        path = configure(folder, lb=lb, vip="127.0.0.1", address=OWN, **context)
+        path = configure(folder, lb=lb, https=https, vip="127.0.0.1", address=OWN, **context)
         config = path.read_text()
         assert config.count("timeout http-request 10s\n") == 1
         config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
@@ -192,11 +206,15 @@ class Balancer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
             )
-        until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
+        try:
+            until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
+        except BaseException:
+            self.stop()
+            raise
 
     def started(self) -> int:
         assert self.process.poll() is None, "HAProxy does not start"
-        return self.ask("GET", "/")
+        return self.answer("GET", "/", secure=self.secure).status
 
     def ask(
         self,
@@ -216,11 +234,20 @@ class Balancer:
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
         client: str = "127.0.0.1",
+        secure: bool = False,
     ) -> Answer:
         """Ask on a new connection from the address ``client`` and return the answer."""
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=30, source_address=(client, 0)
         )
+        if secure:
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1",
+                self.secure_port,
+                timeout=30,
+                source_address=(client, 0),
+                context=self.authority.context(),
+            )
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

@@ -6,6 +6,7 @@ from salt.exceptions import CommandExecutionError
 from tests.support.loading import load
 
 haproxy = load("_modules/haproxy.py")
+utils = load("_utils/haproxy.py")
 
 
 def _server(name, in_service=True):
@@ -35,8 +36,9 @@ def configure_loader_modules(settings, backend, asked):
 
     return {
         haproxy: {
-            "__salt__": {"config.get": lambda key, default="": settings.get(key, default)},
-            "__utils__": {"haproxy.servers": servers},
+            "__opts__": {},
+            "__pillar__": settings,
+            "__utils__": {"haproxy.servers": servers, "haproxy.chosen": utils.chosen},
         }
     }
 
@@ -45,9 +47,17 @@ def configure_loader_modules(settings, backend, asked):
     ("configured", "argument", "expected"),
     [
         ({}, None, "/run/haproxy/admin.sock"),
-        ({"lb:socket": "/lb.sock"}, None, "/lb.sock"),
-        ({"haproxy:socket": "/nested.sock", "lb:socket": "/lb.sock"}, None, "/nested.sock"),
-        ({"haproxy.socket": "/flat.sock", "haproxy:socket": "/nested.sock"}, None, "/flat.sock"),
+        ({"lb": {"socket": "/lb.sock"}}, None, "/lb.sock"),
+        (
+            {"haproxy": {"socket": "/nested.sock"}, "lb": {"socket": "/lb.sock"}},
+            None,
+            "/nested.sock",
+        ),
+        (
+            {"haproxy.socket": "/flat.sock", "haproxy": {"socket": "/nested.sock"}},
+            None,
+            "/flat.sock",
+        ),
         ({"haproxy.socket": "/flat.sock"}, "/given.sock", "/given.sock"),
     ],
 )

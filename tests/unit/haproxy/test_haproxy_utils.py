@@ -125,9 +125,12 @@ def test_address_of_ipv6(answering, form):
 
 @pytest.fixture
 def says(monkeypatch):
-    """Have HAProxy say this of one frontend, one after the other: its rows, and its streams."""
+    """Have HAProxy say this of one frontend, one after the other: its rows, and its streams.
 
-    def say(rows, streams):
+    ``multiplexed``: how many of these each connection with HTTP/2 carries.
+    """
+
+    def say(rows, streams, multiplexed=()):
         rows, streams = iter(rows), iter(streams)
 
         def command(_address, line):
@@ -135,6 +138,11 @@ def says(monkeypatch):
                 return "".join(
                     f"0x{number}: proto=tcpv4 \n  frontend=http (id=4)\n  rsp.st={state}\n"
                     for number, state in enumerate(next(streams))
+                )
+            if line == "show fd":
+                return "".join(
+                    f" 15 : st=0x1 fe=http mux=H2 ctx=0x5 h2c.st0=FRH .flg=0x2 .nbst={number} x\n"
+                    for number in multiplexed
                 )
             fields = dict(zip(("scur", "conn_tot"), next(rows), strict=True), svname="FRONTEND")
             return json.dumps(
@@ -152,12 +160,48 @@ ASKING = "MSG_RPBEFORE"
 def test_requests_that_end_meanwhile_hide_no_connection_that_is_kept(says):
     # Five of nine had a stream, and were closed before the count.
     says([(9, 20), (4, 20)], [[ASKING] * 4 + ["MSG_DATA"]])
-    assert haproxy.connections("at", "http") == {"asking": 4, "answering": 1, "idle": 4}
+    assert haproxy.connections("at", "http") == {
+        "asking": 4,
+        "answering": 1,
+        "idle": 4,
+        "multiplexed": 0,
+    }
 
 
 def test_a_connection_that_comes_meanwhile_has_them_counted_anew(says):
     says([(0, 20), (1, 21), (1, 21), (1, 21)], [[ASKING], [ASKING]])
-    assert haproxy.connections("at", "http") == {"asking": 1, "answering": 0, "idle": 0}
+    assert haproxy.connections("at", "http") == {
+        "asking": 1,
+        "answering": 0,
+        "idle": 0,
+        "multiplexed": 0,
+    }
+
+
+def test_what_carries_several_requests_is_not_kept(says):
+    # Three with HTTP/2, of which one carries nothing; two without, of which one is kept.
+    says([(5, 9), (5, 9)], [[ASKING, ASKING, "MSG_DATA", ASKING]], [2, 0, 1])
+    assert haproxy.connections("at", "http") == {
+        "asking": 3,
+        "answering": 1,
+        "idle": 1,
+        "multiplexed": 3,
+    }
+
+
+def test_workers(answering):
+    said = (
+        "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+        "23869           master          1 [failed: 0]   0d00h00m04s     2.6.12-1+deb12u4\n"
+        "# workers\n"
+        "24983           worker          0               0d00h00m01s     2.6.12-1+deb12u4\n"
+        "# old workers\n"
+        "24120           worker          1               0d00h00m04s     2.6.12-1+deb12u4\n"
+        "# programs\n\n"
+    )
+    assert haproxy.workers(answering(said)) == {24983: True, 24120: False}
+    with pytest.raises(ValueError, match="refused 'show proc'"):
+        haproxy.workers(answering("Unknown command. Please enter one of the following\n"))
 
 
 def test_where_they_come_all_the_while_too_many_count_as_kept_and_never_too_few(says):

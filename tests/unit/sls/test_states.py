@@ -162,6 +162,8 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("db-1", "gluster:brick"),
         ("lb-1", "lb:vrrp:id"),
         ("lb-1", "lb:limits:creations"),
+        ("lb-1", "lb:https:port"),
+        ("lb-1", "secrets:https_certificate"),
     ],
 )
 def test_a_missing_key_is_named_with_the_remedy(node, name, key):
@@ -888,12 +890,37 @@ class TestBalancer:
     def test_it_is_heard_where_it_should_be_and_nowhere_else(self, node):
         compiler = node("lb-1")
         config = compiler.file(compiler.chunks(["lb"])[0], "/etc/haproxy/haproxy.cfg")
+        secure = "ssl crt /etc/haproxy/certificate.pem alpn h2,http/1.1"
         assert re.findall(r"^    bind (.*)$", config, re.MULTILINE) == [
             "127.0.0.1:8405",
             "192.168.33.21:8405",
             "192.168.33.200:80 transparent",
             "192.168.33.21:80",
+            f"192.168.33.200:443 transparent {secure}",
+            f"192.168.33.21:443 {secure}",
         ]
+
+    def test_without_https_there_is_none_and_no_certificate_is_wanted(self, node):
+        pillar = {"lb:https:enabled": False, "secrets:https_certificate": None}
+        compiler = node("lb-1", pillar=pillar)
+        chunks, errors = compiler.chunks(["lb"])
+        assert not errors
+        assert "ssl" not in compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        assert not [each for each in chunks if "certificate" in each["__id__"]]
+
+    def test_the_certificate_is_a_file_before_haproxy_shows_it(self, node):
+        compiler = node("lb-1")
+        chunks, _ = compiler.chunks(["lb"])
+        file = chunk(chunks, "HAProxy has the certificate of the VIP")
+        assert (file["mode"], file["show_changes"]) == ("0600", False)
+        assert file["contents_pillar"] == "secrets:https_certificate"
+        shows = chunk(chunks, "HAProxy shows the certificate of the VIP")
+        assert shows["name"] == file["name"]
+        assert {"file": file["__id__"]} in shows["watch"]
+        # Or else the file would be a reload, and the new one shown by accident.
+        assert {"file": file["__id__"]} not in chunk(chunks, "HAProxy runs")["watch"]
+        config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        assert f"ssl crt {file['name']} alpn h2,http/1.1" in config
 
     def test_what_it_says_itself_is_there_before_the_configuration_that_needs_it(self, node):
         compiler = node("lb-1")
@@ -1017,6 +1044,14 @@ class TestBalancer:
             ("limits:exempt", ["fleet", 7], "is [\"fleet\", 7] on 'lb-1'"),
             ("limits:exempt", {"fleet": None}, "is {\"fleet\": null} on 'lb-1'"),
             ("metrics_port", 80, "'lb:metrics_port' are both 80 on 'lb-1'"),
+            ("https:port", 80, "'lb:https:port' are both 80 on 'lb-1'"),
+            ("https:port", "443", "it must be a whole number from 1 to 65535"),
+            ("https:hsts", -1, "it must be a whole number from 0 to 63072000"),
+            ("https:enabled", "yes", "it must be true or false"),
+            ("https:plain", "/hit/", "it must be a list of beginnings of paths"),
+            ("https:plain", ["hit"], "it must be a list of beginnings of paths"),
+            ("https:plain", ["/a b"], "it must be a list of beginnings of paths"),
+            ("https:plain", [5], "it must be a list of beginnings of paths"),
         ],
     )
     def test_a_value_that_cannot_be_is_named(self, node, key, value, words):
