@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from fleet import edge
 from fleet.change import Step
 from fleet.errors import FleetError
 from fleet.minions import last_words
@@ -126,7 +127,7 @@ def _stop(work: Work, node: str, multiplexed: bool) -> list[str]:
 def _ports(work: Work) -> int | list[int]:
     """Return where clients come; one port by itself, as modules of before HTTPS take it."""
     lb = work.settings["lb"]
-    if lb.get("https", {}).get("enabled"):
+    if edge.secure(work.settings):
         return [lb["frontend_port"], lb["https"]["port"]]
     port: int = lb["frontend_port"]
     return port

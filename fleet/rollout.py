@@ -125,7 +125,7 @@ class Rollout:
     def verify(self) -> dict[str, Any]:
         """Count hits through the VIP, and see that every web server has the release."""
         with self.change.step("verify", "counting hits through the VIP") as step:
-            step.did = verify(self.minions, self.target, release=self.target.release)
+            step.did = verify(self.master, self.minions, self.target, release=self.target.release)
             done: dict[str, Any] = step.did
         return done
 

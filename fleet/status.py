@@ -9,13 +9,13 @@ from fleet import (
     clocks,
     disks,
     drift,
+    edge,
     journal,
     lock,
     looking,
     overview,
     revision,
     unfinished,
-    verify,
 )
 from fleet.looking import Look
 from fleet.master import Master
@@ -79,7 +79,7 @@ def status(
         told[node]["state"] = ", ".join(filter(None, (told[node]["state"], words)))
     moving, holder = revision.moving(master), lock.holder(master.state)
     result: dict[str, Any] = {
-        "url": verify.url_of(topology, chosen),
+        "url": edge.url(topology, chosen),
         "topology": topology["name"],
         "release": base.release if base else chosen.get("release"),
         "revision": {**base.note} if base else None,
@@ -106,6 +106,7 @@ def status(
         kept = backup_health.state(master, asking, chosen, members)
         failed += [*seen.problems(found), *together.problems(), *kept.pop("problems")]
         failed += disks.problems(told)
+        failed += edge.problems(master, chosen)
         result["backup"] = kept
     else:
         result["note"] = revision.BARE
