@@ -9,6 +9,7 @@ between it does not matter that balancers differ.
 
 import ssl
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from fleet import edge, preflight, secret_files
@@ -78,7 +79,7 @@ class Https:
     def _show(self, rotation: Rotation) -> None:
         wanted = edge.first(secret_files.value(rotation.master, self.secret))
         for node in rotation.nodes():
-            rotation.once(f"shown by {node}", lambda node=node: _show_one(rotation, node, wanted))
+            rotation.once(f"shown by {node}", partial(_show_one, rotation, node, wanted))
 
 
 def _show_one(rotation: Rotation, node: str, wanted: str) -> None:
