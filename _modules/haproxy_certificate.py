@@ -3,7 +3,7 @@ See and replace the certificates that a running HAProxy shows, without a reload.
 
 A new one is good until the next reload, which reads the file again: so it is the file that is
 loaded here, and whoever replaces a certificate writes the file first. Sockets and their default are
-those of :py:mod:`haproxy`; HAProxy 2.4 or later.
+those of the module's other functions; HAProxy 2.4 or later.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def certificates(socket=None):
     Return the files of certificates that HAProxy has loaded, a list of paths.
 
     socket
-        HAProxy's stats socket; see :py:mod:`haproxy` for the default.
+        HAProxy's stats socket; its default is that of the module's other functions.
 
     Raises CommandExecutionError when HAProxy cannot be asked.
 
@@ -66,7 +66,7 @@ def certificate(path, socket=None):
     path
         The file, as HAProxy's configuration has it.
     socket
-        HAProxy's stats socket; see :py:mod:`haproxy` for the default.
+        HAProxy's stats socket; its default is that of the module's other functions.
 
     Returns a dictionary with ``fingerprint`` (SHA-1, as HAProxy tells it, 40 hexadecimal digits),
     ``serial``, ``not_before`` and ``not_after`` (as OpenSSL writes times), ``names`` (a list),
@@ -134,7 +134,7 @@ def load_certificate(path, timeout=10, socket=None):
     timeout
         Seconds for HAProxy to know the file: one that is just being reloaded may not yet.
     socket
-        HAProxy's stats socket; see :py:mod:`haproxy` for the default.
+        HAProxy's stats socket; its default is that of the module's other functions.
 
     Returns what :py:func:`certificate` does, of what HAProxy shows then.
 

@@ -71,8 +71,15 @@ def _load(ret, before, timeout, socket):
     return ret
 
 
-def mod_watch(name, timeout=10, socket=None, **kwargs):
+def mod_watch(name, timeout=10, socket=None, sfun=None, **requisites):
     """
-    Load the file once more, since it has changed. Called by Salt for ``watch``.
+    Load the file once more, since it has changed; Salt calls this for ``watch``.
+
+    name, timeout, socket
+        As of :py:func:`certificate_shown`.
+    sfun
+        The state that watches: ``certificate_shown``.
+    requisites
+        What else Salt gives; nothing goes by it.
     """
     return certificate_shown(name, timeout=timeout, socket=socket, loaded=True)

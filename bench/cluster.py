@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.place import tree_memory
-from lab import engine, machines
+from bench.place import Endpoint, tree_memory
+from lab import edge, engine, machines
 from lab.config import Lab, LabError
 
 SERVICE = "counterapp"
@@ -34,8 +34,8 @@ class Cluster:
         self._wait_ready(set())
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        return (f"{self._lab.vip}:80",)
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return (Endpoint(edge.url(self._lab), edge.context(self._lab)),)
 
     @contextmanager
     def once_per_request(self) -> Iterator[None]:
@@ -95,7 +95,8 @@ class Cluster:
                 time.sleep(0.2)
 
     def _who_answers(self) -> str:
-        with urllib.request.urlopen(f"http://{self._lab.vip}/readyz", timeout=5) as response:
+        url, context = f"{edge.url(self._lab)}/readyz", edge.context(self._lab)
+        with urllib.request.urlopen(url, timeout=5, context=context) as response:
             return str(json.load(response)["node"])
 
     def _on(self, node: str, *command: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.place import tree_memory
+from bench.place import Endpoint, tree_memory
 from lab.config import ROOT, LabError
 from tests.support.mongod import ReplicaSet, free_port, replica_set
 
@@ -92,8 +92,8 @@ class Loopback:
         self._servers: list[Server] = []
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        return tuple(server.address for server in self._servers)
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint(f"http://{server.address}") for server in self._servers)
 
     def start(self, **settings: str) -> None:
         """Start the nodes, with more settings in their environment."""

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What clients talk to: a URL without a path, and whom they trust when it is one of HTTPS."""
+
+    url: str
+    trusts: ssl.SSLContext | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+    def connection(self, timeout: float) -> http.client.HTTPConnection:
+        """Return a connection that is not made yet, with a timeout in seconds."""
+        if urlsplit(self.url).scheme == "https":
+            return http.client.HTTPSConnection(self.address, timeout=timeout, context=self.trusts)
+        return http.client.HTTPConnection(self.address, timeout=timeout)
 
 
 class Place(Protocol):
@@ -16,8 +40,8 @@ class Place(Protocol):
     """For the report."""
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """``host:port`` of what clients talk to."""
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What clients talk to; they are shared out evenly."""
 
     def once_per_request(self) -> AbstractContextManager[None]:
         """Have the same nodes write once for each hit, inside the ``with``."""

@@ -6,6 +6,7 @@ from typing import Any, TextIO
 
 from fleet import (
     backup_health,
+    certificate,
     clocks,
     disks,
     drift,
@@ -106,7 +107,7 @@ def status(
         kept = backup_health.state(master, asking, chosen, members)
         failed += [*seen.problems(found), *together.problems(), *kept.pop("problems")]
         failed += disks.problems(told)
-        failed += edge.problems(master, chosen)
+        failed += certificate.problems(master, chosen)
         result["backup"] = kept
     else:
         result["note"] = revision.BARE

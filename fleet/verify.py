@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from fleet import edge
+from fleet import certificate, edge
 from fleet import minions as asking
 from fleet.errors import FleetError, refuse
 from fleet.master import Master
@@ -56,7 +56,7 @@ def verify(
         raise FleetError(f"hits must be a whole number from 1 on, not {hits!r}")
     expected = release or revision.release
     address = edge.url(revision.topology, revision.settings)
-    ask = partial(_request, edge.opener(master, revision.settings))
+    ask = partial(_request, certificate.opener(master, revision.settings))
     _await_answer(ask, address, timeout)
     by_node = _count(ask, address, hits)
     webs = revision.with_role("web")

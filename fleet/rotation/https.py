@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from fleet import edge, preflight, secret_files
+from fleet import certificate, edge, preflight, secret_files
 from fleet.change import Step
 from fleet.errors import FleetError
 from fleet.readings import PATIENCE
@@ -26,7 +26,7 @@ _STATES = "lb.haproxy"
 class Https:
     """The certificate that all balancers show, and its key."""
 
-    secret = edge.CERTIFICATE
+    secret = certificate.CERTIFICATE
     did = "is another one, and every balancer shows it"
     roles = ("lb",)
 

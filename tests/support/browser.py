@@ -31,10 +31,12 @@ SETTINGS = [
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Give a browser, closed in the end."""
+def chromium(*settings: str) -> Iterator[Browser]:
+    """Give a browser, with more settings of its command line; closed in the end."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SETTINGS)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=[*SETTINGS, *settings]
+        )
         try:
             yield browser
         finally:

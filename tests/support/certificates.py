@@ -1,9 +1,14 @@
 """Certificates of HTTPS for tests, made as bootstrap makes them."""
 
+import base64
+import hashlib
 import pathlib
 import socket
 import ssl
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fleet.rotation.course import maker
 
@@ -30,16 +35,23 @@ class Authority:
         return ssl.create_default_context(cadata=self.certificate)
 
 
-def shown(address: tuple[str, int], authority: Authority) -> str:
-    """Return the certificate, as PEM, that a server shows to a client that trusts an authority."""
+def shown(address: tuple[str, int], trusts: ssl.SSLContext) -> str:
+    """Return the certificate, as PEM, that a server shows to a client that trusts somebody."""
     host, port = address
     with (
         socket.create_connection((host, port), timeout=10) as plain,
-        authority.context().wrap_socket(plain, server_hostname=host) as secure,
+        trusts.wrap_socket(plain, server_hostname=host) as secure,
     ):
         der = secure.getpeercert(binary_form=True)
     assert der
     return ssl.DER_cert_to_PEM_cert(der)
+
+
+def key_hash(certificate: str) -> str:
+    """Return what Chromium knows a key by: SHA-256 of the certificate's public key, in base64."""
+    key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 def first(path: pathlib.Path) -> str:

@@ -20,7 +20,7 @@ import fleet.rotation
 import fleet.rotation.https
 import fleet.rotation.listeners
 import fleet.rotation.operator
-from fleet import edge
+from fleet import certificate, edge
 from fleet.errors import FleetError
 from fleet.rotation import KINDS, gluster
 from fleet.rotation.course import fresh, maker
@@ -42,7 +42,7 @@ USERS = ("admin", "health", "backup", "app")
 _NEEDED = {
     "db": ["mongodb_keyfile", *(f"mongodb_{user}" for user in USERS)],
     "web": ["mongodb_app", "counterapp_operator"],
-    "lb": [edge.CERTIFICATE],
+    "lb": [certificate.CERTIFICATE],
 }
 
 
@@ -71,7 +71,7 @@ class SecretFleet(CertifiedFleet):
         self.secrets.mkdir(parents=True, exist_ok=True)
         for name in KINDS:
             if name not in (gluster.CERTIFICATES, gluster.AUTHORITY):
-                value = self._first_https() if name == edge.CERTIFICATE else fresh(name)
+                value = self._first_https() if name == certificate.CERTIFICATE else fresh(name)
                 path = self.secrets / f"{name}.sls"
                 path.write_text(json.dumps({"secrets": {name: value}}))
         self.certify()
@@ -150,7 +150,7 @@ class SecretFleet(CertifiedFleet):
             also = secrets.get("also", {})
             self.signers[node.id] = {secrets["counterapp_operator"], *also.values()}
         if "lb" in node.roles:
-            self.shown[node.id] = told["secrets"][edge.CERTIFICATE]
+            self.shown[node.id] = told["secrets"][certificate.CERTIFICATE]
 
     def _archive(self, node: Node) -> None:
         """Have the archive of the oplog log in as it is configured."""

@@ -18,7 +18,7 @@ import pytest
 import requests
 import yaml
 
-from lab import engine, machines, up
+from lab import edge, engine, machines, up
 from lab.config import ROOT, Lab, load
 from tests.support import evidence, inside
 from tests.support.hits import Traffic
@@ -87,7 +87,13 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"http://{self.lab.vip}"
+        return edge.url(self.lab)
+
+    @property
+    def authority(self) -> str:
+        """Whom clients trust, as a file; until the lab is up, nobody."""
+        path = edge.authority(self.lab)
+        return str(path) if path.exists() else os.devnull
 
     def with_role(self, role: str) -> list[str]:
         return [node.id for node in self.lab.nodes if role in node.roles]
@@ -99,11 +105,13 @@ class Cluster:
     def typed(self, line: str, node: str | None = None) -> Run:
         """Type a line of the documentation, with the addresses of this cluster.
 
-        :param node: where; without it `make` and `vagrant` in the checkout, all else on the master.
+        :param node: where; without it `make`, `vagrant` and what uses a file in `build/` in the
+            checkout, all else on the master.
         """
         document, here = (str(net.network_address).rpartition(".")[0] for net in self._networks)
         line = line.replace(f"{document}.", f"{here}.")
-        if node is None and line.startswith(("make ", "vagrant ")):
+        line = line.replace("build/labs/counterapp/", f"build/labs/{self.lab.name}/")
+        if node is None and (line.startswith(("make ", "vagrant ")) or " build/" in line):
             return self._host(["bash", "-ec", line])
         command = ["bash", "-ec", line]
         process = machines.popen_on_node(self.lab, node or self.lab.master.id, command)
@@ -221,7 +229,7 @@ class Cluster:
 
     def get(self, path: str, timeout: float = 10) -> requests.Response:
         engine.check_route(self.lab, self.lab.vip)
-        return requests.get(f"{self.url}{path}", timeout=timeout)
+        return requests.get(f"{self.url}{path}", timeout=timeout, verify=self.authority)
 
     def path(self, counter: str) -> str:
         """Return where a counter is; one with a namespace before it, or a test's own."""
@@ -230,7 +238,7 @@ class Cluster:
     def hit(self, counter: str, timeout: float = 10, key: str | None = None) -> requests.Response:
         url = f"{self.url}{self.path(counter)}/hits"
         headers = {"Idempotency-Key": key} if key else {}
-        return requests.post(url, headers=headers, timeout=timeout)
+        return requests.post(url, headers=headers, timeout=timeout, verify=self.authority)
 
     def count(self, counter: str) -> int:
         response = self.get(self.path(counter))

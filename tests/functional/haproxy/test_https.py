@@ -200,12 +200,13 @@ def test_another_certificate_is_shown_without_a_reload(balancer, salt):
             None,
             before["fingerprint"],
         )
-        assert certificates.shown(address, made.authority) == old
+        assert certificates.shown(address, made.authority.context()) == old
         done = show(path)
         assert done["result"] is True, done
         assert done["changes"] == would["changes"]
         assert client.get(url).status_code == 200
-    assert certificates.shown(address, made.authority) == certificates.first(made.certificate)
+    now = certificates.shown(address, made.authority.context())
+    assert now == certificates.first(made.certificate)
     assert real.modules["haproxy.certificate"](path)["names"] == ["counts.example", "b.example"]
     assert show(path)["changes"] == {}
     assert dry.states["haproxy.certificate_shown"](path)["result"] is True
@@ -239,7 +240,7 @@ def test_what_is_no_certificate_with_its_key_changes_nothing(balancer, salt, tex
     assert words in done["comment"]
     assert "PRIVATE" not in done["comment"]
     assert done["changes"] == {}
-    shown = certificates.shown(("127.0.0.1", made.secure_port), made.authority)
+    shown = certificates.shown(("127.0.0.1", made.secure_port), made.authority.context())
     assert shown == before
     # Nothing is left that would stand in the way of a good one.
     made.certificate.write_text(made.authority.certify("b.example"))

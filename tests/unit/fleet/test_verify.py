@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fleet import edge, revision, secret_files
+from fleet import certificate, revision, secret_files
 from fleet.errors import FleetError
 from fleet.minions import Answers
 from fleet.verify import verify
@@ -82,8 +82,8 @@ def rolled_out(tmp_path, vip):
     port = vip.server_address[1]
     https = {"enabled": vip.scheme == "https", "port": port}
     checkout.pillar("lb", {"frontend_port": port, "backend": "web", "https": https})
-    held = {"secrets": {edge.CERTIFICATE: vip.certificate}}
-    secret_files.write(checkout.master, edge.CERTIFICATE, held)
+    held = {"secrets": {certificate.CERTIFICATE: vip.certificate}}
+    secret_files.write(checkout.master, certificate.CERTIFICATE, held)
     found = revision.capture(checkout.master, "1.0")
     return types.SimpleNamespace(master=checkout.master, revision=found)
 
@@ -162,7 +162,9 @@ def test_something_else_at_the_vip_is_told(rolled_out, webs, vip):
 def test_who_shows_another_certificate_is_not_asked(rolled_out, webs, vip):
     # Of the same names, so only its key tells it from the one that balancers were given.
     other = Authority().certify("counts.example", address="127.0.0.3")
-    secret_files.write(rolled_out.master, edge.CERTIFICATE, {"secrets": {edge.CERTIFICATE: other}})
+    secret_files.write(
+        rolled_out.master, certificate.CERTIFICATE, {"secrets": {certificate.CERTIFICATE: other}}
+    )
     [reason] = failed(webs, rolled_out, timeout=0)
     assert "CERTIFICATE_VERIFY_FAILED" in reason
     assert vip.count == 5
@@ -171,9 +173,9 @@ def test_who_shows_another_certificate_is_not_asked(rolled_out, webs, vip):
 @pytest.mark.parametrize("vip", ["https"], indirect=True)
 @pytest.mark.parametrize(("text", "words"), [(None, "is missing"), ("none", "has no certificate")])
 def test_a_certificate_that_was_not_made_is_told_with_the_remedy(rolled_out, webs, text, words):
-    where = secret_files.path(rolled_out.master, edge.CERTIFICATE)
+    where = secret_files.path(rolled_out.master, certificate.CERTIFICATE)
     if text:
-        where.write_text(json.dumps({"secrets": {edge.CERTIFICATE: text}}))
+        where.write_text(json.dumps({"secrets": {certificate.CERTIFICATE: text}}))
     else:
         where.unlink()
     [reason] = failed(webs, rolled_out)
