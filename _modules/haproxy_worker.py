@@ -85,25 +85,16 @@ def retire(frontend, timeout=5, stream_after=0.5, service="haproxy", master=None
     """
     start = time.monotonic()
     before = workers(master)["current"]
+    # Who was let in last may not have sent its request yet, and a worker that is replaced ends a
+    # connection of HTTP/1 that has none.
+    while _left(frontend, before, master)["idle"] and time.monotonic() - start < stream_after:
+        time.sleep(_POLL)
     if not __salt__["service.reload"](service):
         raise CommandExecutionError(f"{service} cannot be reloaded: see its log")
-    deadline = start + timeout
-    while (now := workers(master))["current"] in (None, before):
-        if time.monotonic() >= deadline:
-            raise CommandExecutionError(
-                f"HAProxy has no new worker {timeout} s after the reload of {service}: see its log"
-            )
-        time.sleep(_POLL)
+    new = _another(before, service, time.monotonic() + timeout, master)
     replaced = time.monotonic()
     while before in workers(master)["replaced"]:
-        try:
-            left = __utils__["haproxy.connections"](_master(master), frontend, before)
-        except LookupError:
-            # It has just ended, or has no frontend any more: look which.
-            time.sleep(_POLL)
-            continue
-        except (OSError, ValueError) as error:
-            raise CommandExecutionError(str(error)) from error
+        left = _left(frontend, before, master)
         since = time.monotonic() - replaced
         if not left["asking"] and (not left["answering"] or since >= stream_after):
             break
@@ -115,7 +106,32 @@ def retire(frontend, timeout=5, stream_after=0.5, service="haproxy", master=None
             )
         time.sleep(_POLL)
     return {
-        "worker": now["current"],
+        "worker": new,
         "replaced": before,
         "waited": round(time.monotonic() - start, 2),
     }
+
+
+def _left(frontend, worker, master):
+    """Return what a worker's connections are at."""
+    try:
+        return __utils__["haproxy.connections"](_master(master), frontend, worker)
+    except (OSError, ValueError) as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _another(before, service, deadline, master):
+    """Return the worker that takes the place of another one, when it is there."""
+    while True:
+        try:
+            current, why = workers(master)["current"], ""
+        except CommandExecutionError as error:
+            # The master process begins anew, and for that moment nobody listens.
+            current, why = None, f" ({error})"
+        if current not in (None, before):
+            return current
+        if time.monotonic() >= deadline:
+            raise CommandExecutionError(
+                f"HAProxy has no new worker after the reload of {service}: see its log{why}"
+            )
+        time.sleep(_POLL)

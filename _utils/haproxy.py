@@ -38,6 +38,8 @@ STATES = ("ready", "drain", "maint")
 DEFAULT_SOCKET = "/run/haproxy/admin.sock"
 #: How often connections are counted anew when some came meanwhile, so that the count is exact.
 _LOOKS = 5
+#: What tells a connection from what else a process has open.
+_CONNECTION = "sock_conn_iocb"
 #: The variable of the process by which a configuration has answers end their connection.
 CLOSING = "proc.closing_until"
 
@@ -120,6 +122,8 @@ def command(
     try:
         with _connect(address, timeout) as connection:
             connection.sendall(sent.encode() + b"\n")
+            # The master process waits for another command until it is told that none comes.
+            connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 chunks.append(chunk)
     except TimeoutError as error:
@@ -367,11 +371,19 @@ def connections(address: str, frontend: str, worker: int | None = None) -> dict[
         return command(address, line if worker is None else f"@!{int(worker)} {line}")
 
     for _ in range(_LOOKS):
-        before = _frontend(address, name, ask)
-        sessions, descriptors = ask("show sess all"), ask("show fd")
-        came = _frontend(address, name, ask)["conn_tot"] - before["conn_tot"]
+        before = _frontend(ask, name)
+        sessions = ask("show sess all")
+        carried = [line for line in ask("show fd").splitlines() if _CONNECTION in line]
+        after = _frontend(ask, name)
+        if before is None or after is None:
+            # One that takes no connections any more has no numbers.
+            open_now, came = len([line for line in carried if f" fe={name} " in line]), 0
+        else:
+            open_now, came = before["scur"], after["conn_tot"] - before["conn_tot"]
         if not came:
             break
+    if worker is None and before is None:
+        raise LookupError(f"HAProxy at {address} has no frontend '{name}'")
     answers = [
         "rsp.st=MSG_RPBEFORE" in stream
         for stream in re.split(r"^(?=0x)", sessions, flags=re.MULTILINE)
@@ -380,7 +392,7 @@ def connections(address: str, frontend: str, worker: int | None = None) -> dict[
     # Of each connection with HTTP/2, how many requests are under way on it.
     streams = [
         int(match[1])
-        for line in descriptors.splitlines()
+        for line in carried
         if f" fe={name} mux=H2 " in line and (match := re.search(r" \.nbst=(\d+)", line))
     ]
     # HAProxy lists no connection without a stream. There were no more of them than those before and
@@ -390,15 +402,15 @@ def connections(address: str, frontend: str, worker: int | None = None) -> dict[
     return {
         "asking": asking,
         "answering": len(answers) - asking,
-        "idle": max(before["scur"] + came - len(streams) - max(alone, 0), 0),
+        "idle": max(open_now + came - len(streams) - max(alone, 0), 0),
         "multiplexed": len(streams),
     }
 
 
-def _frontend(address: str, name: str, ask: Callable[[str], str]) -> dict[str, Any]:
+def _frontend(ask: Callable[[str], str], name: str) -> dict[str, Any] | None:
     answer = ask(f"show stat {name} 1 -1 json")
     rows = [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []
     for row in rows:
         if row["svname"] == "FRONTEND":
             return row
-    raise LookupError(f"HAProxy at {address} has no frontend '{name}'")
+    return None

@@ -140,10 +140,8 @@ def says(monkeypatch):
                     for number, state in enumerate(next(streams))
                 )
             if line == "show fd":
-                return "".join(
-                    f" 15 : st=0x1 fe=http mux=H2 ctx=0x5 h2c.st0=FRH .flg=0x2 .nbst={number} x\n"
-                    for number in multiplexed
-                )
+                line = " 15 : iocb=0x5(sock_conn_iocb) fe=http mux=H2 ctx=0x5 .flg=0x2 .nbst={} x\n"
+                return "".join(line.format(number) for number in multiplexed)
             fields = dict(zip(("scur", "conn_tot"), next(rows), strict=True), svname="FRONTEND")
             return json.dumps(
                 [[{"field": {"name": k}, "value": {"value": v}} for k, v in fields.items()]]
