@@ -1,8 +1,9 @@
 """An address that moves between two balancers under load, in networks of this process's own.
 
 Run in a network and a mount namespace of its own, as ``moving.py WAY MOVES``: the address is handed
-over as ``fleet/handover.py`` has it done (``handed over``), or just moved (``moved``). Prints JSON:
-``answered``, ``failed`` and ``longest`` (seconds).
+over as ``fleet/handover.py`` has it done (``handed over``), or so but as if nobody had HTTP/2
+(``handed over, HTTP/1``), or just moved (``moved``). Prints JSON: ``answered``, ``failed`` and
+``longest`` (seconds).
 """
 
 import contextlib
@@ -256,15 +257,16 @@ def modules(name):
     return haproxy, worker, newcomers
 
 
-def hand_over(old, new):
-    """Do what ``fleet/handover.py`` has a balancer do."""
+def hand_over(old, new, retires=True):
+    """Do what ``fleet/handover.py`` has a balancer do; ``retires``: where some have HTTP/2."""
     haproxy, worker, newcomers = modules(old)
     haproxy.closing(int(60 * PATIENCE))
     look = lambda: haproxy.connections(handover.FRONTEND)["idle"]  # noqa: E731
     until(look, 30, "no connection is kept", wanted=0)
     assert haproxy.connections(handover.FRONTEND)["multiplexed"]
     newcomers.hold(VIP, [80, 443], int(10 * PATIENCE))
-    worker.retire(handover.FRONTEND, 5 * PATIENCE, stream_after=0.5 * PATIENCE)
+    if retires:
+        worker.retire(handover.FRONTEND, 5 * PATIENCE, stream_after=0.5 * PATIENCE)
     drop(old)
     take(new)
     newcomers.admit()
@@ -288,8 +290,8 @@ def main(way, moves):
     for number in range(moves):
         wait_more(asking)
         old, new = "ab"[number % 2], "ba"[number % 2]
-        if way == "handed over":
-            hand_over(old, new)
+        if way.startswith("handed over"):
+            hand_over(old, new, retires=way == "handed over")
         else:
             drop(old)
             take(new)
