@@ -35,6 +35,7 @@ SECRETS = (
     "mongodb_admin",
     "mongodb_app",
     "mongodb_health",
+    "https_certificate",
     "mongodb_backup",
     "counterapp_operator",
 )
