@@ -1,8 +1,16 @@
 {%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
-{%- from 'lb/map.jinja' import lb, web, home, server_state, answers, certificate, exempt with context %}
+{%- from 'lb/map.jinja' import lb, web, home, server_state, save, answers, certificate, exempt with context %}
 
 include:
   - lb.install
+
+What HAProxy knows of its servers can be kept:
+  file.managed:
+    - name: {{ save }}
+    - source: salt://lb/files/save-haproxy-state
+    - user: root
+    - group: root
+    - mode: '0755'
 
 HAProxy is confined, and keeps what it knows of its servers over a reload:
   file.managed:
@@ -13,6 +21,7 @@ HAProxy is confined, and keeps what it knows of its servers over a reload:
         socket: {{ lb.socket }}
         home: {{ home }}
         server_state: {{ server_state }}
+        save: {{ save }}
         maxconn: {{ lb.maxconn }}
     - user: root
     - group: root

@@ -172,37 +172,68 @@ class Balancer:
     """
 
     def __init__(self, folder: Path, https: dict[str, Any] | None = None, **context: Any) -> None:
-        self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
-        self.secure_port = free_port()
+        self.folder = folder
         self.authority = certificates.Authority()
         self.certificate = folder / "certificate.pem"
         self.certificate.write_text(self.authority.certify("counts.example"))
-        self.secure = https is not None
-        if https is not None:
-            https = {"enabled": True, "port": self.secure_port, **https}
-            self.secure_port = https["port"]
         self.log = folder / "haproxy.log"
-        self.socket = str(folder / "admin.sock")
         self.webs = []
         if "servers" not in context:
+            web_port = free_port()
             self.webs = [Web(name, web_port) for name in SERVERS]
             context |= {"servers": SERVERS, "port": web_port}
         self._names = list(context["servers"])
-        lb = {
-            "frontend_port": self.port,
-            "metrics_port": self.metrics_port,
+        secure_port = free_port()
+        if https is not None:
+            https = {"enabled": True, "port": secure_port, **https}
+        self._lb = {
+            "frontend_port": free_port(),
+            "metrics_port": free_port(),
             "backend": "web",
             "maxconn": MAXCONN,
-            "socket": self.socket,
+            "socket": str(folder / "admin.sock"),
         }
-        path = configure(folder, lb=lb, https=https, vip="127.0.0.1", address=OWN, **context)
+        self._context = {"https": {**PLAIN, "port": secure_port, **(https or {})}, **context}
+        self._start()
+
+    port = property(lambda self: self._lb["frontend_port"])
+    metrics_port = property(lambda self: self._lb["metrics_port"])
+    socket = property(lambda self: self._lb["socket"])
+    secure = property(lambda self: self._context["https"]["enabled"])
+    secure_port = property(lambda self: self._context["https"]["port"])
+
+    def reload(self, lb: dict[str, Any] | None = None, **context: Any) -> None:
+        """Change the configuration and reload, as systemd does on a node.
+
+        ``lb``: keys of the pillar's ``lb`` that stand by themselves; ``https`` and ``limits`` of
+        ``context``: keys of these that become others.
+        """
+        before, asked_at = self.process, self.socket
+        self._lb |= lb or {}
+        for name in ("https", "limits"):
+            context[name] = {**(self._context.get(name) or {}), **context.get(name, {})}
+        self._context |= context
+        path = self._write()
+        state = self.folder / "haproxy.state"
+        subprocess.run(
+            [ROOT / "salt/lb/files/save-haproxy-state", asked_at, path, state], check=True
+        )
+        self._start("-sf", str(before.pid))
+        before.wait(10)
+
+    def _write(self) -> Path:
+        path = configure(self.folder, lb=self._lb, vip="127.0.0.1", address=OWN, **self._context)
         config = path.read_text()
         assert config.count("timeout http-request 10s\n") == 1
         config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
         path.write_text(config)
-        with self.log.open("wb") as log:
+        return path
+
+    def _start(self, *options: str) -> None:
+        path = self._write()
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-db", "-f", path],
+                ["/usr/sbin/haproxy", "-db", "-f", path, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
             )
