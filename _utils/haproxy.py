@@ -169,8 +169,8 @@ def command(address: str, line: str, timeout: float = 10, several: bool = False)
     # Whatever the command: what is told to those who may not ask is no answer to it.
     if answer.startswith("Permission denied"):
         raise PermissionError(
-            f"HAProxy at {address} refused '{line}': {answer}; its 'stats socket' line needs"
-            " 'level admin'"
+            f"HAProxy at {address} refused '{line}': {answer.splitlines()[0]}; its 'stats socket'"
+            " line needs 'level admin'"
         )
     return answer
 

@@ -129,7 +129,9 @@ defaults
     mode http
     option redispatch 1
     retry-on conn-failure 404
-    timeout connect 1s
+    # Without it a check has as long as there is between two: too little for a busy machine.
+    timeout check 10s
+    timeout connect 5s
     timeout client 40s
     timeout server 40s
     load-server-state-from-file global
