@@ -70,8 +70,7 @@ def disable_frontend(frontend, socket=None):
     """
     Have a frontend take no new connections, and return it as :py:func:`frontends` does.
 
-    Those that it has go on. New ones wait in the kernel until it is enabled, or are refused once
-    the kernel's queue is full.
+    Those that it has go on. New ones are refused by the kernel, until it is enabled.
 
     frontend
         The frontend's name.

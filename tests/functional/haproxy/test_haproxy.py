@@ -134,10 +134,8 @@ def test_drain_that_was_there_before_is_not_taken_back(balancer):
 def test_server_that_is_down_is_not_waited_for(balancer):
     with balancer.held_session("web-1"):
         _down(balancer, "web-1")
-        start = time.monotonic()
         entry = balancer.call("drain", "web", "web-1", timeout=20)
-        assert time.monotonic() - start < 3
-        assert (entry["admin"], entry["sessions"]) == ("drain", 1)
+        assert (entry["admin"], entry["sessions"], entry["waited"]) == ("drain", 1, 0)
 
 
 def test_server_that_goes_down_while_it_drains_is_not_waited_for(balancer):
