@@ -47,7 +47,7 @@ def state(value: Any) -> str:
         raise CommandExecutionError(
             f"{value!r} is no state of a server: use one of {', '.join(_STATES)}"
         )
-    return value
+    return str(value)
 
 
 def status(value: Any) -> str:
