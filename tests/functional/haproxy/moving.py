@@ -199,13 +199,12 @@ def wait_more(asking):
 
 def modules(name):
     """Return the execution modules as a minion in the network of a node would have them."""
-    utils, haproxy, newcomers = (
-        load(f"{path}.py") for path in ("_utils/haproxy", "_modules/haproxy", "_modules/newcomers")
-    )
+    haproxy, newcomers = load("_modules/haproxy.py"), load("_modules/newcomers.py")
     haproxy.__utils__ = {
-        f"haproxy.{key}": getattr(utils, key) for key in ("connections", "close_until")
+        "haproxy.call": load("_utils/haproxy.py").call,
+        "haproxy_declared.seconds": load("_utils/haproxy_declared.py").seconds,
     }
-    haproxy.__salt__ = {"config.get": lambda key: str(FOLDER / f"{name}.sock")}
+    haproxy.__opts__, haproxy.__pillar__ = {"haproxy.socket": str(FOLDER / f"{name}.sock")}, {}
 
     def run_all(command, stdin, **_kwargs):
         command = ["ip", "netns", "exec", name, *command]
