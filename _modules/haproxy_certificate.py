@@ -29,14 +29,9 @@ def __virtual__():
 def _command(socket, line, payload=None):
     address = __utils__["haproxy.chosen"](socket, dict(__opts__), dict(__pillar__))
     try:
-        answer = __utils__["haproxy.command"](address, line, payload=payload)
+        return __utils__["haproxy.command"](address, line, payload=payload)
     except (OSError, ValueError) as error:
         raise CommandExecutionError(str(error)) from error
-    if answer.startswith("Permission denied"):
-        raise CommandExecutionError(
-            f"HAProxy at {address} refused '{line}': its 'stats socket' line needs 'level admin'"
-        )
-    return answer
 
 
 def certificates(socket=None):
@@ -44,7 +39,7 @@ def certificates(socket=None):
     Return the files of certificates that HAProxy has loaded, a list of paths.
 
     socket
-        HAProxy's stats socket; its default is that of the module's other functions.
+        HAProxy's stats socket; see the top of this page for the default.
 
     Raises CommandExecutionError when HAProxy cannot be asked.
 
@@ -66,7 +61,7 @@ def certificate(path, socket=None):
     path
         The file, as HAProxy's configuration has it.
     socket
-        HAProxy's stats socket; its default is that of the module's other functions.
+        HAProxy's stats socket; see the top of this page for the default.
 
     Returns a dictionary with ``fingerprint`` (SHA-1, as HAProxy tells it, 40 hexadecimal digits),
     ``serial``, ``not_before`` and ``not_after`` (as OpenSSL writes times), ``names`` (a list),
@@ -134,7 +129,7 @@ def load_certificate(path, timeout=10, socket=None):
     timeout
         Seconds for HAProxy to know the file: one that is just being reloaded may not yet.
     socket
-        HAProxy's stats socket; its default is that of the module's other functions.
+        HAProxy's stats socket; see the top of this page for the default.
 
     Returns what :py:func:`certificate` does, of what HAProxy shows then.
 

@@ -244,9 +244,10 @@ def modules(name):
         "service.reload": lambda _name: utils.command(master, "reload") == "",
     }
     haproxy.__utils__ = {
-        f"haproxy.{key}": getattr(utils, key) for key in ("chosen", "connections", "close_until")
+        "haproxy.call": utils.call,
+        "haproxy_declared.seconds": load("_utils/haproxy_declared.py").seconds,
     }
-    haproxy.__opts__, haproxy.__pillar__ = {}, {"haproxy.socket": str(FOLDER / f"{name}.sock")}
+    haproxy.__opts__, haproxy.__pillar__ = {"haproxy.socket": str(FOLDER / f"{name}.sock")}, {}
 
     def run_all(command, stdin, **_kwargs):
         command = ["ip", "netns", "exec", name, *command]

@@ -34,7 +34,7 @@ def made(tmp_path):
     balancer = Balancer(tmp_path, https={})
     try:
         balancer.until_up(*SERVERS)
-        haproxy.set_server_state(balancer.socket, "web", "web-2", "drain")
+        haproxy.tell_server(balancer.socket, "set server", "web", "web-2", "state", "drain")
         yield balancer
     finally:
         balancer.stop()
@@ -107,7 +107,7 @@ def _(made):
     assert made.answer("GET", "/", secure=True).status == 200
     # One of another name has nothing from before.
     assert told(made, "pages") == dict.fromkeys(SERVERS, "ready")
-    haproxy.set_server_state(made.socket, "pages", "web-2", "drain")
+    haproxy.tell_server(made.socket, "set server", "pages", "web-2", "state", "drain")
     made.reload(lb={"backend": "web"})
 
 

@@ -22,23 +22,27 @@ srv_check_port srv_check_addr srv_agent_addr srv_agent_port
 """
 
 
+DENIED = "Permission denied\n\n"
+
+
 @pytest.fixture
 def answering():
-    """Return a function that serves one fixed answer to one client; None means silence."""
+    """Return a function that serves fixed answers, one to each client; None means silence."""
     cleanup = []
 
-    def serve(answer, host="127.0.0.1", form="{}:{}"):
+    def serve(*answers, host="127.0.0.1", form="{}:{}"):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, 0), family=family)
         held = []
 
         def run():
-            client, _ = listener.accept()
-            held.append(client)
-            client.recv(1024)
-            if answer is not None:
-                client.sendall(answer.encode())
-                client.close()
+            for answer in answers:
+                client, _ = listener.accept()
+                held.append(client)
+                client.recv(1024)
+                if answer is not None:
+                    client.sendall(answer.encode())
+                    client.close()
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -95,18 +99,31 @@ def test_silence_ends_with_a_timeout(answering):
     ("answer", "error", "message"),
     [
         ("No such server.\n\n", LookupError, "No such server"),
-        ("No such backend.\n\n", LookupError, "No such backend"),
-        ("Permission denied\n\n", PermissionError, "level admin"),
+        ("No such proxy.\n\n", LookupError, "No such proxy"),
+        (DENIED, PermissionError, "level admin"),
         ("Something new.\nMore of it.\n", ValueError, "refused 'set server web/web-1.*new.$"),
     ],
 )
 def test_refusals_are_told_apart(answering, answer, error, message):
     with pytest.raises(error, match=message):
-        haproxy.set_server_state(answering(answer), "web", "web-1", "drain")
+        haproxy.tell_server(answering(answer), "set server", "web", "web-1", "state", "drain")
+
+
+def test_an_unknown_backend_is_refused_with_those_there_are(answering):
+    address = answering("No such backend.\n\n", "# name\nweb\nother\n\n")
+    with pytest.raises(LookupError, match=r"No such backend. \(its backends: web, other\)"):
+        haproxy.tell_server(address, "disable health", "nope", "web-1")
+
+
+def test_whoever_may_not_ask_is_told_nothing(answering):
+    # Without the refusal it would look as if nobody was there.
+    address = answering('[[{"field": {"name": "svname"}, "value": {"value": "FRONTEND"}}]]', DENIED)
+    with pytest.raises(PermissionError, match="refused 'show sess all'.*level admin"):
+        haproxy.connections(address, "http")
 
 
 def test_an_empty_answer_is_agreement(answering):
-    assert haproxy.set_server_state(answering("\n"), "web", "web-1", "drain") is None
+    assert haproxy.tell_frontend(answering("\n"), "disable frontend", "http") is None
 
 
 def test_no_answer_where_one_is_due_is_an_error(answering):
