@@ -31,7 +31,12 @@ class Cluster:
         self._processes: dict[str, int] = {}
         for node in self._webs:
             machines.require_running(lab, node.id)
-        self._wait_ready(set())
+        self.wait_ready()
+
+    @property
+    def url(self) -> str:
+        """What the addresses of the service begin with."""
+        return f"http://{self._lab.vip}"
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -77,6 +82,10 @@ class Cluster:
             self._on(node.id, "systemctl", "--no-block", "restart", SERVICE)
         self._wait_ready(before)
 
+    def wait_ready(self) -> None:
+        """Wait until every web node is ready, and has its share of the clients."""
+        self._wait_ready(set())
+
     def _wait_ready(self, gone: set[int]) -> None:
         """Wait until every web node is a new process, ready, and has its share of the clients."""
         deadline = time.monotonic() + READY_SECONDS
@@ -95,7 +104,7 @@ class Cluster:
                 time.sleep(0.2)
 
     def _who_answers(self) -> str:
-        with urllib.request.urlopen(f"http://{self._lab.vip}/readyz", timeout=5) as response:
+        with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:
             return str(json.load(response)["node"])
 
     def _on(self, node: str, *command: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import failover
+from bench.vip import Vip
 from tests.support.waiting import until
 
 # Longest time until hits are answered again, in seconds. HAProxy checks every second and takes a
@@ -62,7 +62,7 @@ def test_the_service_survives_the_loss_of_a_node(cluster, role):
 
 
 def test_the_address_has_another_holder_when_its_holders_daemon_is_killed(cluster):
-    killed = [node for node, _seconds in failover.Failover(cluster.lab).times(2)]
+    killed = [node for node, _seconds in Vip(cluster.lab).times(2)]
     assert sorted(killed) == cluster.with_role("lb")
 
 

@@ -15,7 +15,7 @@ from pymongo.errors import ConnectionFailure, InvalidOperation, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from counterapp import documents, imports, updates
+from counterapp import documents, gate, imports, updates
 from counterapp.batches import Batches, Singles
 from counterapp.clock import DatabaseClock
 from counterapp.counters import (
@@ -37,7 +37,6 @@ from counterapp.counters import (
 )
 from counterapp.documents import Document, Stages
 from counterapp.driver import PASSING, RETRY_PAUSE, translated, unavailable
-from counterapp.gate import Gate
 from counterapp.keyed import KeyedBatches, add
 from counterapp.room import Room
 from counterapp.shared import Shared
@@ -98,6 +97,7 @@ class MongoStore:
         node: str,
         timeout: float,
         probe_timeout: float,
+        hit_deadline: float = 8.0,
         waiting: int = 1000,
         keep_keys: int = 86400,
         unowned_lifetime: int = 180,
@@ -119,13 +119,15 @@ class MongoStore:
         self._readiness = self._database["readiness"]
         self._room = Room(self._counters, most_counters)
         self.clock = DatabaseClock()
+        self._hits_gate = gate.hits(waiting)
         batched = _database(self._batch_client, database, timeout)
         self._batches = Batches(
             batched["counters"],
             node=node,
             clock=self.clock,
             timeout=timeout,
-            waiting=waiting,
+            deadline=hit_deadline,
+            gate=self._hits_gate,
             lifetime=self._idle,
             room=self._room,
         )
@@ -134,7 +136,8 @@ class MongoStore:
             node=node,
             clock=self.clock,
             timeout=timeout,
-            waiting=waiting,
+            deadline=hit_deadline,
+            gate=self._hits_gate,
             keep=timedelta(seconds=keep_keys),
             lifetime=self._idle,
             counters_room=self._room,
@@ -145,7 +148,7 @@ class MongoStore:
             self._singles = Singles(
                 self._counters, node=node, clock=self.clock, lifetime=self._idle
             )
-        self._gate = Gate(waiting)
+        self._gate = gate.Gate(waiting)
         self._totals = Shared(self._count_all, TOTALS_AGE)
         self._indexed = threading.Event()
         self._indexing = threading.Lock()
@@ -289,7 +292,7 @@ class MongoStore:
                 return
 
     def waiting(self) -> int:
-        return self._batches.waiting + self._keyed.waiting
+        return self._hits_gate.inside
 
     def probe(self, node: str) -> None:
         end = time.monotonic() + self._probe_timeout

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench import failover
-from bench.failover import Change
+from bench import vip
+from bench.vip import Change
 
-VIP = "10.0.0.9"
+ADDRESS = "10.0.0.9"
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ VIP = "10.0.0.9"
     ],
 )
 def test_a_line_of_the_monitor(line, seen):
-    found = failover.change(line, "lb-1", VIP)
+    found = vip.change(line, "lb-1", ADDRESS)
     assert found == (None if seen is None else Change(10.25, "lb-1", seen))
 
 
@@ -38,9 +38,4 @@ def test_a_line_of_the_monitor(line, seen):
     ],
 )
 def test_since_when_another_one_alone_has_it(changes, since):
-    assert failover.settled("a", changes) == since
-
-
-@pytest.mark.parametrize(("share", "value"), [(0.5, 10), (0.95, 19), (1, 20)])
-def test_a_percentile_is_a_value_that_was_measured(share, value):
-    assert failover.percentile([float(n) for n in range(20, 0, -1)], share) == value
+    assert vip.settled("a", changes) == since
