@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -72,7 +71,8 @@ class Server:
         try:
             with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=5):
                 return True
-        except urllib.error.URLError:
+        except OSError:
+            # Also one that takes the connection and answers late.
             return False
 
     def memory(self) -> float:
