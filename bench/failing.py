@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import requests
 import yaml
 
+from bench.api import Counters
 from bench.cluster import SERVICE, Cluster
 from bench.gaps import CLIENT_SECONDS, Case
 from bench.local import Loopback, loopback
@@ -23,8 +24,6 @@ STEPPED_DOWN = "primary steps down"
 WEB_KILLED = "web server killed"
 HOLDER_KILLED = "VIP's holder killed"
 CASES = (PRIMARY_KILLED, STEPPED_DOWN, WEB_KILLED, HOLDER_KILLED)
-
-COUNTERS = "/api/v1/counters/bench-failover"
 
 
 def declared_elections() -> dict[str, int]:
@@ -44,25 +43,21 @@ class Here:
         self.name = place.name
         self._place = place
         self._turns = itertools.count()
+        self.counters = Counters(place.addresses[0])
 
     def send(self, counter: str, key: str | None) -> requests.Response:
         headers = {"Idempotency-Key": key} if key else {}
         addresses = self._place.addresses
         first = next(self._turns)
         for more in range(len(addresses)):
-            url = f"http://{addresses[(first + more) % len(addresses)]}{COUNTERS}/{counter}/hits"
+            address = addresses[(first + more) % len(addresses)]
+            url = f"http://{address}{self.counters.hits(counter)}"
             try:
                 return requests.post(url, headers=headers, timeout=CLIENT_SECONDS)
             except requests.ConnectionError as error:
                 if not is_refusal(error) or more == len(addresses) - 1:
                     raise
         raise AssertionError("there are no nodes")
-
-    def count(self, counter: str) -> int:
-        url = f"http://{self._place.addresses[0]}{COUNTERS}/{counter}"
-        answer = requests.get(url, timeout=CLIENT_SECONDS)
-        answer.raise_for_status()
-        return int(answer.json()["value"])
 
     def cases(self) -> list[Case]:
         rs, servers = self._place.rs, itertools.cycle(self._place.servers)
@@ -102,6 +97,7 @@ class There:
         self._lab = lab
         self._cluster = Cluster(lab)
         self.name = self._cluster.name
+        self.counters = Counters(self._cluster.addresses[0])
         self._dbs = [node.id for node in lab.nodes if "db" in node.roles]
         self._webs = itertools.cycle(node.id for node in lab.nodes if "web" in node.roles)
         self.vip_seconds: list[float] = []
@@ -109,15 +105,8 @@ class There:
 
     def send(self, counter: str, key: str | None) -> requests.Response:
         headers = {"Idempotency-Key": key} if key else {}
-        url = f"{self._cluster.url}{COUNTERS}/{counter}/hits"
+        url = f"{self._cluster.url}{self.counters.hits(counter)}"
         return requests.post(url, headers=headers, timeout=CLIENT_SECONDS)
-
-    def count(self, counter: str) -> int:
-        answer = requests.get(
-            f"{self._cluster.url}{COUNTERS}/{counter}", timeout=CLIENT_SECONDS
-        )
-        answer.raise_for_status()
-        return int(answer.json()["value"])
 
     def cases(self) -> list[Case]:
         cases = [Case(WEB_KILLED, self._kill_web, self._until_webs)]

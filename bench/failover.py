@@ -3,8 +3,9 @@
     bench/failover                # the running lab, through its virtual address
     bench/failover --local        # three mongods and two web nodes of its own, on loopback
 
-Twelve clients hit meanwhile, half of them with idempotency keys, and wait 10 s for each answer. Ends
-with 1 when a hit was lost or counted twice, when one was refused, or when a gap is over its limit.
+Twelve clients hit meanwhile, half of them with idempotency keys, and wait 10 s for each answer. Every
+count is checked: a run in which a hit was lost or counted twice ends with 1. How long anything took,
+and who was refused, is told beside what is wanted, and changes nothing about that.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from bench.gaps import Run, Service, percentile, surely
 from lab import config
 from lab.config import LabError
 
-VIP_SECONDS = 1.0
-"""In which 95 of 100 kills of the VIP's holder have to have another one."""
+P50, P95 = 4.0, 6.0
+"""Seconds for which no hit is to be acknowledged at most."""
+
+VIP_P95 = 1.0
+"""Seconds after which the VIP is to have another holder."""
 
 
-def summary(case: str, runs: list[Run], longest: float) -> str:
+def summary(case: str, runs: list[Run]) -> str:
     """Return what runs of one case came to."""
     found = [run.gap for run in runs]
-    good = sum(run.good(longest) for run in runs)
+    good = sum(run.good(P95) for run in runs)
     sums = {
         word: sum(getattr(run, word) for run in runs)
         for word in ("refused", "unsure", "lost", "doubled")
@@ -44,15 +48,14 @@ def summary(case: str, runs: list[Run], longest: float) -> str:
     )
 
 
-def missed(runs: list[Run], p50: float, p95: float) -> list[str]:
+def missed(runs: list[Run]) -> list[str]:
     """Return in what runs of one case are not what is wanted."""
-    found = [run.gap for run in runs]
-    wrong = [f"{run.what}: {problem}" for run in runs for problem in run.problems]
-    wrong += [f"{run.what}: {run.refused} hits were refused" for run in runs if run.refused]
-    for share, limit in ((0.5, p50), (0.95, p95)):
-        if percentile(found, share) > limit:
-            wrong.append(f"p{share * 100:g} is {percentile(found, share):.2f} s, over {limit:g} s")
-    return wrong
+    found = [f"{run.what}: {run.refused} hits were refused" for run in runs if run.refused]
+    for share, limit in ((0.5, P50), (0.95, P95)):
+        reached = percentile([run.gap for run in runs], share)
+        if reached > limit:
+            found.append(f"p{share * 100:g} is {reached:.2f} s, over {limit:g} s")
+    return found
 
 
 def measure(service: Service, options: argparse.Namespace) -> int:
@@ -62,37 +65,49 @@ def measure(service: Service, options: argparse.Namespace) -> int:
         raise LabError(f"Of {', '.join(options.case)} there is nothing that can fail here.")
     print(f"{service.name}: {2 * (options.clients // 2)} clients, {options.runs} runs of each case")
     results: dict[str, list[Run]] = {}
-    for case in cases:
-        for _ in range(options.runs):
-            run = gaps.run(service, case, options.clients // 2)
-            results.setdefault(case.name, []).append(run)
-            print(
-                f"  {case.name} ({run.what}): gap {run.gap:.2f} s, longest wait {run.wait:.2f} s,"
-                f" {run.refused} refused"
-            )
-    wrong = []
-    print()
-    for name, runs in results.items():
-        print(summary(name, runs, options.p95))
-        wrong += [f"{name}: {sentence}" for sentence in missed(runs, options.p50, options.p95)]
-    taken = getattr(service, "vip_seconds", [])
-    if taken:
-        print(f"one other holder of the VIP alone: median {median(taken):.2f} s, ", end="")
-        print(f"p95 {percentile(taken, 0.95):.2f} s")
-        if percentile(taken, 0.95) > VIP_SECONDS:
-            wrong.append(f"another holder of the VIP: p95 is over {VIP_SECONDS:g} s")
+    try:
+        for case in cases:
+            for _ in range(options.runs):
+                run = gaps.run(service, case, options.clients // 2)
+                results.setdefault(case.name, []).append(run)
+                print(
+                    f"  {case.name} ({run.what}): gap {run.gap:.2f} s, longest wait"
+                    f" {run.wait:.2f} s, {run.refused} refused"
+                )
+    finally:
+        service.counters.remove()
+    wrong = [
+        f"{run.case}, {run.what}: {problem}"
+        for runs in results.values()
+        for run in runs
+        for problem in run.problems
+    ]
+    report(results, getattr(service, "vip_seconds", []))
     if options.json:
-        document = {
-            "runs": {
-                name: [dataclasses.asdict(run) for run in runs] for name, runs in results.items()
-            },
-            "wrong": wrong,
-        }
+        runs = {name: [dataclasses.asdict(run) for run in them] for name, them in results.items()}
+        document = {"runs": runs, "wrong": wrong}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print("\nAll is as wanted." if not wrong else "\nMISSED:")
+    print("\nEvery acknowledged hit is counted once." if not wrong else "\nWRONG:")
     for sentence in wrong:
         print(f"  {sentence}")
     return 1 if wrong else 0
+
+
+def report(results: dict[str, list[Run]], vip: list[float]) -> None:
+    """Print what runs came to, and what of it is not as wanted.
+
+    :param vip: after how many seconds the VIP had another holder, of each time.
+    """
+    print()
+    for name, runs in results.items():
+        print(summary(name, runs))
+        for sentence in missed(runs):
+            print(f"  MISSED: {sentence}")
+    if vip:
+        reached = percentile(vip, 0.95)
+        print(f"one other holder of the VIP: median {median(vip):.2f} s, p95 {reached:.2f} s")
+        if reached > VIP_P95:
+            print(f"  MISSED: p95 is over {VIP_P95:g} s")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -106,8 +121,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=20, help="of each case (20)")
     parser.add_argument("--case", action="append", choices=CASES, help="only this; may be repeated")
     parser.add_argument("--clients", type=int, default=12)
-    parser.add_argument("--p50", type=float, default=4.0, help="seconds (4)")
-    parser.add_argument("--p95", type=float, default=6.0, help="seconds (6)")
     parser.add_argument("--json", type=Path, help="a file for all numbers")
     options = parser.parse_args(arguments)
     if options.runs < 1:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import requests
 
+from bench.api import Counters
 from lab.config import LabError
 from tests.support import hits
 from tests.support.hits import Traffic
@@ -42,11 +43,12 @@ class Service(Protocol):
 
     name: str
 
+    @property
+    def counters(self) -> Counters:
+        """The counters that are hit."""
+
     def send(self, counter: str, key: str | None) -> requests.Response:
         """Send a hit on a counter, with an idempotency key or without."""
-
-    def count(self, counter: str) -> int:
-        """Return what a counter has come to."""
 
     def cases(self) -> list[Case]:
         """Return what can fail."""
@@ -83,6 +85,8 @@ def run(service: Service, case: Case, clients: int) -> Run:
     """
     names = [f"{case.name.replace(' ', '-')}-{uuid.uuid4().hex[:8]}-{kind}" for kind in "pk"]
 
+    service.counters.make(names)
+
     def sender(name: str) -> hits.Send:
         return lambda key: service.send(name, key)
 
@@ -96,8 +100,8 @@ def run(service: Service, case: Case, clients: int) -> Run:
         what = case.harm()
         _served(both)
     case.recover()
-    counts = [service.count(name) for name in names]
-    held = list(zip(both, counts, strict=True))
+    values = service.counters.values()
+    held = [(each, values[name]) for each, name in zip(both, names, strict=True)]
     return Run(
         case=case.name,
         what=what,
