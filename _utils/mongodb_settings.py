@@ -37,9 +37,7 @@ def check(settings: Any) -> dict[str, Any]:
         if key in BOUNDS:
             least, most = BOUNDS[key]
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise ValueError(
-                    f"{key} is {value!r}: write a whole number from {least} to {most}"
-                )
+                raise ValueError(f"{key} is {value!r}: write a whole number from {least} to {most}")
         elif not isinstance(value, bool):
             raise ValueError(f"{key} is {value!r}: write true or false")
     return dict(settings)

@@ -3,9 +3,9 @@
     bench/failover                # the running lab, through its virtual address
     bench/failover --local        # three mongods and two web nodes of its own, on loopback
 
-Twelve clients hit meanwhile, half of them with idempotency keys, and wait 10 s for each answer. Every
-count is checked: a run in which a hit was lost or counted twice ends with 1. How long anything took,
-and who was refused, is told beside what is wanted, and changes nothing about that.
+Twelve clients hit meanwhile, half of them with idempotency keys, and wait 10 s for each answer.
+Every count is checked: a run in which a hit was lost or counted twice ends with 1. How long it
+took, and who was refused, is told beside what is wanted, and changes nothing about that.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ VIP_P95 = 1.0
 def summary(case: str, runs: list[Run]) -> str:
     """Return what runs of one case came to."""
     found = [run.gap for run in runs]
-    good = sum(run.good(P95) for run in runs)
-    sums = {
-        word: sum(getattr(run, word) for run in runs)
-        for word in ("refused", "unsure", "lost", "doubled")
-    }
-    return (
-        f"{case}: gaps of {min(found):.2f} to {max(found):.2f} s, p50 {percentile(found, 0.5):.2f} s,"
-        f" p95 {percentile(found, 0.95):.2f} s; longest wait of a hit"
-        f" {max(run.wait for run in runs):.2f} s\n"
-        f"  of {sum(run.acknowledged for run in runs)} hits acknowledged: "
-        + ", ".join(f"{number} {word}" for word, number in sums.items())
-        + f"\n  {good} of {len(runs)} good: at least {surely(good, len(runs)):.0%} of all are (95 %)"
+    good, count = sum(run.good(P95) for run in runs), len(runs)
+    slowest = max(run.wait for run in runs)
+    words = ("acknowledged", "refused", "unsure", "lost", "doubled")
+    sums = {word: sum(getattr(run, word) for run in runs) for word in words}
+    return "\n".join(
+        (
+            f"{case}: gaps of {min(found):.2f} to {max(found):.2f} s,"
+            f" p50 {percentile(found, 0.5):.2f} s, p95 {percentile(found, 0.95):.2f} s;"
+            f" longest wait of a hit {slowest:.2f} s",
+            f"  hits: {', '.join(f'{number} {word}' for word, number in sums.items())}",
+            f"  {good} of {count} good: at least {surely(good, count):.0%} of all are (95 %)",
+        )
     )
 
 

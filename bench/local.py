@@ -163,9 +163,7 @@ def loopback(
     """
     with (
         tempfile.TemporaryDirectory(prefix="counterapp-bench-") as folder,
-        replica_set(
-            members=3, auth=auth, oplog_mib=oplog_mib, elections=elections
-        ) as rs,
+        replica_set(members=3, auth=auth, oplog_mib=oplog_mib, elections=elections) as rs,
     ):
         place = Loopback(rs, nodes, command, Path(folder))
         try:

@@ -12,6 +12,7 @@ servers die with the test run even when that is killed with -9.
 
 import contextlib
 import fcntl
+import functools
 import os
 import pathlib
 import random
@@ -294,7 +295,7 @@ class ReplicaSet:
         self.wait_secondaries(len(self.members) - 1)
         for member in self.members:
             until(
-                lambda member=member: self._lets_in(member),
+                functools.partial(self._lets_in, member),
                 30,
                 f"{member} knows the admin",
                 ignoring=(PyMongoError,),

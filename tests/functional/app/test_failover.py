@@ -19,12 +19,20 @@ def nodes(rs, make_node):
 
 @pytest.fixture
 def alone(rs):
-    """The replica set without a majority: nothing can be written until it is healed."""
+    """The replica set without a majority: nothing can be written until it is healed.
+
+    The others are frozen, for they are back at once, before the time of what waits is over.
+    """
     primary = rs.wait_primary()
     for member in rs.members:
         if member is not primary:
-            member.kill()
-    rs.wait_no_primary()
+            member.pause()
+    until(
+        lambda: (primary.hello() or {}).get("isWritablePrimary"),
+        30,
+        f"{primary} has stepped down",
+        wanted=False,
+    )
     return rs
 
 
@@ -89,9 +97,7 @@ def test_nobody_is_refused_and_all_count_once_when_the_primary_is_gone(nodes, rs
         assert count == len(seen.values)
 
 
-def test_so_many_wait_and_are_counted_in_their_order_and_more_are_refused_at_once(
-    alone, make_node
-):
+def test_so_many_wait_and_are_counted_in_their_order_and_more_are_refused_at_once(alone, make_node):
     node = make_node(alone, COUNTERAPP_WAITING="5").start(ready=False)
     with ThreadPoolExecutor(5) as pool:
         # They share one bound, whichever kind they are of.
@@ -104,7 +110,7 @@ def test_so_many_wait_and_are_counted_in_their_order_and_more_are_refused_at_onc
             assert refused.headers["Retry-After"] == "2"
             assert "the hit was not counted" in refused.json()["detail"]
         assert waiting(node) == 5
-        # What asks for nothing of them does not wait behind them; nor is anything made to look well.
+        # Who asks for no hit does not wait behind them; and nothing is made to look well.
         assert node.get("/livez").status_code == 200
         assert node.get("/").status_code == 200
         assert node.get("/readyz").status_code == 503
@@ -133,22 +139,18 @@ def test_a_client_that_hangs_up_frees_its_place(alone, make_node):
 
 def test_when_the_time_of_a_hit_is_over_it_is_told_so(alone, make_node):
     node = make_node(alone, COUNTERAPP_HIT_DEADLINE="2").start(ready=False)
-    with ThreadPoolExecutor(2) as pool:
-        begun, queued = (
-            answer.result(2 * ANSWER_SECONDS) for answer in one_after_the_other(pool, node, [{}, {}])
-        )
-    for answer in (begun, queued):
+    with ThreadPoolExecutor(3) as pool:
+        begun = [pool.submit(node.post) for _ in range(3)]
+        answers = [answer.result(2 * ANSWER_SECONDS) for answer in begun]
+    for answer in answers:
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.headers["Retry-After"] == "2"
         assert 1.5 < answer.elapsed.total_seconds() < 2 + 4 * PATIENCE
-    assert "not counted" not in begun.json()["detail"]
-    assert "the hit was not counted" in queued.json()["detail"]
+    unsure = [each for each in answers if "was not counted" not in each.json()["detail"]]
     alone.heal()
     until(lambda: node.status("/readyz"), 20, "/readyz answers 200", wanted=200)
-    # The first may have been counted, as it was told; the second was not.
-    assert total(node) <= 1
-    assert node.post().json()["value"] <= 2
+    assert total(node) <= len(unsure)
 
 
 KEYED = HIT.replace("shared", "keyed")

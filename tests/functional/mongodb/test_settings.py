@@ -17,7 +17,8 @@ def before(cluster):
     found = config(cluster)
     yield found
     known = cluster.primary.call("settings")
-    cluster.primary.call("configure", {key: found["settings"].get(key, known[key]) for key in known})
+    old = {key: found["settings"].get(key, known[key]) for key in known}
+    cluster.primary.call("configure", old)
 
 
 def test_a_set_that_serves_gets_its_settings_once_from_whichever_node(cluster, before):

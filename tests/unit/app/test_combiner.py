@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from counterapp import presence
-from counterapp.combiner import CROWD, LONGEST_REST, LOOK, Combiner
+from counterapp.combiner import CROWD, LONGEST_REST, Combiner
 from counterapp.counters import Overloaded, StoreUnavailable
 from counterapp.gate import hits
 

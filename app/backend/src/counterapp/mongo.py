@@ -41,6 +41,11 @@ from counterapp.keyed import KeyedBatches, add
 from counterapp.room import Room
 from counterapp.shared import Shared
 
+TRIES = 4
+"""Tries of a batch for which there is time. A primary that is frozen, or whose machine has lost its
+power, does not say so: a try that it was sent ends with its time alone, while another one is
+elected."""
+
 CONNECT_TIMEOUT = 2.0
 """Seconds until a host that does not even complete a connection counts as gone."""
 
@@ -120,12 +125,13 @@ class MongoStore:
         self._room = Room(self._counters, most_counters)
         self.clock = DatabaseClock()
         self._hits_gate = gate.hits(waiting)
+        attempt = min(timeout, hit_deadline / TRIES)
         batched = _database(self._batch_client, database, timeout)
         self._batches = Batches(
             batched["counters"],
             node=node,
             clock=self.clock,
-            timeout=timeout,
+            timeout=attempt,
             deadline=hit_deadline,
             gate=self._hits_gate,
             lifetime=self._idle,
@@ -135,7 +141,7 @@ class MongoStore:
             batched,
             node=node,
             clock=self.clock,
-            timeout=timeout,
+            timeout=attempt,
             deadline=hit_deadline,
             gate=self._hits_gate,
             keep=timedelta(seconds=keep_keys),
