@@ -12,7 +12,6 @@ servers die with the test run even when that is killed with -9.
 
 import contextlib
 import fcntl
-import functools
 import os
 import pathlib
 import random
@@ -24,6 +23,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -295,7 +295,7 @@ class ReplicaSet:
         self.wait_secondaries(len(self.members) - 1)
         for member in self.members:
             until(
-                functools.partial(self._lets_in, member),
+                partial(self._lets_in, member),
                 30,
                 f"{member} knows the admin",
                 ignoring=(PyMongoError,),
