@@ -16,11 +16,14 @@ mongodb:
   # by chance so as not to stand at once. By the manual a lower value makes a set faster to fail over
   # and more sensitive: a primary that only pauses for so long (a snapshot of its VM, a disk that
   # stalls, a network that drops packets) is replaced for nothing, which costs a pause of its own,
-  # and no acknowledged hit. MongoDB's default is 10000, for members that may be far apart; 3000
-  # bears the loss of one heartbeat, which there is every 2 s. Raise it where members' logs tell of
-  # elections that nobody wanted ("Starting an election, since we've seen no PRIMARY"). At most
-  # 5000, so that hits are still answered in their time: hit_deadline in pillar/web.sls.
+  # and no acknowledged hit. MongoDB's default is 10000, for members that may be far apart. A
+  # secondary hears of its primary by heartbeats, every 2 s, and with each batch of the oplog that it
+  # reads, at least twice in this time (calculateAwaitDataTimeout in MongoDB's oplog_fetcher.cpp):
+  # so one message may be lost, and a pause of 1.5 s does no harm in any case. Raise it where members'
+  # logs tell of elections that nobody wanted ("Starting an election, since we've seen no PRIMARY").
+  # At most 5000, so that hits are still answered in their time: hit_deadline in pillar/web.sls.
   # https://www.mongodb.com/docs/manual/reference/replica-configuration/
+  # https://www.mongodb.com/docs/manual/core/replica-set-elections/
   settings:
     electionTimeoutMillis: 3000
   # Seconds in which a new member must have copied all data.
