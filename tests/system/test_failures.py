@@ -8,7 +8,7 @@ from bench.vip import Vip
 from tests.support.waiting import until
 
 # Longest time until hits are answered again, in seconds. HAProxy checks every second and takes a
-# server out after three misses; a replica set elects after 3 s without its primary; the VIP
+# server out after three misses; a replica set elects after 2.5 s without its primary; the VIP
 # moves after three missed adverts, of which there are five a second.
 OUTAGE = {"web": 10, "db": 30, "lb": 10, "storage": 15}
 
