@@ -31,11 +31,11 @@ class Cluster:
         self._processes: dict[str, int] = {}
         for node in self._webs:
             machines.require_running(lab, node.id)
-        self._wait_ready(set())
+        self.wait_ready()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return (Endpoint(edge.url(self._lab), edge.context(self._lab)),)
+        return (Endpoint(edge.url(self._lab), edge.authority(self._lab)),)
 
     @contextmanager
     def once_per_request(self) -> Iterator[None]:
@@ -76,6 +76,10 @@ class Cluster:
         for node in self._webs:
             self._on(node.id, "systemctl", "--no-block", "restart", SERVICE)
         self._wait_ready(before)
+
+    def wait_ready(self) -> None:
+        """Wait until every web node is ready, and has its share of the clients."""
+        self._wait_ready(set())
 
     def _wait_ready(self, gone: set[int]) -> None:
         """Wait until every web node is a new process, ready, and has its share of the clients."""

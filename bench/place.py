@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import requests
+
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What clients talk to: a URL without a path, and whom they trust when it is one of HTTPS."""
+    """What clients talk to: a URL without a path, and the file with whom they trust for HTTPS."""
 
     url: str
-    trusts: ssl.SSLContext | None = None
+    authority: Path | None = None
 
     @property
     def address(self) -> str:
@@ -28,9 +30,15 @@ class Endpoint:
 
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         """Return a connection that is not made yet, with a timeout in seconds."""
-        if urlsplit(self.url).scheme == "https":
-            return http.client.HTTPSConnection(self.address, timeout=timeout, context=self.trusts)
+        if self.authority:
+            trusts = ssl.create_default_context(cafile=self.authority)
+            return http.client.HTTPSConnection(self.address, timeout=timeout, context=trusts)
         return http.client.HTTPConnection(self.address, timeout=timeout)
+
+    def post(self, path: str, headers: dict[str, str], timeout: float) -> requests.Response:
+        """Send a request without a body, on a connection of its own."""
+        trusts = str(self.authority) if self.authority else True
+        return requests.post(f"{self.url}{path}", headers=headers, timeout=timeout, verify=trusts)
 
 
 class Place(Protocol):

@@ -42,6 +42,16 @@ The administrator of the database exists:
     - admin: True
     - require:
       - mongodb: The replica set exists
+{%- if mongodb.get('settings') %}
+
+# Of the whole set: the first member on which this runs has it changed, the others find it so.
+The replica set has its settings:
+  mongodb.replica_set_settings:
+    - name: {{ mongodb.replica_set }}
+    - settings: {{ mongodb.settings | json }}
+    - require:
+      - mongodb: The administrator of the database exists
+{%- endif %}
 {%- if coming.get('admin_user', mongodb.admin_user) != mongodb.admin_user %}
 
 The administrator to come exists:

@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml
 
 from lab import edge, engine, machines, up
 from lab.config import ROOT, Lab, load
-from tests.support import evidence, inside
+from tests.support import evidence, hits, inside
 from tests.support.hits import Traffic
 from tests.support.waiting import until
 
@@ -30,11 +29,6 @@ NETWORK = "192.168.34.0/24"
 NEXT, BAD, LEAKING = "0.1.0.post1", "0.1.0.post2", "0.1.0.post5"
 # With it nodes are used as they are found, and left: for whoever writes a test.
 KEEP = bool(os.environ.get("KEEP_NODES"))
-# Seconds between two hits of a client, as an ordinary one has it: these tests are about order, not
-# about load.
-PACE = 0.05
-# Seconds for which keys are still sent when nothing new is: a test may end because nobody answers.
-GOODWILL = 60
 ASKER = Path(__file__).with_name("asker.py").read_text(encoding="utf-8")
 
 
@@ -247,62 +241,23 @@ class Cluster:
         response.raise_for_status()
         return response.json()["value"]
 
-    def send(self, counter: str, hits: int, threads: int = 8) -> Traffic:
+    def send(self, counter: str, count: int, threads: int = 8) -> Traffic:
         """Send that many hits, each on a connection of its own, and note what came back."""
         engine.check_route(self.lab, self.lab.vip)
         traffic = Traffic()
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda _: self._one(counter, traffic), range(hits)))
+            list(pool.map(lambda _: hits.hit(self._sender(counter), traffic), range(count)))
         return traffic
 
     @contextmanager
     def traffic(self, counter: str, threads: int = 3, keyed: bool = False) -> Iterator[Traffic]:
-        """Send hits for as long as the block runs; a failure is noted and the client goes on.
-
-        :param keyed: each hit has an ``Idempotency-Key`` and is sent until it is acknowledged; one
-            that is not within a minute of the block's end stays unsure.
-        """
+        """Send hits for as long as the block runs: see :func:`tests.support.hits.traffic`."""
         engine.check_route(self.lab, self.lab.vip)
-        traffic = Traffic()
-        stop, give_up = threading.Event(), threading.Event()
+        with hits.traffic(self._sender(counter), threads, keyed) as traffic:
+            yield traffic
 
-        def client() -> None:
-            while not stop.is_set():
-                self._one(counter, traffic, str(uuid.uuid4()) if keyed else None, give_up)
-                stop.wait(PACE)
-
-        with ThreadPoolExecutor(threads) as pool:
-            clients = [pool.submit(client) for _ in range(threads)]
-            try:
-                yield traffic
-            finally:
-                stop.set()
-                wait(clients, timeout=GOODWILL)
-                give_up.set()
-            for each in clients:
-                each.result()
-
-    def _one(
-        self,
-        counter: str,
-        traffic: Traffic,
-        key: str | None = None,
-        give_up: threading.Event | None = None,
-    ) -> None:
-        """Send a hit and note what came of it; with a key until it is acknowledged or given up."""
-        while True:
-            sent = time.monotonic()
-            try:
-                response = self.hit(counter, key=key)
-                response.raise_for_status()
-                body = response.json()
-                break
-            except requests.RequestException as error:
-                traffic.failed(error, sent, key)
-                if key is None or (give_up and give_up.is_set()):
-                    return
-                time.sleep(PACE)
-        traffic.acknowledged(body, time.monotonic(), key)
+    def _sender(self, counter: str) -> hits.Send:
+        return lambda key: self.hit(counter, key=key)
 
     # Harm, and recovery.
 

@@ -491,6 +491,30 @@ class TestMongodb:
         _, errors = node("db-1", pillar={"mongodb:members": wrong}).chunks(["db"])
         assert any("set it to a mapping of nodes with the role db" in error for error in errors)
 
+    def test_the_set_elects_before_a_hit_s_time_is_over(self, node):
+        web = yaml.safe_load((ROOT / "pillar" / "web.sls").read_text())["web"]
+        chunks, _ = node("db-2").chunks(["db"])
+        settings = chunk(chunks, "The replica set has its settings")["settings"]
+        # A hit comes just after the primary's end, and members add up to 15 % by chance.
+        assert 1.15 * settings["electionTimeoutMillis"] / 1000 < web["hit_deadline"] / 2
+
+    def test_a_set_without_declared_settings_keeps_its_own(self, node):
+        chunks, errors = node("db-2", pillar={"mongodb:settings": None}).chunks(["db"])
+        assert not errors
+        assert not [each for each in chunks if each["fun"] == "replica_set_settings"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            ({"electionTimeoutMillis": 500}, "'mongodb:settings:electionTimeoutMillis' is 500 on"),
+            ({"electionTimeoutMillis": "3 s"}, "must be a whole number from 1000 to 60000"),
+            ([3000], "set it to a mapping, e.g. {electionTimeoutMillis: 3000}"),
+        ],
+    )
+    def test_settings_that_a_set_cannot_have_are_refused(self, node, wrong, words):
+        _, errors = node("db-1", pillar={"mongodb:settings": wrong}).chunks(["db"])
+        assert any(words in error for error in errors), errors
+
     def test_the_keyfile_is_shown_to_nobody(self, node):
         chunks, _ = node("db-1").chunks(["db"])
         keyfile = chunk(chunks, "The members of the replica set trust each other by a key")
@@ -741,6 +765,7 @@ class TestWeb:
     MOST: ClassVar = {
         **{name: (name.upper(), most) for name, most in LIMITS.items()},
         "waiting": ("WAITING", 99_999_999),
+        "hit_deadline": ("HIT_DEADLINE", 25),
         "streams": ("MAX_STREAMS", 1024),
         "keep_keys": ("KEEP_KEYS", 99_999_999),
     }
