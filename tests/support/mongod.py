@@ -23,6 +23,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -285,7 +286,7 @@ class ReplicaSet:
         self.wait_secondaries(len(self.members) - 1)
         for member in self.members:
             until(
-                lambda member=member: self._lets_in(member),
+                partial(self._lets_in, member),
                 30,
                 f"{member} knows the admin",
                 ignoring=(PyMongoError,),
