@@ -8,7 +8,7 @@ from typing import Any
 
 from fleet import minions as asking
 from fleet import revision as revisions
-from fleet.change import Change, Step
+from fleet.change import PROGRESS, Change, Step
 from fleet.errors import FleetError, refuse
 from fleet.minions import Answers, Minions
 from fleet.plan import Plan
@@ -202,8 +202,9 @@ class Work:
             if self.forward:
                 revisions.move(self.change.master, nodes, self.change.id)
             # The preflight has brought the candidate's modules; those of `base` are others.
+            given = {**PROGRESS, **(pillar or {})}
             reports = asking.apply(
-                self.minions, nodes, self.environment, sls, pillar, modules=not self.forward
+                self.minions, nodes, self.environment, sls, given, modules=not self.forward
             )
             bad = [f"{node}: {each.why()}" for node, each in reports.items() if not each.good]
             self._count(reports)

@@ -101,7 +101,7 @@ class TestApplying:
         [(_function, nodes, arg, kwarg), refreshed] = ours.minions.asked
         assert (nodes, arg) == (["web-1"], ["web"])
         assert kwarg["saltenv"] == kwarg["pillarenv"] == "candidate"
-        assert kwarg["pillar"] == {"fresh": []}
+        assert kwarg["pillar"] == {"fresh": [], "fire_event": "progress"}
         # The preflight's highstate has brought them.
         assert "sync_mods" not in kwarg
         assert refreshed[0] == "saltutil.refresh_pillar"
