@@ -201,11 +201,8 @@ class Work:
             self.touch(stage, nodes)
             if self.forward:
                 revisions.move(self.change.master, nodes, self.change.id)
-            # The preflight has brought the candidate's modules; those of `base` are others.
             given = {**PROGRESS, **(pillar or {})}
-            reports = asking.apply(
-                self.minions, nodes, self.environment, sls, given, modules=not self.forward
-            )
+            reports = asking.apply(self.minions, nodes, self.environment, sls, given)
             bad = [f"{node}: {each.why()}" for node, each in reports.items() if not each.good]
             self._count(reports)
             if bad:
