@@ -160,6 +160,7 @@ class Rollout:
             # Only its end went wrong; to put nodes back now would be to put them where they are.
             revisions.settle(self.target)
         elif touched and self.before:
+            forget_modules(self.minions, self.before, self.target)
             back = Work(self.change, self.minions, self.before, BASE, None, self.limits)
             problems += leaving.turn_away(back, self._entered(touched))
             for stage in reversed(STAGES):
@@ -323,7 +324,7 @@ def limits_of(target: Revision, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def forget_modules(minions: Minions, base: Revision, candidate: Revision) -> None:
     """Give nodes that have loaded a candidate's modules those of ``base`` again."""
-    if not base.same_modules(candidate):
+    if base.modules != candidate.modules:
         nodes = list(base.topology["nodes"])
         minions.everyone(nodes, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
 

@@ -31,6 +31,7 @@
     - ignore_missing: True
     - release
     - releases
+    - modules
     {%- for secret in needed | unique | sort %}
     - secrets.{{ secret }}
     {%- endfor %}

@@ -21,7 +21,7 @@ include:
 # Declared on every member; only the first of the topology may make a set that does not exist.
 The replica set exists:
   mongodb.replica_set_present:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ mongodb.replica_set }}
     - members: {{ members | json }}
     - leaving: {{ leaving_members | json }}

@@ -138,6 +138,10 @@ class Simulation:
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{text}\n")
 
+    def edit_module(self, text: str) -> None:
+        """Alter what minions load, in the checkout."""
+        (self.folder / "tree/_modules/edited.py").write_text(f"TEXT = {text!r}\n")
+
     # What an operator types
 
     def rollout(self, **given: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 import yaml
 
+from fleet.change import PROGRESS
 from tests.support import tree as support
 from tests.support.loading import ROOT, load
 
@@ -86,7 +87,16 @@ def test_the_highstate_compiles(node, system, topology, name):
     text = repr(chunks)
     assert not [name for name in support.SECRETS if support.secret(name) in text]
     assert support.tls(name)["key"] not in text
-    # The master's bus is told of these alone, so that whoever waits sees what is going on.
+    # To tell the master of a state takes longer than most states do.
+    assert not [chunk["__id__"] for chunk in chunks if chunk.get("fire_event")]
+
+
+@pytest.mark.parametrize(("topology", "name"), support.NODES)
+def test_a_step_of_a_change_has_the_bus_told_of_what_may_take_long(node, topology, name):
+    compiler = node(name, topology, pillar=PROGRESS)
+    chunks, errors = compiler.chunks(compiler.top())
+    assert not errors
+    # Whoever waits sees what is going on.
     assert {
         chunk["__id__"]: chunk.get("fire_event")
         for chunk in chunks
