@@ -282,15 +282,18 @@ def strays(volume, declared=()):
 
         salt db-1 gluster.strays shared '[network.ping-timeout]'
     """
-    pool_wide = _pool_options()
     if volume == "all":
         return {
             name: option["value"]
-            for name, option in pool_wide.items()
+            for name, option in _pool_options().items()
             if not option["default"] and name not in declared
         }
     reconfigured = __salt__["gluster.info"](volume)["options"]
-    return __utils__["gluster_option.strays"](reconfigured, declared, pool_wide)
+    found = __utils__["gluster_option.strays"](reconfigured, declared, pool_wide=())
+    if not found:
+        # To ask for the pool's options takes the lock that all nodes of it share.
+        return {}
+    return __utils__["gluster_option.strays"](found, declared, _pool_options())
 
 
 def _values(options, volume):

@@ -29,7 +29,7 @@ table {table} {{
     ip daddr . tcp dport @waiting tcp flags & (syn | ack) == syn drop
   }}
 }}
-add element {table} waiting {{ {address} . {port} timeout {seconds}s }}
+add element {table} waiting {{ {elements} }}
 """
 
 
@@ -51,12 +51,12 @@ def _nft(rules):
 
 def hold(address, port, seconds=10):
     """
-    Do not answer new connections to an address and port, for so many seconds at the most.
+    Do not answer new connections to an address and ports, for so many seconds at the most.
 
     address
         An IPv4 address of this node.
     port
-        The TCP port.
+        The TCP port, or a list of them.
     seconds
         Whole seconds, 1 to 60, after which it ends by itself, whatever becomes of its caller.
 
@@ -69,18 +69,23 @@ def hold(address, port, seconds=10):
 
     .. code-block:: bash
 
-        salt 'lb-1' newcomers.hold 192.168.33.10 80 seconds=5
+        salt 'lb-1' newcomers.hold 192.168.33.10 '[80, 443]' seconds=5
     """
     try:
         address = str(ipaddress.IPv4Address(address))
     except ValueError as error:
         raise CommandExecutionError(f"{address!r} is no IPv4 address") from error
-    for name, value, most in (("port", port, 65535), ("seconds", seconds, 60)):
+    ports = port if isinstance(port, list) and port else [port]
+    for name, value, most in (
+        *(("port", each, 65535) for each in ports),
+        ("seconds", seconds, 60),
+    ):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise CommandExecutionError(
                 f"{name} must be a whole number from 1 to {most}, not {value!r}"
             )
-    _nft(_RULES.format(table=_TABLE, address=address, port=port, seconds=seconds))
+    elements = ", ".join(f"{address} . {each} timeout {seconds}s" for each in ports)
+    _nft(_RULES.format(table=_TABLE, elements=elements))
     return {"address": address, "port": port, "seconds": seconds}
 
 

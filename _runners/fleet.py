@@ -96,7 +96,7 @@ def verify(hits: int = 20, release: str | None = None, timeout: float = 30) -> d
         salt-run fleet.verify hits=100
     """
     master = Master(__opts__)
-    return count(SaltMinions(master), revision.require_base(master), hits, release, timeout)
+    return count(master, SaltMinions(master), revision.require_base(master), hits, release, timeout)
 
 
 @command.checked

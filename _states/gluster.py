@@ -170,8 +170,6 @@ def volume_present(
                 raise CommandExecutionError(f"volume {name} still differs: {plan}")
             if step == "layout" and change[0]["action"] in ("raise", "replace"):
                 __salt__["gluster.wait_healed"](name, timeout=data_timeout, launch=True)
-        if started:
-            __salt__["gluster.wait_online"](name, timeout=timeout)
     except CommandExecutionError as error:
         return __utils__["gluster.failed"](ret, error, __opts__["test"])
     verb = "was created" if "volume" in ret["changes"] else "was changed"
@@ -267,7 +265,7 @@ def _volume_plan(name, declared):
     elif running and not declared["started"]:
         plan["status"] = {"old": "Started", "new": "Stopped"}
     elif running:
-        state = __salt__["gluster.status"](name)
+        state = __salt__["gluster.status"](name, sizes=False)
         offline = [item["name"] for item in state["bricks"] if not item["online"]]
         # One that is to go may be lost for good.
         offline = [brick for brick in offline if brick in declared["bricks"]]

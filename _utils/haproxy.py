@@ -6,7 +6,8 @@ Callers name the socket the way HAProxy's own configuration does: ``/run/haproxy
 ``ipv6@::1:9999``. One connection carries one command: that is HAProxy's non-interactive mode,
 in which the end of the answer is the end of the connection and nothing has to be guessed.
 
-Salt's loader hands out functions only, so errors are Python's own classes:
+Salt's loader hands out functions only, so errors are Python's own classes, which :py:func:`call`
+makes Salt's:
 
 * ``OSError`` (with its ``TimeoutError``, ``PermissionError``): the socket cannot be used;
 * ``LookupError``: HAProxy knows no such backend or server;
@@ -16,7 +17,11 @@ Salt's loader hands out functions only, so errors are Python's own classes:
 import json
 import re
 import socket
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
+
+from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "haproxy"
 
@@ -26,16 +31,21 @@ _OP_STOPPED = 0
 _ADMIN_MAINT = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
 #: Bits of srv_admin_state: forced and inherited drain.
 _ADMIN_DRAIN = 0x08 | 0x10
-#: srv_check_state: checks are configured for the server and enabled.
+#: Bits of srv_check_state and srv_agent_state: checks are configured for the server, and on.
 _CHECK_CONFIGURED = 0x02
+_CHECK_ON = 0x04
 #: srv_check_result: the last check passed, or passed with a condition (404 with disable-on-404).
 _CHECK_PASSED = (3, 4)
 
-_UNKNOWN = ("No such server", "No such backend", "No such proxy", "Can't find backend")
+_NO_BACKEND = ("No such backend", "Can't find backend")
+_UNKNOWN = (*_NO_BACKEND, "No such server", "No such frontend", "No such proxy")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+\Z")
-STATES = ("ready", "drain", "maint")
+DEFAULT_SOCKET = "/run/haproxy/admin.sock"
+_POLL = 0.1
 #: How often connections are counted anew when some came meanwhile, so that the count is exact.
 _LOOKS = 5
+#: What tells a connection from what else a process has open.
+_CONNECTION = "sock_conn_iocb"
 #: The variable of the process by which a configuration has answers end their connection.
 CLOSING = "proc.closing_until"
 
@@ -67,7 +77,66 @@ def _connect(address: str, timeout: float) -> socket.socket:
     return socket.create_connection((host.strip("[]"), int(port)), timeout)
 
 
-def command(address: str, line: str, timeout: float = 10, several: bool = False) -> str:
+def chosen(address: str | None, opts: dict[str, Any], pillar: dict[str, Any]) -> str:
+    """
+    Return a stats socket: one that was given, else the one that a minion is configured with.
+
+    opts, pillar
+        The minion's configuration and pillar; see the execution module for the keys.
+    """
+    if address:
+        return str(address)
+    own = (where.get("haproxy.socket") for where in (opts, pillar))
+    nested = (
+        (where.get(section) or {}).get("socket")
+        for section in ("haproxy", "lb")
+        for where in (opts, pillar)
+    )
+    return next((str(each) for each in (*own, *nested) if each), DEFAULT_SOCKET)
+
+
+def call(
+    function: str,
+    address: str | None,
+    opts: dict[str, Any],
+    pillar: dict[str, Any],
+    *arguments: Any,
+) -> Any:
+    """
+    Call a function of this module, by its name, on the socket that :py:func:`chosen` returns.
+
+    Raises ``CommandExecutionError`` for what the function raises.
+    """
+    called = globals()[function]
+    try:
+        return called(chosen(address, opts, pillar), *arguments)
+    except (OSError, LookupError, ValueError) as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def looks(timeout: float) -> Iterator[float]:
+    """
+    Yield before each look at what is waited for: the seconds since the first.
+
+    The last is one that begins after ``timeout`` seconds: there is one in any case.
+    """
+    start = time.monotonic()
+    last = False
+    while not last:
+        waited = time.monotonic() - start
+        last = waited >= timeout
+        yield round(waited, 1)
+        if not last:
+            time.sleep(_POLL)
+
+
+def command(
+    address: str,
+    line: str,
+    timeout: float = 10,
+    several: bool = False,
+    payload: str | None = None,
+) -> str:
     """
     Send one command and return HAProxy's whole answer, trailing blank lines removed.
 
@@ -79,35 +148,55 @@ def command(address: str, line: str, timeout: float = 10, several: bool = False)
         Seconds that connecting, and each read, may take.
     several
         True to allow more than one command, separated by ``;``.
+    payload
+        Lines that the command takes, none of which is empty.
 
-    Raises ``OSError`` when the socket cannot be reached or does not answer, ``ValueError`` when
-    the line is not one command.
+    Raises ``OSError`` when the socket cannot be reached or does not answer, or when its level does
+    not allow the command; ``ValueError`` when the line is not one command, or the payload has an
+    empty line.
     """
     if re.search(r"[\n\r\\]" if several else r"[;\n\r\\]", line):
         raise ValueError(f"not one HAProxy command: {line!r}")
+    sent = line if payload is None else f"{line} <<\n{payload}\n"
+    if payload is not None and not all(each.strip() for each in payload.split("\n")):
+        raise ValueError(f"the payload of {line!r} has an empty line, which would end it")
     chunks = []
     try:
         with _connect(address, timeout) as connection:
-            connection.sendall(line.encode() + b"\n")
+            connection.sendall(sent.encode() + b"\n")
+            # The master process waits for another command until it is told that none comes.
+            connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 chunks.append(chunk)
     except TimeoutError as error:
         raise TimeoutError(f"HAProxy at {address} gave no answer within {timeout} s") from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"HAProxy cannot be asked at {address}: this user may not use that socket; be root, or"
+            " give the configuration's 'stats socket' line another 'user', 'group' or 'mode'"
+        ) from error
     except OSError as error:
         reason = error.strerror or error
         raise type(error)(
             f"HAProxy cannot be asked at {address}: {reason}; is it running, and does its"
             " configuration have this 'stats socket'?"
         ) from error
-    return b"".join(chunks).decode(errors="replace").rstrip("\n")
+    answer = b"".join(chunks).decode(errors="replace").rstrip("\n")
+    # Whatever the command: what is told to those who may not ask is no answer to it.
+    if answer.startswith("Permission denied"):
+        raise PermissionError(
+            f"HAProxy at {address} refused '{line}': {answer.splitlines()[0]}; its 'stats socket'"
+            " line needs 'level admin'"
+        )
+    return answer
 
 
 def _refuse(address: str, line: str, answer: str) -> NoReturn:
     message = f"HAProxy at {address} refused '{line}': {answer.splitlines()[0]}"
+    if answer.startswith(_NO_BACKEND):
+        message += f" (its backends: {', '.join(backends(address)) or 'none'})"
     if answer.startswith(_UNKNOWN):
         raise LookupError(message)
-    if answer.startswith("Permission denied"):
-        raise PermissionError(f"{message}; its 'stats socket' line needs 'level admin'")
     raise ValueError(message)
 
 
@@ -145,6 +234,19 @@ def stat(address: str) -> list[dict[str, Any]]:
     numbers. Raises ``OSError`` when HAProxy cannot be asked.
     """
     return [_record(fields) for fields in _json(address, "show stat json")]
+
+
+def backends(address: str) -> list[str]:
+    """
+    Return the names of the backends, in the configuration's order.
+
+    Raises ``OSError`` when HAProxy cannot be asked.
+    """
+    line = "show backend"
+    answer = command(address, line)
+    if not answer.startswith("# name"):
+        _refuse(address, line, answer or "(no answer)")
+    return answer.splitlines()[1:]
 
 
 def servers_state(address: str, backend: str | None = None) -> str:
@@ -189,8 +291,9 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
     operator asked for; always False in maint, where there are no checks); ``checked`` (the last
     check passed and the next has not begun, or there are none to pass); ``in_service`` (gets new
     sessions); ``sessions`` and ``queued`` (now); ``weight`` and ``initial_weight`` (the
-    configuration's); ``check`` (result of the last check, in words); ``since`` (seconds since it
-    last went up or down).
+    configuration's); ``health_checks`` and ``agent_checks`` (whether they are on; None where the
+    configuration has none); ``check`` (result of the last check, in words); ``since`` (seconds
+    since it last went up or down).
 
     Raises ``LookupError`` for an unknown backend, ``OSError`` when HAProxy cannot be asked.
     """
@@ -210,7 +313,7 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
         elif admin_bits & _ADMIN_DRAIN:
             admin = "drain"
         up = int(state["srv_op_state"]) != _OP_STOPPED
-        has_checks = bool(int(state["srv_check_state"]) & _CHECK_CONFIGURED)
+        health = _checks(state["srv_check_state"])
         weight = int(state["srv_uweight"])
         # A star before the word says that the next check is under way.
         words = (str(row.get(key) or "") for key in ("check_status", "check_code", "last_chk"))
@@ -223,12 +326,14 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
                 "admin": admin,
                 "status": row["status"],
                 "up": up,
-                "checked": not has_checks or int(state["srv_check_result"]) in _CHECK_PASSED,
+                "checked": not health or int(state["srv_check_result"]) in _CHECK_PASSED,
                 "in_service": up and admin == "ready" and weight > 0,
                 "sessions": row["scur"],
                 "queued": row["qcur"],
                 "weight": weight,
                 "initial_weight": int(state["srv_iweight"]),
+                "health_checks": health,
+                "agent_checks": _checks(state["srv_agent_state"]),
                 "check": check,
                 "since": int(state["srv_time_since_last_change"]),
             }
@@ -236,35 +341,37 @@ def servers(address: str, backend: str) -> list[dict[str, Any]]:
     return found
 
 
-def set_server_state(address: str, backend: str, server: str, state: str) -> None:
+def _checks(bits: str) -> bool | None:
+    return bool(int(bits) & _CHECK_ON) if int(bits) & _CHECK_CONFIGURED else None
+
+
+def tell_server(address: str, verb: str, backend: str, server: str, *words: str) -> None:
     """
-    Set a server's administrative state: ``ready``, ``drain`` or ``maint``.
+    Send a command about one server, e.g. ``set server``, a backend, a server, ``state``, ``drain``.
+
+    verb
+        The words before the server's name.
+    words
+        Those after it.
 
     Raises ``LookupError`` for an unknown backend or server, ``PermissionError`` when the socket
-    is not of level admin, ``ValueError`` for another state, ``OSError`` when HAProxy cannot be
-    asked.
+    is not of level admin, ``ValueError`` when HAProxy refuses, ``OSError`` when it cannot be asked.
     """
-    if state not in STATES:
-        raise ValueError(f"'{state}' is no server state: use one of {', '.join(STATES)}")
-    line = f"set server {_name('backend', backend)}/{_name('server', server)} state {state}"
-    answer = command(address, line)
-    if answer:
-        _refuse(address, line, answer)
+    _tell(address, verb, f"{_name('backend', backend)}/{_name('server', server)}", *words)
 
 
-def set_server_weight(address: str, backend: str, server: str, weight: str) -> None:
+def tell_frontend(address: str, verb: str, frontend: str, *words: str) -> None:
     """
-    Set a server's weight: ``0`` to ``256``, or a percentage of the configuration's such as ``10%``.
+    Send a command about one frontend, e.g. ``set maxconn frontend``, a frontend, ``100``.
 
-    Raises ``LookupError`` for an unknown backend or server, ``PermissionError`` when the socket
-    is not of level admin, ``ValueError`` for no such weight or where the backend's algorithm has
-    fixed ones, ``OSError`` when HAProxy cannot be asked.
+    Its arguments and errors are those of :py:func:`tell_server`.
     """
-    if not re.fullmatch(r"[0-9]+%?", weight):
-        raise ValueError(f"{weight!r} is no weight: give 0 to 256, or a percentage such as 10%")
-    line = f"set server {_name('backend', backend)}/{_name('server', server)} weight {weight}"
-    answer = command(address, line)
-    if answer:
+    _tell(address, verb, _name("frontend", frontend), *words)
+
+
+def _tell(address: str, *words: str) -> None:
+    line = " ".join(words)
+    if answer := command(address, line):
         _refuse(address, line, answer)
 
 
@@ -279,8 +386,6 @@ def close_until(address: str, moment: int) -> None:
     """
     # HAProxy would make a variable that nothing goes by.
     known = command(address, f"get var {CLOSING}")
-    if known.startswith("Permission denied"):
-        _refuse(address, f"get var {CLOSING}", known)
     if "value=" not in known:
         raise LookupError(
             f"HAProxy at {address} does not go by {CLOSING} ({known}): its configuration needs "
@@ -293,44 +398,89 @@ def close_until(address: str, moment: int) -> None:
         _refuse(address, line, answer)
 
 
-def connections(address: str, frontend: str) -> dict[str, int]:
+def workers(address: str) -> dict[int, bool]:
+    """
+    Return HAProxy's worker processes, by ID: whether each is the one that takes connections.
+
+    address
+        The socket of HAProxy's master process, its option ``-S``.
+
+    Raises ``ValueError`` when it is no such socket, ``OSError`` when HAProxy cannot be asked.
+    """
+    line = "show proc"
+    answer = command(address, line)
+    if not answer.startswith("#<PID>"):
+        _refuse(address, line, answer or "(no answer)")
+    found, current = {}, True
+    for row in answer.splitlines():
+        if row.startswith("# "):
+            current = row == "# workers"
+        elif (words := row.split())[1:2] == ["worker"]:
+            found[int(words[0])] = current
+    return found
+
+
+def connections(address: str, frontend: str, worker: int | None = None) -> dict[str, int]:
     """
     Return how many of a frontend's connections are at what.
 
     ``asking``: a request is there, and nothing of its answer yet; ``answering``: an answer is under
     way, which of a stream it is for as long as the stream lasts; ``idle``: between two requests, or
     before the end of the first one's head. Where connections come and go all the while, ``idle``
-    may be too high, but never too low.
+    may be too high, but never too low. ``multiplexed``: how many carry HTTP/2; each request on one
+    counts by itself above, and one without any is not ``idle``.
+
+    worker
+        The ID of the process to ask, where ``address`` is the socket of the master process.
 
     Raises ``LookupError`` for an unknown frontend, ``OSError`` when HAProxy cannot be asked.
     """
     name = _name("frontend", frontend)
+
+    def ask(line: str) -> str:
+        return command(address, line if worker is None else f"@!{int(worker)} {line}")
+
     for _ in range(_LOOKS):
-        before = _frontend(address, name)
-        answers = [
-            "rsp.st=MSG_RPBEFORE" in stream
-            for stream in re.split(
-                r"^(?=0x)", command(address, "show sess all"), flags=re.MULTILINE
-            )
-            if f"frontend={name} " in stream
-        ]
-        came = _frontend(address, name)["conn_tot"] - before["conn_tot"]
+        before = _frontend(ask, name)
+        sessions = ask("show sess all")
+        carried = [line for line in ask("show fd").splitlines() if _CONNECTION in line]
+        after = _frontend(ask, name)
+        if before is None or after is None:
+            # One that takes no connections any more has no numbers.
+            open_now, came = len([line for line in carried if f" fe={name} " in line]), 0
+        else:
+            open_now, came = before["scur"], after["conn_tot"] - before["conn_tot"]
         if not came:
             break
+    if worker is None and before is None:
+        raise LookupError(f"HAProxy at {address} has no frontend '{name}'")
+    answers = [
+        "rsp.st=MSG_RPBEFORE" in stream
+        for stream in re.split(r"^(?=0x)", sessions, flags=re.MULTILINE)
+        if f"frontend={name} " in stream
+    ]
+    # Of each connection with HTTP/2, how many requests are under way on it.
+    streams = [
+        int(match[1])
+        for line in carried
+        if f" fe={name} mux=H2 " in line and (match := re.search(r" \.nbst=(\d+)", line))
+    ]
     # HAProxy lists no connection without a stream. There were no more of them than those before and
     # those that came; one that went, or came too late, counts as idle, and never as none.
     asking = sum(answers)
+    alone = len(answers) - sum(streams)
     return {
         "asking": asking,
         "answering": len(answers) - asking,
-        "idle": max(before["scur"] + came - len(answers), 0),
+        "idle": max(open_now + came - len(streams) - max(alone, 0), 0),
+        "multiplexed": len(streams),
     }
 
 
-def _frontend(address: str, name: str) -> dict[str, Any]:
-    answer = command(address, f"show stat {name} 1 -1 json")
+def _frontend(ask: Callable[[str], str], name: str) -> dict[str, Any] | None:
+    answer = ask(f"show stat {name} 1 -1 json")
     rows = [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []
     for row in rows:
         if row["svname"] == "FRONTEND":
             return row
-    raise LookupError(f"HAProxy at {address} has no frontend '{name}'")
+    return None

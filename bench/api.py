@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import csv
-import http.client
 import io
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from bench.place import Endpoint
 from lab.config import LabError
 
 IMPORT = 5000
@@ -19,18 +19,18 @@ IMPORT = 5000
 class Counters:
     """The counters of one benchmark: in a namespace of their own, owned by it, removed by it.
 
-    :param address: ``host:port`` of any of the servers.
+    :param endpoint: any of the servers.
     """
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._admin_key = secrets.token_hex(32)
         self.namespace = f"bench-{secrets.token_hex(4)}"
 
-    def at(self, address: str) -> Counters:
-        """Return the same counters, to be asked for at another address."""
+    def at(self, endpoint: Endpoint) -> Counters:
+        """Return the same counters, to be asked for at another server."""
         other = copy.copy(self)
-        other._address = address
+        other._endpoint = endpoint
         return other
 
     def hits(self, name: str) -> str:
@@ -64,17 +64,17 @@ class Counters:
         self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None
     ) -> str:
         own = {"Authorization": f"Bearer {self._admin_key}"}
-        connection = http.client.HTTPConnection(self._address, timeout=60)
+        url, connection = self._endpoint.url, self._endpoint.connection(60)
         try:
             connection.request(method, path, body or None, own | (headers or {}))
             response = connection.getresponse()
             text = response.read().decode()
         except OSError as error:
-            raise LabError(f"{self._address} does not answer ({error}).") from error
+            raise LabError(f"{url} does not answer ({error}).") from error
         finally:
             connection.close()
         if response.status >= 300:
-            raise LabError(f"{method} {path}: {self._address} answered {response.status}: {text}")
+            raise LabError(f"{method} {path}: {url} answered {response.status}: {text}")
         return text
 
 

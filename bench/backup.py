@@ -73,7 +73,7 @@ class Bench:
         self._folder = folder
         self._client = place.rs.client()
         self._acknowledged = self._unsure = 0
-        self.counters = Counters(place.addresses[0])
+        self.counters = Counters(place.endpoints[0])
         self.outcomes: dict[str, list[Outcome]] = {}
         self.dumps: dict[str, Took] = {}
         self.dumps_meanwhile: dict[str, list[Took]] = {}
@@ -161,7 +161,7 @@ class Bench:
         turns = self._hit if name == NUMBERED else 0
         chosen = self._rate if rate is None else rate
         path = self.counters.hits(name)
-        places = self._place.addresses
+        places = self._place.endpoints
         outcome = load.run(Load(places, "POST", path, seconds, CONNECTIONS, turns, chosen))
         self._acknowledged += outcome.acknowledged
         # What was refused may have been counted all the same.

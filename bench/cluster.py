@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.place import tree_memory
-from lab import engine, machines
+from bench.place import Endpoint, tree_memory
+from lab import edge, engine, machines
 from lab.config import Lab, LabError
 
 SERVICE = "counterapp"
@@ -31,11 +31,11 @@ class Cluster:
         self._processes: dict[str, int] = {}
         for node in self._webs:
             machines.require_running(lab, node.id)
-        self._wait_ready(set())
+        self.wait_ready()
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        return (f"{self._lab.vip}:80",)
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return (Endpoint(edge.url(self._lab), edge.authority(self._lab)),)
 
     @contextmanager
     def once_per_request(self) -> Iterator[None]:
@@ -77,6 +77,10 @@ class Cluster:
             self._on(node.id, "systemctl", "--no-block", "restart", SERVICE)
         self._wait_ready(before)
 
+    def wait_ready(self) -> None:
+        """Wait until every web node is ready, and has its share of the clients."""
+        self._wait_ready(set())
+
     def _wait_ready(self, gone: set[int]) -> None:
         """Wait until every web node is a new process, ready, and has its share of the clients."""
         deadline = time.monotonic() + READY_SECONDS
@@ -95,7 +99,8 @@ class Cluster:
                 time.sleep(0.2)
 
     def _who_answers(self) -> str:
-        with urllib.request.urlopen(f"http://{self._lab.vip}/readyz", timeout=5) as response:
+        url, context = f"{edge.url(self._lab)}/readyz", edge.context(self._lab)
+        with urllib.request.urlopen(url, timeout=5, context=context) as response:
             return str(json.load(response)["node"])
 
     def _on(self, node: str, *command: str) -> str:

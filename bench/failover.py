@@ -1,189 +1,113 @@
-"""How soon another balancer holds the VIP after the holder's keepalived was killed (`kill -9`).
+"""What clients get of a failover: for how long no hit is acknowledged, and what they are refused.
 
-    bench/failover                # the running lab; 20 times, each time on the one that holds it
+    bench/failover                # the running lab, through its virtual address
+    bench/failover --local        # three mongods and two web nodes of its own, on loopback
 
-Each time is from the kill to the moment from which one balancer alone has the address: the killed
-one has let go of it, and the other one has taken it. Ends with 1 when the 95th percentile is over
-the limit.
+Twelve clients hit meanwhile, half of them with idempotency keys, and wait 10 s for each answer.
+Every count is checked: a run in which a hit was lost or counted twice ends with 1. How long it
+took, and who was refused, is told beside what is wanted, and changes nothing about that.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import math
-import queue
-import re
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
 
-from lab import config, engine, machines
-from lab.config import Lab, LabError
+from bench import gaps
+from bench.failing import CASES, There, here
+from bench.gaps import Run, Service, percentile, surely
+from lab import config
+from lab.config import LabError
 
-#: Runs on the node; tells when it killed. All at once, so that none of them can tidy up.
-KILL = """
-import os, pathlib, signal, time
-pids = [int(each.parent.name) for each in pathlib.Path("/proc").glob("[0-9]*/comm")
-        if each.read_text() == "keepalived\\n"]
-print(time.time())
-for pid in pids:
-    os.kill(pid, signal.SIGKILL)
-"""
-PYTHON = "/opt/salt/bin/python"
-#: As `ip -tshort -oneline monitor address` prints a change.
-EVENT = re.compile(r"\[(?P<at>[^\]]+)\] (?P<gone>Deleted )?.* inet (?P<address>[0-9.]+)/")
-#: Seconds that anything of this may take on a slow machine before it is a failure.
-PATIENCE = 60.0
+P50, P95 = 4.0, 6.0
+"""Seconds for which no hit is to be acknowledged at most."""
+
+VIP_P95 = 1.0
+"""Seconds after which the VIP is to have another holder."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """A node was given the VIP, or lost it."""
-
-    at: float
-    node: str
-    has: bool
-
-
-def change(line: str, node: str, vip: str) -> Change | None:
-    """Return what a line of a node's `ip monitor` says of the VIP; None when it is of another."""
-    match = EVENT.match(line)
-    if not match or match["address"] != vip:
-        return None
-    at = datetime.fromisoformat(match["at"]).replace(tzinfo=UTC).timestamp()
-    return Change(at, node, not match["gone"])
-
-
-def settled(holder: str, changes: list[Change]) -> float | None:
-    """Return since when one balancer other than ``holder`` alone has the VIP; None if none has."""
-    holders, since = {holder}, None
-    for each in sorted(changes, key=lambda each: each.at):
-        (holders.add if each.has else holders.discard)(each.node)
-        if len(holders) != 1 or holders == {holder}:
-            since = None
-        elif since is None:
-            since = each.at
-    return since
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Return the value that this share of the values, from 0 to 1, does not exceed."""
-    return sorted(values)[math.ceil(share * len(values)) - 1]
-
-
-class Failover:
-    """The balancers of a running lab, and what their kernels say of the VIP."""
-
-    def __init__(self, lab: Lab) -> None:
-        """:raises LabError: the lab has a single balancer, or one that does not run."""
-        self._lab = lab
-        self._balancers = [node.id for node in lab.nodes if "lb" in node.roles]
-        if len(self._balancers) < 2:
-            raise LabError(
-                f"The topology '{lab.topology_name}' has no other balancer: take one that has two."
-            )
-        for node in self._balancers:
-            machines.require_running(lab, node)
-
-    def times(self, kills: int) -> Iterator[tuple[str, float]]:
-        """Kill the holder's keepalived so often; yields who it was and after how many seconds the
-        VIP had one other holder.
-
-        :raises LabError: there is none within a minute, or the killed one does not come back.
-        """
-        with self._watched() as changes:
-            for _ in range(kills):
-                holder = self._holder()
-                killed = float(machines.on_node(self._lab, holder, [PYTHON, "-c", KILL]))
-                yield holder, self._next_holder(holder, killed, changes) - killed
-                self._until_standby(holder, killed)
-
-    def _holder(self) -> str:
-        holders = [node for node in self._balancers if self._has_vip(node)]
-        if len(holders) != 1:
-            raise LabError(
-                f"The VIP {self._lab.vip} is held by {', '.join(holders) or 'no balancer'}: one "
-                "must hold it; see 'A balancer' in docs/operating.md."
-            )
-        return holders[0]
-
-    def _has_vip(self, node: str) -> bool:
-        shown = machines.on_node(self._lab, node, ["ip", "-json", "-4", "address"])
-        return any(
-            address["local"] == self._lab.vip
-            for interface in json.loads(shown)
-            for address in interface.get("addr_info", [])
+def summary(case: str, runs: list[Run]) -> str:
+    """Return what runs of one case came to."""
+    found = [run.gap for run in runs]
+    good, count = sum(run.good(P95) for run in runs), len(runs)
+    slowest = max(run.wait for run in runs)
+    words = ("acknowledged", "refused", "unsure", "lost", "doubled")
+    sums = {word: sum(getattr(run, word) for run in runs) for word in words}
+    return "\n".join(
+        (
+            f"{case}: gaps of {min(found):.2f} to {max(found):.2f} s,"
+            f" p50 {percentile(found, 0.5):.2f} s, p95 {percentile(found, 0.95):.2f} s;"
+            f" longest wait of a hit {slowest:.2f} s",
+            f"  hits: {', '.join(f'{number} {word}' for word, number in sums.items())}",
+            f"  {good} of {count} good: at least {surely(good, count):.0%} of all are (95 %)",
         )
+    )
 
-    @contextmanager
-    def _watched(self) -> Iterator[queue.Queue[Change]]:
-        """Have each balancer's kernel tell of the VIP, inside the ``with``."""
-        changes: queue.Queue[Change] = queue.Queue()
-        command = ["env", "TZ=UTC", "ip", "-4", "-tshort", "-oneline", "monitor", "address"]
-        monitors = {
-            node: machines.popen_on_node(self._lab, node, command) for node in self._balancers
-        }
 
-        def listen(node: str) -> None:
-            stdout = monitors[node].stdout
-            assert stdout is not None
-            for line in stdout:
-                if found := change(line, node, self._lab.vip):
-                    changes.put(found)
+def missed(runs: list[Run]) -> list[str]:
+    """Return in what runs of one case are not what is wanted."""
+    found = [f"{run.what}: {run.refused} hits were refused" for run in runs if run.refused]
+    for share, limit in ((0.5, P50), (0.95, P95)):
+        reached = percentile([run.gap for run in runs], share)
+        if reached > limit:
+            found.append(f"p{share * 100:g} is {reached:.2f} s, over {limit:g} s")
+    return found
 
-        listeners = [threading.Thread(target=listen, args=(node,)) for node in monitors]
-        for each in listeners:
-            each.start()
-        try:
-            yield changes
-        finally:
-            for node in monitors:
-                machines.on_node(
-                    self._lab, node, ["pkill", "-f", "^ip -4 -tshort -oneline monitor"], check=False
+
+def measure(service: Service, options: argparse.Namespace) -> int:
+    """Run the benchmark; returns the exit code."""
+    cases = [case for case in service.cases() if case.name in (options.case or CASES)]
+    if not cases:
+        raise LabError(f"Of {', '.join(options.case)} there is nothing that can fail here.")
+    print(f"{service.name}: {2 * (options.clients // 2)} clients, {options.runs} runs of each case")
+    results: dict[str, list[Run]] = {}
+    try:
+        for case in cases:
+            for _ in range(options.runs):
+                run = gaps.run(service, case, options.clients // 2)
+                results.setdefault(case.name, []).append(run)
+                print(
+                    f"  {case.name} ({run.what}): gap {run.gap:.2f} s, longest wait"
+                    f" {run.wait:.2f} s, {run.refused} refused"
                 )
-            for each in listeners:
-                each.join()
-            for monitor in monitors.values():
-                monitor.wait()
+    finally:
+        service.counters.remove()
+    wrong = [
+        f"{run.case}, {run.what}: {problem}"
+        for runs in results.values()
+        for run in runs
+        for problem in run.problems
+    ]
+    report(results, getattr(service, "vip_seconds", []))
+    if options.json:
+        runs = {name: [dataclasses.asdict(run) for run in them] for name, them in results.items()}
+        document = {"runs": runs, "wrong": wrong}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    print("\nEvery acknowledged hit is counted once." if not wrong else "\nWRONG:")
+    for sentence in wrong:
+        print(f"  {sentence}")
+    return 1 if wrong else 0
 
-    def _next_holder(self, holder: str, killed: float, changes: queue.Queue[Change]) -> float:
-        seen: list[Change] = []
-        while True:
-            try:
-                seen.append(changes.get(timeout=PATIENCE))
-            except queue.Empty:
-                raise LabError(
-                    f"{holder}'s keepalived was killed, and {PATIENCE:g} s later no other balancer "
-                    f"alone has the VIP: {seen or 'nothing has changed'}."
-                ) from None
-            at = settled(holder, [each for each in seen if each.at >= killed])
-            if at is not None:
-                return at
 
-    def _until_standby(self, node: str, killed: float) -> None:
-        """Wait until the killed one is back, and ready to take the VIP."""
-        journal = [
-            "journalctl",
-            "--unit",
-            "keepalived",
-            "--output",
-            "cat",
-            "--since",
-            f"@{killed:.6f}",
-        ]
-        ends = time.monotonic() + PATIENCE
-        while "Entering BACKUP STATE" not in machines.on_node(self._lab, node, journal):
-            if time.monotonic() > ends:
-                raise LabError(
-                    f"keepalived of {node} was killed and is not back after {PATIENCE:g} s: look "
-                    "at 'systemctl status keepalived' there."
-                )
-            time.sleep(0.1)
+def report(results: dict[str, list[Run]], vip: list[float]) -> None:
+    """Print what runs came to, and what of it is not as wanted.
+
+    :param vip: after how many seconds the VIP had another holder, of each time.
+    """
+    print()
+    for name, runs in results.items():
+        print(summary(name, runs))
+        for sentence in missed(runs):
+            print(f"  MISSED: {sentence}")
+    if vip:
+        reached = percentile(vip, 0.95)
+        print(f"one other holder of the VIP: median {median(vip):.2f} s, p95 {reached:.2f} s")
+        if reached > VIP_P95:
+            print(f"  MISSED: p95 is over {VIP_P95:g} s")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -193,30 +117,27 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--limit", type=float, default=1.0, help="seconds (1)")
+    parser.add_argument("--local", action="store_true", help="measure on loopback, without a lab")
+    parser.add_argument("--runs", type=int, default=20, help="of each case (20)")
+    parser.add_argument("--case", action="append", choices=CASES, help="only this; may be repeated")
+    parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--json", type=Path, help="a file for all numbers")
     options = parser.parse_args(arguments)
-    if options.kills < 1:
-        parser.error("--kills must be at least 1")
+    if options.runs < 1:
+        parser.error("--runs must be at least 1")
+    if options.clients < 2:
+        parser.error("--clients must be at least 2")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        lab = config.load()
-        engine.check_route(lab, lab.vip)
-        taken = []
-        for holder, seconds in Failover(lab).times(options.kills):
-            print(f"  {holder} killed: one other holder after {seconds:.2f} s")
-            taken.append(seconds)
+        if options.local:
+            with here() as service:
+                return measure(service, options)
+        return measure(There(config.load()), options)
     except LabError as error:
         print(f"bench/failover: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    reached = percentile(taken, 0.95)
-    print(
-        f"{len(taken)} kills: {min(taken):.2f} to {max(taken):.2f} s, median "
-        f"{percentile(taken, 0.5):.2f} s, 95th percentile {reached:.2f} s"
-    )
-    return 1 if reached > options.limit else 0
 
 
 if __name__ == "__main__":

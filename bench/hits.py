@@ -50,7 +50,7 @@ class Bench:
         self._seconds = seconds
         self._connections = connections
         self._many = counters
-        self.counters = Counters(place.addresses[0])
+        self.counters = Counters(place.endpoints[0])
         self._expected: dict[str, tuple[int, int]] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
         self.memory: dict[str, list[float]] = {}
@@ -105,9 +105,9 @@ class Bench:
         rate: float = 0,
         counters: int = 0,
     ) -> Outcome:
-        addresses = self._place.addresses
+        endpoints = self._place.endpoints
         wanted = seconds or self._seconds
-        outcome = load.run(Load(addresses, method, path, wanted, self._connections, counters, rate))
+        outcome = load.run(Load(endpoints, method, path, wanted, self._connections, counters, rate))
         self.outcomes.setdefault(kind, []).append(outcome)
         print(f"  {kind:18} {outcome.rate:8.0f}/s  {_latency(outcome)}{_trouble(outcome)}")
         if method == "POST":
@@ -144,7 +144,7 @@ class Bench:
 
     def check(self) -> list[str]:
         """Return a sentence for each count that is not what was acknowledged."""
-        values = self.counters.at(self._place.addresses[0]).values()
+        values = self.counters.at(self._place.endpoints[0]).values()
         values["many"] = total(values, list(numbered(self._many)))
         return [
             f"{name} is {values[name]}, and {least} were acknowledged"
@@ -199,7 +199,7 @@ def measure(place: Place, options: argparse.Namespace) -> int:
         bench.rounds(options.rounds, options.soak)
         wrong = bench.check()
     finally:
-        bench.counters.at(place.addresses[0]).remove()
+        bench.counters.at(place.endpoints[0]).remove()
     report(bench)
     if options.json:
         kinds = {

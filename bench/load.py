@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.place import Endpoint
 from lab.config import LabError
 
 SCRIPT = Path(__file__).with_name("load.lua")
@@ -23,8 +24,8 @@ DRAIN = 2
 class Load:
     """What to send."""
 
-    addresses: tuple[str, ...]
-    """``host:port`` of each server; connections are shared out evenly."""
+    endpoints: tuple[Endpoint, ...]
+    """Each server; connections are shared out evenly."""
     method: str
     path: str
     """May hold one ``%d``, for the number of a counter."""
@@ -69,11 +70,11 @@ def run(load: Load) -> Outcome:
             *(program, "--script", str(SCRIPT), "--threads", str(THREADS)),
             *("--connections", str(connections), "--timeout", "60s"),
             *("--duration", f"{math.ceil(load.seconds) + DRAIN}s"),
-            f"http://{load.addresses[0]}",
+            load.endpoints[0].url,
         ],
         env=os.environ
         | {
-            "LOAD_ADDRESSES": " ".join(load.addresses),
+            "LOAD_ADDRESSES": " ".join(endpoint.address for endpoint in load.endpoints),
             "LOAD_METHOD": load.method,
             "LOAD_PATH": load.path,
             "LOAD_COUNTERS": str(load.counters),

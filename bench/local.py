@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.place import tree_memory
+from bench.place import Endpoint, tree_memory
 from lab.config import ROOT, LabError
-from tests.support.mongod import ReplicaSet, free_port, replica_set
+from tests.support.mongod import SOON, ReplicaSet, free_port, replica_set
 
 GUNICORN = f"{sys.executable} -m gunicorn -c python:counterapp.gunicorn_conf counterapp.wsgi:app"
 START_SECONDS = 30
@@ -31,15 +31,33 @@ class Server:
         self.address = f"127.0.0.1:{self.port}"
         self.name = name
         self._log = folder / f"{name}.log"
-        words = [word.replace("{port}", str(self.port)) for word in shlex.split(command)]
-        with self._log.open("wb") as log:
+        self._log.touch()
+        self._words = [word.replace("{port}", str(self.port)) for word in shlex.split(command)]
+        self._environ = environ | {"COUNTERAPP_NODE": name, "COUNTERAPP_BIND": self.address}
+        self.start()
+
+    def start(self) -> None:
+        """Start the processes; do not wait."""
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *words],
-                env=environ | {"COUNTERAPP_NODE": name, "COUNTERAPP_BIND": self.address},
+                ["setpriv", "--pdeathsig", "TERM", *self._words],
+                env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                process_group=0,
             )
+
+    def kill(self) -> None:
+        """Crash all processes at once."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def revive(self) -> None:
+        """Start the processes unless they run, and wait until the node takes traffic."""
+        if self._process.poll() is not None:
+            self.start()
+        self.wait_ready()
 
     def wait_ready(self) -> None:
         """Wait until the node takes traffic; raises :class:`LabError` when it does not."""
@@ -53,7 +71,8 @@ class Server:
         try:
             with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=5):
                 return True
-        except urllib.error.URLError:
+        except OSError:
+            # Also one that takes the connection and answers late.
             return False
 
     def memory(self) -> float:
@@ -92,8 +111,12 @@ class Loopback:
         self._servers: list[Server] = []
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        return tuple(server.address for server in self._servers)
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint(f"http://{server.address}") for server in self._servers)
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return tuple(self._servers)
 
     def start(self, **settings: str) -> None:
         """Start the nodes, with more settings in their environment."""
@@ -124,17 +147,23 @@ class Loopback:
 
 @contextmanager
 def loopback(
-    nodes: int = 2, command: str = GUNICORN, *, auth: bool = False, oplog_mib: int = 64
+    nodes: int = 2,
+    command: str = GUNICORN,
+    *,
+    auth: bool = False,
+    oplog_mib: int = 64,
+    elections: Mapping[str, int] = SOON,
 ) -> Iterator[Loopback]:
     """Start a replica set and web nodes, and stop them at the end.
 
     :param command: starts one web node; ``{port}`` in it is where it has to listen.
     :param auth: whether who speaks to the set has to log in.
     :param oplog_mib: size of each member's oplog.
+    :param elections: the set's settings, by MongoDB's names.
     """
     with (
         tempfile.TemporaryDirectory(prefix="counterapp-bench-") as folder,
-        replica_set(members=3, auth=auth, oplog_mib=oplog_mib) as rs,
+        replica_set(members=3, auth=auth, oplog_mib=oplog_mib, elections=elections) as rs,
     ):
         place = Loopback(rs, nodes, command, Path(folder))
         try:

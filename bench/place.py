@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
+
+import requests
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What clients talk to: a URL without a path, and the file with whom they trust for HTTPS."""
+
+    url: str
+    authority: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+    def connection(self, timeout: float) -> http.client.HTTPConnection:
+        """Return a connection that is not made yet, with a timeout in seconds."""
+        if self.authority:
+            trusts = ssl.create_default_context(cafile=self.authority)
+            return http.client.HTTPSConnection(self.address, timeout=timeout, context=trusts)
+        return http.client.HTTPConnection(self.address, timeout=timeout)
+
+    def post(self, path: str, headers: dict[str, str], timeout: float) -> requests.Response:
+        """Send a request without a body, on a connection of its own."""
+        trusts = str(self.authority) if self.authority else True
+        return requests.post(f"{self.url}{path}", headers=headers, timeout=timeout, verify=trusts)
 
 
 class Place(Protocol):
@@ -16,8 +48,8 @@ class Place(Protocol):
     """For the report."""
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """``host:port`` of what clients talk to."""
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What clients talk to; they are shared out evenly."""
 
     def once_per_request(self) -> AbstractContextManager[None]:
         """Have the same nodes write once for each hit, inside the ``with``."""

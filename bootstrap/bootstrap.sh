@@ -114,6 +114,20 @@ put() {
     say "wrote $path"
 }
 
+# trust_authority PEM: has the programs of this machine trust whom clients of the VIP are to trust.
+trust_authority() {
+    local pem=$1
+    if command -v update-ca-certificates >/dev/null; then
+        put /usr/local/share/ca-certificates/counterapp-https.crt <"$pem" || return 0
+        update-ca-certificates >/dev/null
+    elif command -v update-ca-trust >/dev/null; then
+        put /etc/pki/ca-trust/source/anchors/counterapp-https.crt <"$pem" || return 0
+        update-ca-trust
+    else
+        say "no ca-certificates here: curl wants --cacert $pem at the VIP"
+    fi
+}
+
 # link PATH TARGET: makes PATH a symbolic link to TARGET. Returns as put does.
 link() {
     [ "$(readlink "$1")" = "$2" ] && return 1
@@ -281,6 +295,9 @@ master)
     link "$(site_packages)/fleet" "$TREE/fleet" && master_changed=yes
     link /srv/counterapp-orchestrations/orch "$TREE/salt/orch" || true
     "$PREFIX/bin/python" "$HERE/make-secrets" "$ETC/counterapp/pillar/secrets"
+    # None where the operator's own certificate is the first there is.
+    authority=$ETC/counterapp/pillar/secrets/https_authority.crt
+    [ ! -e "$authority" ] || trust_authority "$authority"
     # The pillar wants it, which is compiled before any change has moved a node.
     [ -e "$ETC/counterapp/pillar/moving.yaml" ] ||
         (umask 077 && put "$ETC/counterapp/pillar/moving.yaml" <<<'{}')

@@ -70,7 +70,9 @@ def sources(kind):
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__virtualname__":
                 virtual = ast.literal_eval(node.value)
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            # Salt alone calls mod_watch, for whoever watches.
+            hidden = isinstance(node, ast.FunctionDef) and node.name.startswith(("_", "mod_watch"))
+            if isinstance(node, ast.FunctionDef) and not hidden:
                 functions.append(_function(node, file))
         found[virtual].append(Source(file, virtual, ast.get_docstring(tree) or "", functions))
     return {

@@ -25,6 +25,10 @@ from fleet.master import Master
 
 #: What every change tells, on the master's event bus.
 TAG = "counterapp/change"
+#: With this pillar, states that may take long tell Salt's event bus when they are done, by this tag
+#: (lab/events.py). Each event is a way to the master of its own, a quarter of a second; so who only
+#: looks, or has nothing to do, tells nothing.
+PROGRESS = {"fire_event": "progress"}
 #: Gets each event of a change: ``change`` (ID), ``kind``, ``event`` (as in the journal, and
 #: ``waits``), ``time``, and of a step ``stage``, ``node`` (or None), ``step``; with ``waits`` also
 #: ``seen`` and ``left`` (seconds, or None), with ``done`` ``did``, with ``fails`` ``reason``; of

@@ -17,6 +17,8 @@ from fleet.master import Master
 
 #: Where Salt says which file could not be rendered, from its folder in a minion's cache on.
 _PLACE = re.compile(r".*/files/[^/]+/(?P<path>[^()]+)\((?P<line>\d+)\):$")
+#: So refuses a node that had the modules of another revision (salt/lib/modules.jinja).
+SYNCED = "synced now"
 #: A state of this comment only tells that another one failed.
 _CONSEQUENCE = "One or more requisite failed"
 
@@ -114,7 +116,6 @@ def apply(
     pillar: Mapping[str, Any] | None = None,
     test: bool = False,
     timeout: float = 30,
-    modules: bool = False,
 ) -> dict[str, Report]:
     """
     Apply states on nodes, all at once: some SLS, or the whole highstate.
@@ -127,21 +128,26 @@ def apply(
         Pillar on top, the same for each.
     test
         True to only say what would change.
-    modules
-        True to bring the environment's modules along, as a highstate does in any case.
+
+    A node that had the modules of another revision, and has synced them, is asked once more.
     """
     # The master of a change may have died and left its minions at work: they finish first.
     kwarg = {"test": test, "queue": True, "saltenv": environment, "pillarenv": environment}
     if pillar:
         kwarg["pillar"] = dict(pillar)
-    if sls:
-        if modules:
-            kwarg["sync_mods"] = "all"
-        found = minions.everyone(nodes, "state.sls", [",".join(sls)], kwarg, timeout)
-    else:
-        found = minions.everyone(nodes, "state.highstate", [], kwarg, timeout)
-    done = {node: report(answer) for node, answer in found.answers.items()}
-    done.update({node: Report(error=reason) for node, reason in found.failed.items()})
+
+    def run(asked: Iterable[str]) -> dict[str, Report]:
+        if sls:
+            found = minions.everyone(asked, "state.sls", [",".join(sls)], kwarg, timeout)
+        else:
+            found = minions.everyone(asked, "state.highstate", [], kwarg, timeout)
+        done = {node: report(answer) for node, answer in found.answers.items()}
+        done.update({node: Report(error=reason) for node, reason in found.failed.items()})
+        return done
+
+    done = run(nodes)
+    if synced := [node for node, each in done.items() if SYNCED in (each.error or "")]:
+        done.update(run(synced))
     return done
 
 

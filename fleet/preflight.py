@@ -1,6 +1,6 @@
 """Everything that must be so before a rollout touches anything; all that is not is told at once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,7 +33,9 @@ def examine(work: Work, step: Step) -> tuple[Plan, list[str]]:
     Raises FleetError with a sentence for each problem, of all checks together.
     """
     step.waits(f"asking {len(work.nodes)} nodes by name")
-    reached, found = unreachable(work)
+    has, found = unreachable(work)
+    reached = list(has)
+    found += bring_modules(work, has, step)
     made: Plan | None = None
     step.waits("looking at what every state would change, on every node")
     try:
@@ -47,16 +49,18 @@ def examine(work: Work, step: Step) -> tuple[Plan, list[str]]:
     return made, reached
 
 
-def unreachable(work: Work) -> tuple[list[str], list[str]]:
+def unreachable(work: Work) -> tuple[dict[str, Any], list[str]]:
     """
     Ask every node by name, and return who answers, and a sentence about each that does not.
 
-    A node that claims other roles than the topology gives it is as bad as one that is silent.
+    Those who answer come with the digest of the modules that they have, or with something else
+    where they have none of ours yet. A node that claims other roles than the topology gives it is
+    as bad as one that is silent.
     """
     # The pillar that a minion has in memory, which plain functions go by, is as old as the minion;
     # while the states render it is brought up to date.
-    functions = ["grains.item", "saltutil.refresh_pillar"]
-    found = work.minions.everyone(list(work.nodes), functions, [["roles"], []], None, 10, 5)
+    functions = ["grains.item", "saltutil.refresh_pillar", "synced.digest"]
+    found = work.minions.everyone(list(work.nodes), functions, [["roles"], [], []], None, 10, 5)
     problems = [
         f"{node}: {reason}; look at `salt-key -L` on the master and at `systemctl status "
         "salt-minion` on the node"
@@ -70,7 +74,26 @@ def unreachable(work: Work) -> tuple[list[str], list[str]]:
                 f"{node}: its roles grain is {claimed}, but the topology gives it {given}; correct "
                 "/etc/salt/grains on the node or pillar/topology.sls"
             )
-    return list(found.answers), problems
+    has = {node: answer.get("synced.digest") for node, answer in found.answers.items()}
+    return has, problems
+
+
+def bring_modules(work: Work, has: Mapping[str, Any], step: Step) -> list[str]:
+    """
+    Have nodes load the target's modules where they have others, all at once.
+
+    has
+        The digest of the modules that a node has, by node.
+
+    Returns a sentence for each that could not. Nothing that runs goes by them, and without them
+    not even what would change can be told.
+    """
+    others = [node for node, digest in has.items() if digest != work.target.modules]
+    if not others:
+        return []
+    step.waits(f"bringing the modules of the revision to {', '.join(others)}")
+    found = work.everyone(others, "saltutil.sync_all", saltenv=work.environment, timeout=30)
+    return [f"{node}: its modules: {why}" for node, why in found.failed.items()]
 
 
 def problems(

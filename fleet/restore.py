@@ -360,4 +360,4 @@ def _serve(work: Work) -> None:
     with work.step(STAGE, "waiting until the web servers are ready", ", ".join(servers)):
         work.wait(servers, "counterapp.wait_ready", timeout=web["ready_timeout"])
     with work.step(STAGE, "counting hits through the VIP") as step:
-        step.did = verify(work.minions, work.target)
+        step.did = verify(work.change.master, work.minions, work.target)

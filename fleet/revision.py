@@ -27,6 +27,7 @@ from fleet import files, pillar
 from fleet.errors import FleetError
 from fleet.lock import now
 from fleet.master import Master
+from fleet.utils import synced
 
 BASE, CANDIDATE = "base", "candidate"
 #: What of the checkout is part of a revision, beside the pillar.
@@ -92,13 +93,10 @@ class Revision:
         nodes = self.topology["nodes"]
         return [node for node, entry in nodes.items() if role in entry["roles"]]
 
-    def same_modules(self, other: "Revision") -> bool:
-        """Return whether minions load the same modules from another revision."""
-        return all(
-            digest(self.folder / name) == digest(other.folder / name)
-            for name in FOLDERS
-            if name != "salt"
-        )
+    @cached_property
+    def modules(self) -> str:
+        """The digest of what minions load from it, as ``synced.digest`` has it on a minion."""
+        return synced.of_tree(self.folder)
 
     def check(self) -> None:
         """Raise FleetError unless it still is what it was when it was made."""
@@ -171,6 +169,11 @@ def gather(master: Master, release: str, folder: Path) -> None:
             shutil.copytree(
                 each, folder / "pillar", symlinks=True, ignore=_ignored, dirs_exist_ok=True
             )
+    (folder / "pillar/modules.sls").write_text(
+        "# What minions load of this revision, as `synced.digest` tells what they have.\n"
+        f"modules_digest: {synced.of_tree(folder)}\n",
+        encoding="utf-8",
+    )
     # Who is moved is not told by a revision, but by the master's notes.
     (folder / "pillar" / _MOVING).unlink(missing_ok=True)
     (folder / "pillar/release.sls").write_text(

@@ -125,7 +125,7 @@ class Rollout:
     def verify(self) -> dict[str, Any]:
         """Count hits through the VIP, and see that every web server has the release."""
         with self.change.step("verify", "counting hits through the VIP") as step:
-            step.did = verify(self.minions, self.target, release=self.target.release)
+            step.did = verify(self.master, self.minions, self.target, release=self.target.release)
             done: dict[str, Any] = step.did
         return done
 
@@ -160,6 +160,7 @@ class Rollout:
             # Only its end went wrong; to put nodes back now would be to put them where they are.
             revisions.settle(self.target)
         elif touched and self.before:
+            forget_modules(self.minions, self.before, self.target)
             back = Work(self.change, self.minions, self.before, BASE, None, self.limits)
             problems += leaving.turn_away(back, self._entered(touched))
             for stage in reversed(STAGES):
@@ -323,7 +324,7 @@ def limits_of(target: Revision, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def forget_modules(minions: Minions, base: Revision, candidate: Revision) -> None:
     """Give nodes that have loaded a candidate's modules those of ``base`` again."""
-    if not base.same_modules(candidate):
+    if base.modules != candidate.modules:
         nodes = list(base.topology["nodes"])
         minions.everyone(nodes, "saltutil.sync_all", (), {"saltenv": BASE}, 30)
 

@@ -6,16 +6,17 @@ from typing import Any, TextIO
 
 from fleet import (
     backup_health,
+    certificate,
     clocks,
     disks,
     drift,
+    edge,
     journal,
     lock,
     looking,
     overview,
     revision,
     unfinished,
-    verify,
 )
 from fleet.looking import Look
 from fleet.master import Master
@@ -79,7 +80,7 @@ def status(
         told[node]["state"] = ", ".join(filter(None, (told[node]["state"], words)))
     moving, holder = revision.moving(master), lock.holder(master.state)
     result: dict[str, Any] = {
-        "url": verify.url_of(topology, chosen),
+        "url": edge.url(topology, chosen),
         "topology": topology["name"],
         "release": base.release if base else chosen.get("release"),
         "revision": {**base.note} if base else None,
@@ -106,6 +107,7 @@ def status(
         kept = backup_health.state(master, asking, chosen, members)
         failed += [*seen.problems(found), *together.problems(), *kept.pop("problems")]
         failed += disks.problems(told)
+        failed += certificate.problems(master, chosen)
         result["backup"] = kept
     else:
         result["note"] = revision.BARE

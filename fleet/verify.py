@@ -4,33 +4,27 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from fleet import certificate, edge
 from fleet import minions as asking
 from fleet.errors import FleetError, refuse
+from fleet.master import Master
 from fleet.minions import Minions
 from fleet.revision import Revision
 from fleet.waiting import until
 
 #: The counter that is hit; nobody else uses it.
 COUNTER = "default/rollout-verify"
+Ask = Callable[..., list[Any]]
 #: Seconds until one request must be answered.
 _PATIENCE = 15
 
 
-def url(revision: Revision) -> str:
-    """Return where the app of a revision is reached: at the VIP."""
-    return url_of(revision.topology, revision.settings)
-
-
-def url_of(topology: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Return where the app of a topology with these settings is reached."""
-    port = settings["lb"]["frontend_port"]
-    return f"http://{topology['vip']}{'' if port == 80 else f':{port}'}/"
-
-
 def verify(
+    master: Master,
     minions: Minions,
     revision: Revision,
     hits: int = 20,
@@ -40,6 +34,8 @@ def verify(
     """
     Count hits through the VIP and see that exactly these were counted.
 
+    master
+        Who knows the certificate that the balancers show.
     minions
         How the web nodes are asked.
     revision
@@ -59,9 +55,10 @@ def verify(
     if hits < 1:
         raise FleetError(f"hits must be a whole number from 1 on, not {hits!r}")
     expected = release or revision.release
-    address = url(revision)
-    _await_answer(address, timeout)
-    by_node = _count(address, hits)
+    address = edge.url(revision.topology, revision.settings)
+    ask = partial(_request, certificate.opener(master, revision.settings))
+    _await_answer(ask, address, timeout)
+    by_node = _count(ask, address, hits)
     webs = revision.with_role("web")
     refuse(
         problem
@@ -79,13 +76,13 @@ def _problem(node: str, health: dict[str, Any], release: str) -> str | None:
     return None
 
 
-def _count(address: str, hits: int) -> dict[str, int]:
+def _count(ask: Ask, address: str, hits: int) -> dict[str, int]:
     """Hit the counter, and return how many hits each node has counted."""
     counter = f"{address}api/v1/counters/{COUNTER}"
     before = 0
     by_node: dict[str, int] = {}
     for number in range(1, hits + 1):
-        value, node = _request("POST", f"{counter}/hits", "value", "node")
+        value, node = ask("POST", f"{counter}/hits", "value", "node")
         by_node[node] = by_node.get(node, 0) + 1
         if number == 1:
             # A counter that nobody has hit yet does not exist: the first hit tells where it stood.
@@ -95,16 +92,16 @@ def _count(address: str, hits: int) -> dict[str, int]:
             raise FleetError(
                 f"hit {number} through {address} made the count {value}, not {before + number}"
             )
-    [after] = _request("GET", counter, "value")
+    [after] = ask("GET", counter, "value")
     if after != before + hits:
         raise FleetError(f"{hits} hits through {address} moved the count from {before} to {after}")
     return by_node
 
 
-def _await_answer(address: str, timeout: float) -> None:
+def _await_answer(ask: Ask, address: str, timeout: float) -> None:
     def look() -> tuple[bool, str]:
         try:
-            _request("GET", f"{address}readyz")
+            ask("GET", f"{address}readyz")
         except FleetError as error:
             return False, str(error)
         return True, "it answers"
@@ -112,11 +109,11 @@ def _await_answer(address: str, timeout: float) -> None:
     until(look, timeout, f"{address} answers")
 
 
-def _request(method: str, address: str, *keys: str) -> list[Any]:
+def _request(
+    opener: urllib.request.OpenerDirector, method: str, address: str, *keys: str
+) -> list[Any]:
     """Return the values of keys of the JSON that a request is answered with."""
     request = urllib.request.Request(address, method=method, data=b"" if method == "POST" else None)
-    # Straight to the VIP: a proxy of the environment has no way there.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_PATIENCE) as answer:
             found = json.loads(answer.read())

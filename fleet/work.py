@@ -8,7 +8,7 @@ from typing import Any
 
 from fleet import minions as asking
 from fleet import revision as revisions
-from fleet.change import Change, Step
+from fleet.change import PROGRESS, Change, Step
 from fleet.errors import FleetError, refuse
 from fleet.minions import Answers, Minions
 from fleet.plan import Plan
@@ -201,10 +201,8 @@ class Work:
             self.touch(stage, nodes)
             if self.forward:
                 revisions.move(self.change.master, nodes, self.change.id)
-            # The preflight has brought the candidate's modules; those of `base` are others.
-            reports = asking.apply(
-                self.minions, nodes, self.environment, sls, pillar, modules=not self.forward
-            )
+            given = {**PROGRESS, **(pillar or {})}
+            reports = asking.apply(self.minions, nodes, self.environment, sls, given)
             bad = [f"{node}: {each.why()}" for node, each in reports.items() if not each.good]
             self._count(reports)
             if bad:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fleet.change import TAG
+from fleet.change import PROGRESS, TAG
 from fleet.words import Words, count
 from lab import machines
 from lab.config import Lab
 
 _TAG = re.compile(
     r"salt/job/(?P<jid>\d+)/(?P<kind>new|ret)(?:/(?P<minion>[^/]+))?"
-    # What an SLS has as `fire_event` of a state.
-    r"|salt/state_result/(?P<run>\d+)/(?P<node>[^/]+)/progress"
+    rf"|salt/state_result/(?P<run>\d+)/(?P<node>[^/]+)/{PROGRESS['fire_event']}"
 )
 _STATE_RUNS = ("state.apply", "state.sls", "state.highstate", "state.single")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from fleet import overview
 from fleet.words import duration
-from lab import engine
-from lab.config import Lab
+from lab import edge, engine
+from lab.config import ROOT, Lab
 
 
 def memory_mib(lab: Lab) -> float:
@@ -81,7 +81,9 @@ def show(lab: Lab, state: dict[str, Any], timings: list[tuple[str, float]] | Non
         print(f"  {sum(seconds for _title, seconds in timings):6.1f} s  in all")
         print(f"  {memory_mib(lab):6.0f} MiB of memory in use by the nodes")
         print()
-    print(f"The counter is at  http://{lab.vip}/")
+    print(f"The counter is at  {state['url']}")
+    if (path := edge.authority(lab)).exists():
+        print(f"Browsers are to trust the authority in  {path.relative_to(ROOT)}")
     print("Worth knowing next:")
     print("  make status                       how every node is")
     print("  make salt ARGS=\"'*' test.ping\"     any salt command, on the master")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
-from lab import checks, engine, events, images, machines, summary, wheels
+from lab import checks, edge, engine, events, images, machines, summary, wheels
 from lab.config import BUILD, ROOT, Lab, LabError, write_own_topology
 from lab.progress import Deadline, Progress, stream
 
@@ -54,6 +54,7 @@ def up(lab: Lab, version: str | None, nodes_only: bool = False) -> int:
     with progress.step("waiting for every minion to answer"):
         await_minions(lab, progress)
         machines.settle(lab)
+        edge.fetch_authority(lab)
     if nodes_only:
         return 0
     with progress.step("rolling out"):

@@ -1,5 +1,21 @@
 lb:
+  # Where clients come without TLS. With HTTPS they are sent on to it.
   frontend_port: 80
+  https:
+    enabled: true
+    port: 443
+    # Whose certificate it is: of our own authority, good for the VIP and for these names; or the
+    # operator's, as two files on the master (PEM: certificates, the VIP's own first; their key,
+    # without a passphrase), which `salt-run secret.rotate https_certificate` takes over.
+    names: []
+    certificate: null
+    key: null
+    # For how many seconds browsers are to come with HTTPS alone (Strict-Transport-Security). 0: they
+    # are not told so. Until it is over, nothing takes it back.
+    hsts: 0
+    # Beginnings of paths that are answered without TLS, too: for old clients that cannot follow a
+    # redirect, such as /hit/ and /get/. [/] is all of them.
+    plain: []
   # Where HAProxy's own numbers are told, on the node's own address; on 127.0.0.1 whether it is alive.
   metrics_port: 8405
   socket: /run/haproxy/admin.sock

@@ -11,6 +11,24 @@ mongodb:
   # What members are for, by node, in MongoDB's own names: votes, priority, hidden,
   # secondaryDelaySecs, arbiterOnly, tags. Those of db-1 let it be elected: it makes the set.
   members: {}
+  # What the set is told as a whole, in MongoDB's own names. A primary that is silent for
+  # electionTimeoutMillis, and for up to 15 % more, which members add by chance so as not to stand at
+  # once, is replaced: hits wait for that. By the manual a lower value makes a set faster to fail over
+  # and more sensitive: a primary that only pauses for so long (a snapshot of its VM, a disk that
+  # stalls, a network that drops packets) is replaced for nothing, which costs a pause of its own, and
+  # no acknowledged hit. MongoDB's default is 10000, for members that may be far apart.
+  # Why 2500: a secondary hears of its primary by heartbeats, every 2 s, and with each batch of the
+  # oplog that it reads, at least twice in this time (calculateAwaitDataTimeout in MongoDB's
+  # oplog_fetcher.cpp); so one message may be lost, and a pause of 1.25 s does no harm in any case.
+  # And a member that has nobody to copy from looks again every second, while no majority can have a
+  # hit: with 2500 it finds the new primary 3 s after the old one's death, with 3000 only after 4.
+  # Raise it where members' logs tell of elections that nobody wanted ("Starting an election, since
+  # we've seen no PRIMARY"); to 5000 at most, so that hits are still answered in their time:
+  # hit_deadline in pillar/web.sls.
+  # https://www.mongodb.com/docs/manual/reference/replica-configuration/
+  # https://www.mongodb.com/docs/manual/core/replica-set-elections/
+  settings:
+    electionTimeoutMillis: 2500
   # Seconds in which a new member must have copied all data.
   data_timeout: 3600
   admin_user: admin

@@ -4,6 +4,7 @@
   'db': ['mongodb_keyfile', 'mongodb_admin', 'mongodb_app', 'mongodb_health', 'mongodb_backup',
          'mongodb_backup_key', 'mongodb_backup_old_keys'],
   'web': ['mongodb_app', 'counterapp_operator'],
+  'lb': ['https_certificate'],
 } %}
 
 {#- Where no environment is asked for, a node has the pillar of the revision that it is moved to. -#}
@@ -30,6 +31,7 @@
     - ignore_missing: True
     - release
     - releases
+    - modules
     {%- for secret in needed | unique | sort %}
     - secrets.{{ secret }}
     {%- endfor %}

@@ -11,7 +11,10 @@ web:
   memory_max: 1024
   # Clients of a worker at a time, streams included; more wait until one of them goes.
   connections: 2000
-  # Hits of a worker that wait for their write at a time; more are told to come back later (429).
+  # Seconds that a hit waits at most, also while the replica set elects; then it is answered with 503.
+  # Longer than an election takes, and shorter than the 10 s for which many clients wait.
+  hit_deadline: 8
+  # Hits of a worker that wait for their write at a time; more are told to come back later (503).
   waiting: 1000
   # Streams of a worker at a time; more are told to come back later (503).
   streams: 200

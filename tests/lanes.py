@@ -7,11 +7,16 @@
 What a lane printed is shown when it has ended (at once, when it is the only one) and kept in
 ``build/test-logs/LANE.log``; its slowest tests are in ``build/test-times/LANE.txt``. Below the
 table each failed test has a line with its reason.
+
+When all lanes run and a few tests fail, they run once more, alone. Those that pass then are told as
+unsteady, with the reason for which they failed beside the others, and do not fail the run: a fault
+of theirs is still to be found.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 import signal
@@ -36,6 +41,9 @@ PATIENCE = "4"
 # For the fixtures of a lane that was told to stop: they remove nodes.
 GOODBYE_SECONDS = 60.0
 SLOWEST = 40
+# More of them are no accident.
+UNSTEADY_AT_MOST = 3
+AGAIN = "-again"
 # Characters of a failure's reason below the table.
 REASON_LENGTH = 300
 # Where Linux has the processors' controller, of version 1 and 2: a quarter of the usual weight.
@@ -74,8 +82,17 @@ class Lane:
         """Return the command with its report; ``more`` goes to the test runner."""
         if self.command[0] == "pytest":
             options = [f"--durations={SLOWEST}", "--durations-min=0.1", f"--junitxml={self.report}"]
+            # What failed is kept lane by lane.
+            options += ["-o", f"cache_dir={TIMES / 'failed' / self.name.removesuffix(AGAIN)}"]
             return [sys.executable, "-m", *self.command, *options, *more]
         return [str(ROOT / self.command[0]), *self.command[1:], *more]
+
+    def again(self) -> Lane:
+        """Return the lane of what failed in this one."""
+        once_more = ("--last-failed", "--last-failed-no-failures=none")
+        return dataclasses.replace(
+            self, name=self.name + AGAIN, command=(*self.command, *once_more), computes=False
+        )
 
 
 APP = "tests/functional/app"
@@ -157,6 +174,7 @@ class Run:
     begun: float = 0.0
     seconds: float = 0.0
     percent: str = ""
+    unsteady: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
     def follow(self, more: Sequence[str], aloud: bool) -> None:
@@ -264,6 +282,8 @@ def table(runs: Sequence[Run], whole: float) -> str:
     rows = [("LANE", "TESTS", "FAILED", "MINUTES", "")]
     for run in runs:
         word = "passed" if run.code == 0 else f"FAILED ({run.code}), see {_shown(run.lane.log)}"
+        if run.unsteady:
+            word = f"UNSTEADY, what failed passed alone; see {_shown(run.lane.log)}"
         tests, failed = run.figures()
         rows.append((run.lane.name, tests, failed, minutes(run.seconds), word))
     counted = [run.figures() for run in runs if run.figures()[0] != "-"]
@@ -286,7 +306,8 @@ def reasons(runs: Sequence[Run]) -> str:
     lines = []
     for run in runs:
         if found := run.failures():
-            lines += [f"{run.lane.name}: {failure}" for failure in found]
+            name = f"{run.lane.name}, unsteady" if run.unsteady else run.lane.name
+            lines += [f"{name}: {failure}" for failure in found]
         elif run.code != 0:
             last = run.lane.log.read_text().split()[-100:] if run.lane.log.exists() else []
             lines.append(
@@ -314,8 +335,11 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def run(lanes: Sequence[Lane], more: Sequence[str] = ()) -> int:
-    """Run the lanes, each when the one that it comes after has ended; returns the exit code."""
+def run(lanes: Sequence[Lane], more: Sequence[str] = (), again: bool = False) -> int:
+    """Run the lanes, each when the one that it comes after has ended; returns the exit code.
+
+    :param again: whether a few tests that failed run once more, alone.
+    """
     runs = {lane.name: Run(lane) for lane in lanes}
     alone = len(runs) == 1
     began = time.monotonic()
@@ -337,6 +361,8 @@ def run(lanes: Sequence[Lane], more: Sequence[str] = ()) -> int:
         thread.start()
     try:
         _watch(threads, list(runs.values()), began, printing, silent=alone)
+        if again:
+            _try_again(runs)
     except KeyboardInterrupt:
         for each in runs.values():
             each.end(signal.SIGINT)
@@ -348,7 +374,22 @@ def run(lanes: Sequence[Lane], more: Sequence[str] = ()) -> int:
     print(f"\n{table(list(runs.values()), time.monotonic() - began)}", flush=True)
     if why := reasons(list(runs.values())):
         print(f"\n{why}", flush=True)
-    return 0 if all(each.code == 0 for each in runs.values()) else 1
+    return 0 if all(each.code == 0 or each.unsteady for each in runs.values()) else 1
+
+
+def _try_again(runs: dict[str, Run]) -> None:
+    """Run once more, alone, the few tests that failed; a lane of theirs that passes is unsteady."""
+    failed = [each for each in runs.values() if each.code != 0]
+    known = [each.failures() for each in failed]
+    if not all(known) or sum(map(len, known)) > UNSTEADY_AT_MOST:
+        return
+    for each in failed:
+        once_more = runs[each.lane.name + AGAIN] = Run(each.lane.again())
+        print(f"\n=== {once_more.lane.name} ===", flush=True)
+        thread = threading.Thread(target=once_more.follow, args=((), True))
+        thread.start()
+        _join([thread], LIMIT_SECONDS)
+        each.unsteady = once_more.code == 0
 
 
 def _watch(
@@ -417,7 +458,7 @@ def main(arguments: list[str] | None = None) -> int:
     if more and len(chosen) > 1:
         parser.error("options behind '--' are for one lane: name just one")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    return run(chosen, more)
+    return run(chosen, more, again=not options.lane)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from fleet.minions import Minions
 from fleet.revision import BASE, Revision
 from fleet.rotation.course import STAGE, Kind, Rotation, nodes_of
 from fleet.rotation.gluster import Authority, Certificates
+from fleet.rotation.https import Https
 from fleet.rotation.keyfile import Keyfile
 from fleet.rotation.operator import Operator
 from fleet.rotation.users import User
@@ -37,6 +38,7 @@ KINDS: dict[str, Kind] = {
         User("mongodb_backup", "backup_user", service="db.archive"),
         User("mongodb_app", "app_user", "app_database", web=True),
         Operator(),
+        Https(),
         Certificates(),
         Authority(),
     )

@@ -2,7 +2,7 @@
 
 The keeper of the clock is installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ os.clock.package }}
     - refresh: False
     - install_recommends: False

@@ -7,7 +7,7 @@
 
 Packages of every node are installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

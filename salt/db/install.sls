@@ -5,7 +5,7 @@ include:
 
 What mongod needs is installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

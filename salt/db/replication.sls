@@ -21,7 +21,7 @@ include:
 # Declared on every member; only the first of the topology may make a set that does not exist.
 The replica set exists:
   mongodb.replica_set_present:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ mongodb.replica_set }}
     - members: {{ members | json }}
     - leaving: {{ leaving_members | json }}
@@ -42,6 +42,16 @@ The administrator of the database exists:
     - admin: True
     - require:
       - mongodb: The replica set exists
+{%- if mongodb.get('settings') %}
+
+# Of the whole set: the first member on which this runs has it changed, the others find it so.
+The replica set has its settings:
+  mongodb.replica_set_settings:
+    - name: {{ mongodb.replica_set }}
+    - settings: {{ mongodb.settings | json }}
+    - require:
+      - mongodb: The administrator of the database exists
+{%- endif %}
 {%- if coming.get('admin_user', mongodb.admin_user) != mongodb.admin_user %}
 
 The administrator to come exists:

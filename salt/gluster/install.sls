@@ -8,7 +8,7 @@ include:
 
 Gluster's package repository is known:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ os.repositories | json }}
     - require:
       - sls: gluster.tls
@@ -18,7 +18,7 @@ Gluster's package repository is known:
 
 Gluster's client is installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ packages | json }}
     - refresh: {{ os.repositories | length > 0 }}
     - install_recommends: False

@@ -9,7 +9,7 @@ include:
 
 The shared volume is mounted:
   gluster.mounted:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ gluster.mount }}
     - volume: {{ gluster.volume }}
     - servers:

@@ -1,8 +1,16 @@
 {%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
-{%- from 'lb/map.jinja' import lb, web, home, server_state, answers, exempt with context %}
+{%- from 'lb/map.jinja' import lb, web, home, server_state, save, answers, certificate, exempt with context %}
 
 include:
   - lb.install
+
+What HAProxy knows of its servers can be kept:
+  file.managed:
+    - name: {{ save }}
+    - source: salt://lb/files/save-haproxy-state
+    - user: root
+    - group: root
+    - mode: '0755'
 
 HAProxy is confined, and keeps what it knows of its servers over a reload:
   file.managed:
@@ -13,6 +21,7 @@ HAProxy is confined, and keeps what it knows of its servers over a reload:
         socket: {{ lb.socket }}
         home: {{ home }}
         server_state: {{ server_state }}
+        save: {{ save }}
         maxconn: {{ lb.maxconn }}
     - user: root
     - group: root
@@ -39,6 +48,22 @@ HAProxy has something to say where no server does:
     - require:
       - pkg: Balancer and VRRP daemon are installed
 
+{%- if lb.https.enabled %}
+
+HAProxy has the certificate of the VIP:
+  file.managed:
+    - name: {{ certificate }}
+    - contents_pillar: secrets:https_certificate
+    - show_changes: False
+    - user: root
+    - group: root
+    - mode: '0600'
+    - require:
+      - pkg: Balancer and VRRP daemon are installed
+    - require_in:
+      - file: HAProxy is configured
+{%- endif %}
+
 HAProxy is configured:
   file.managed:
     - name: /etc/haproxy/haproxy.cfg
@@ -52,6 +77,7 @@ HAProxy is configured:
         home: {{ home }}
         server_state: {{ server_state }}
         answers: {{ answers }}
+        certificate: {{ certificate }}
         exempt: {{ exempt | json }}
         servers:
 {%- for id in by_role.web %}
@@ -100,3 +126,16 @@ HAProxy runs:
     - watch:
       - file: HAProxy has something to say where no server does
       - file: HAProxy is configured
+{%- if lb.https.enabled %}
+
+# Without a reload, so that no connection is dropped. The file is there first, or else the next
+# reload would bring the old one back.
+HAProxy shows the certificate of the VIP:
+  haproxy.certificate_shown:
+    - name: {{ certificate }}
+    - socket: {{ lb.socket }}
+    - require:
+      - service: HAProxy runs
+    - watch:
+      - file: HAProxy has the certificate of the VIP
+{%- endif %}

@@ -2,7 +2,7 @@
 
 Balancer and VRRP daemon are installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

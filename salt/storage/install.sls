@@ -6,7 +6,7 @@ include:
 
 Gluster's server is installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ packages | json }}
     - refresh: False
     - install_recommends: False

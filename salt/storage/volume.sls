@@ -8,7 +8,7 @@ include:
 # Declared on every storage node, so that each of them heals the pool; whoever runs first makes it.
 The storage nodes know each other:
   gluster.peered:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ gluster.volume }}
     - peers:
 {%- for id in by_role.storage %}
@@ -19,7 +19,7 @@ The storage nodes know each other:
 
 The shared volume exists:
   gluster.volume_present:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ gluster.volume }}
     - bricks:
 {%- for id in brick_nodes %}

@@ -5,7 +5,7 @@
 
 The interpreter of the releases is installed:
   pkg.installed:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - pkgs: {{ packages_by_family[grains.os_family] | json }}
     - refresh: False
     - install_recommends: False

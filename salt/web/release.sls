@@ -7,7 +7,7 @@ include:
 # Reads the volume only when the release is not unpacked yet.
 The release is installed:
   counterapp.released:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ release | json }}
     - source: {{ archive }}
     - sha256: {{ note.get('sha256') | json }}
@@ -42,7 +42,7 @@ The application follows its settings:
 
 The release is active:
   counterapp.active:
-    - fire_event: progress
+    - fire_event: {{ pillar.get('fire_event', False) }}
     - name: {{ release | json }}
     - service: {{ service }}
     - root: {{ web.root }}

@@ -35,6 +35,7 @@ SECRETS = (
     "mongodb_admin",
     "mongodb_app",
     "mongodb_health",
+    "https_certificate",
     "mongodb_backup",
     "counterapp_operator",
 )
@@ -327,7 +328,11 @@ def make_key(pki, bits=2048):
 
 @pytest.fixture(scope="session")
 def minions(master, fleet):
-    """Both minions, joined by having their fingerprints noted before they knock."""
+    """
+    Both minions, joined by having their fingerprints noted before they knock.
+
+    As after a rollout they have our modules.
+    """
     run = master.salt_run_cli()
     daemons = {}
     for name, node in fleet.nodes.items():
@@ -337,6 +342,9 @@ def minions(master, fleet):
         assert noted.data["id"] == name, noted
         daemons[name] = daemon
     with daemons["alpha"].started(), daemons["beta"].started():
+        fleet.settle()
+        synced = master.salt_cli().run("saltutil.sync_all", minion_tgt="*", _timeout=180)
+        assert set(synced.data) == set(daemons), synced
         yield daemons
 
 

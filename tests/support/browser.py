@@ -31,11 +31,16 @@ SETTINGS = [
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Give a browser, closed in the end; what is expected of it may take ``PATIENCE`` times 5 s."""
+def chromium(*settings: str) -> Iterator[Browser]:
+    """Give a browser, with more settings of its command line; closed in the end.
+
+    What is expected of it may take ``PATIENCE`` times 5 s.
+    """
     expect.set_options(timeout=5_000 * PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SETTINGS)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=[*SETTINGS, *settings]
+        )
         try:
             yield browser
         finally:

@@ -6,6 +6,11 @@ A hit is acknowledged, refused for certain, or unsure: nobody told its client wh
 from __future__ import annotations
 
 import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +21,13 @@ import urllib3
 NOT_COUNTED = "not counted"
 # In the balancer's. A hit with a key may have been sent to another server before.
 NOT_SENT = "No server is ready to answer"
+# Seconds between two hits of a client, as an ordinary one has it: this is about order, not load.
+PACE = 0.05
+# Seconds for which keys are still sent when nothing new is: a test may end because nobody answers.
+GOODWILL = 60.0
+
+# Sends a hit, with an ``Idempotency-Key`` or without.
+Send = Callable[[str | None], requests.Response]
 
 
 @dataclass
@@ -31,6 +43,10 @@ class Traffic:
     acknowledged_at: list[float] = field(default_factory=list)
     # The value of each acknowledged hit that had an ``Idempotency-Key``, by that.
     keys: dict[str, int] = field(default_factory=dict)
+    # How many requests were answered with an error.
+    refused: int = 0
+    # The longest time, in seconds, from a hit's first request to its acknowledgement.
+    longest_wait: float = 0.0
     _open: set[str] = field(default_factory=set)
     _unsure: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -46,15 +62,19 @@ class Traffic:
         times = self.acknowledged_at
         return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
 
-    def acknowledged(self, body: dict[str, Any], at: float, key: str | None = None) -> None:
+    def acknowledged(
+        self, body: dict[str, Any], at: float, key: str | None = None, waited: float = 0.0
+    ) -> None:
         """Note the answer to a hit.
 
         :param at: when it came; a clock that only goes on.
+        :param waited: seconds since its first request.
         """
         with self._lock:
             self.values.append(body["value"])
             self.nodes[body["node"]] = self.nodes.get(body["node"], 0) + 1
             self.acknowledged_at.append(at)
+            self.longest_wait = max(self.longest_wait, waited)
             if key is not None:
                 self.keys[key] = body["value"]
                 self._open.discard(key)
@@ -67,6 +87,7 @@ class Traffic:
         with self._lock:
             self.failures.append(f"{type(error).__name__}: {error}")
             self.failed_at.append(sent)
+            self.refused += error.response is not None
             if is_refusal(error, keyed=key is not None):
                 return
             if key is None:
@@ -74,13 +95,20 @@ class Traffic:
             else:
                 self._open.add(key)
 
+    def lost(self, count: int) -> int:
+        """Return how many acknowledged hits a count lacks at least."""
+        return max(0, len(self.values) - count)
+
+    def surplus(self, count: int) -> int:
+        """Return how many hits are counted that nobody made, or twice, at least."""
+        return max(0, count - len(self.values) - self.unsure)
+
     def problems(self, count: int) -> list[str]:
         """Return in how far the count of the counter, which no one else has hit, is wrong."""
         acknowledged, found = len(self.values), []
-        if count < acknowledged:
-            found.append(f"{acknowledged - count} of {acknowledged} acknowledged hits are lost")
-        if count > acknowledged + self.unsure:
-            more = count - acknowledged - self.unsure
+        if lost := self.lost(count):
+            found.append(f"{lost} of {acknowledged} acknowledged hits are lost")
+        if more := self.surplus(count):
             found.append(
                 f"{more} hits are counted that nobody made: {count}, with {acknowledged} "
                 f"acknowledged and {self.unsure} unsure"
@@ -90,6 +118,55 @@ class Traffic:
         if above := [value for value in self.values if value > count]:
             found.append(f"{len(above)} hits were given values above the count: {max(above)}")
         return found
+
+
+@contextmanager
+def traffic(send: Send, clients: int = 3, keyed: bool = False) -> Iterator[Traffic]:
+    """Send hits for as long as the block runs; a failure is noted and the client goes on.
+
+    :param send: is called by many threads at once.
+    :param keyed: each hit has an ``Idempotency-Key`` and is sent until it is acknowledged; one that
+        is not within a minute of the block's end stays unsure.
+    """
+    found = Traffic()
+    stop, give_up = threading.Event(), threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            hit(send, found, str(uuid.uuid4()) if keyed else None, give_up)
+            stop.wait(PACE)
+
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(client) for _ in range(clients)]
+        try:
+            yield found
+        finally:
+            stop.set()
+            wait(running, timeout=GOODWILL)
+            give_up.set()
+        for each in running:
+            each.result()
+
+
+def hit(
+    send: Send, found: Traffic, key: str | None = None, give_up: threading.Event | None = None
+) -> None:
+    """Send a hit and note what came of it; with a key until it is acknowledged or given up."""
+    begun = time.monotonic()
+    while True:
+        sent = time.monotonic()
+        try:
+            response = send(key)
+            response.raise_for_status()
+            body = response.json()
+            break
+        except requests.RequestException as error:
+            found.failed(error, sent, key)
+            if key is None or (give_up and give_up.is_set()):
+                return
+            time.sleep(PACE)
+    ended = time.monotonic()
+    found.acknowledged(body, ended, key, ended - begun)
 
 
 def is_refusal(error: requests.RequestException, keyed: bool = False) -> bool:

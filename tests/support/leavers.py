@@ -38,6 +38,7 @@ def revision(master, *nodes, leaving=(), settings=None, id_="a" * 12):
         master=master,
         id=id_,
         release="1.0",
+        modules="ours",
         topology={
             "name": "default",
             "vip": "10.9.9.9",
@@ -56,7 +57,8 @@ class Fleet:
     Minions that do to each other's world what ours do.
 
     ``members`` of the replica set with their states, ``pool`` of Gluster's peers, ``bricks``,
-    ``servers`` that balancers have, ``vip``: who has it, ``stopped``: what was stopped where.
+    ``servers`` that balancers have, ``vip``: who has it, ``stopped``: what was stopped where,
+    ``modules``: the digest of a node's, where they are not those of every revision.
     """
 
     members: dict[str, str] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Fleet:
     rejoined: list[tuple[str, str, bool]] = field(default_factory=list)
     asked: list[tuple[Any, list[str], list[Any], dict[str, Any]]] = field(default_factory=list)
     roles: dict[str, list[str]] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
     mounts: list[str] = field(default_factory=lambda: ["/"])
 
     def everyone(self, nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
@@ -101,6 +104,9 @@ class Fleet:
 
     def did(self, function):
         return [(nodes, arg, kwarg) for name, nodes, arg, kwarg in self.asked if name == function]
+
+    def _synced_digest(self, node):
+        return self.modules.get(node, "ours")
 
     # The replica set
 

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import itertools
 import math
 import pathlib
 import sys
@@ -24,6 +25,7 @@ salt.utils.entrypoints.iter_entry_points.__wrapped__.expiration = math.inf
 #: sort the thousand files of Salt's own anew, which takes a third of all that compiling computes.
 _FILES: dict[Any, Any] = {}
 _look = LazyLoader._refresh_file_mapping
+_NUMBERS = itertools.count(1)
 # A folder that has changed so many nanoseconds ago may do so once more without another time.
 _SETTLED = 1_000_000_000
 
@@ -100,7 +102,9 @@ def minion_loader(root_dir: pathlib.Path, **overrides: Any) -> Loaders:
     )
     opts.update(overrides)
     opts["grains"] = opts["grains"] or salt.loader.grains(opts)
-    utils = salt.loader.utils(opts)
-    modules = salt.loader.minion_mods(opts, utils=utils)
-    states = salt.loader.states(opts, modules, utils, None)
+    # Loaders with one base name share their module objects, and so their options.
+    base = f"salt.loaded.test{next(_NUMBERS)}"
+    utils = salt.loader.utils(opts, loaded_base_name=base)
+    modules = salt.loader.minion_mods(opts, utils=utils, loaded_base_name=base)
+    states = salt.loader.states(opts, modules, utils, None, loaded_base_name=base)
     return Loaders(opts=opts, utils=utils, modules=modules, states=states)

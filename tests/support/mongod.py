@@ -22,7 +22,8 @@ import socket
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -44,6 +45,9 @@ AS_DECLARED = (
     *("--networkMessageCompressors", "snappy,zstd"),
     "--noscripting",
 )
+
+#: How soon the members of a test's set elect: tests wait for many failovers.
+SOON = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
 
 
 def free_port() -> int:
@@ -234,8 +238,15 @@ class _PortTaken(Exception):
 class ReplicaSet:
     """A running replica set. Get one from :func:`replica_set`."""
 
-    def __init__(self, name: str, members: list[Member], keyfile: pathlib.Path | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        members: list[Member],
+        keyfile: pathlib.Path | None,
+        elections: Mapping[str, int],
+    ) -> None:
         self.name = name
+        self._elections = elections
         self.members = members
         self.keyfile = keyfile
         self.admin_user = "admin" if keyfile else None
@@ -267,8 +278,7 @@ class ReplicaSet:
         config = {
             "_id": self.name,
             "members": [{"_id": n, "host": m.address} for n, m in enumerate(self.members)],
-            # Tests wait for many failovers; production has MongoDB's defaults.
-            "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500},
+            "settings": dict(self._elections),
         }
         with self.members[0].client() as client:
             client.admin.command("replSetInitiate", config)
@@ -285,7 +295,7 @@ class ReplicaSet:
         self.wait_secondaries(len(self.members) - 1)
         for member in self.members:
             until(
-                lambda member=member: self._lets_in(member),
+                partial(self._lets_in, member),
                 30,
                 f"{member} knows the admin",
                 ignoring=(PyMongoError,),
@@ -346,12 +356,14 @@ def replica_set(
     name: str = "rs0",
     settings: Sequence[str] = AS_DECLARED,
     oplog_mib: int = 64,
+    elections: Mapping[str, int] = SOON,
 ) -> Iterator[ReplicaSet]:
     """Start ``members`` mongods as replica set ``name`` and stop them surely at the end.
 
     :param auth: keyfile authentication; the admin's name and password are on the result.
     :param settings: of each member, in place of those that our own servers have.
     :param oplog_mib: size of each oplog; a small one forgets soon what was written.
+    :param elections: the settings of the set, by MongoDB's names.
     :param initiate: False leaves them as started: no configuration, no user, no primary.
     :raises RuntimeError: no mongod can be had here, or one ended at its start.
     """
@@ -373,7 +385,7 @@ def replica_set(
             started[-1].settings = settings
             started[-1].oplog_mib = oplog_mib
             started[-1].start()
-        result = ReplicaSet(name, started, keyfile)
+        result = ReplicaSet(name, started, keyfile, elections)
         if initiate:
             result.initiate()
         yield result

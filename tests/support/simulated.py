@@ -21,6 +21,7 @@ from fleet import revision
 from fleet.errors import FleetError
 from fleet.master import Master
 from fleet.minions import Answers
+from fleet.utils import synced
 from tests.support.simulated_nodes import PARTS, Clock, Failed, Node, Unknown
 from tests.support.simulated_salt import Functions
 
@@ -106,6 +107,7 @@ class Fleet(Functions):
         """Have every node be on a revision, as after a rollout long ago."""
         for node in self.nodes.values():
             node.has = dict(self.wanted(node, environment))
+            node.modules = self.modules(environment)
 
     def wanted(self, node: Node, environment: str) -> dict[str, str]:
         """Return what a revision gives a node, by part."""
@@ -113,6 +115,13 @@ class Fleet(Functions):
         if not link.is_symlink():
             raise Failed(f"No matching sls found in env '{environment}'")
         return self._wanted((self.master.state / link.readlink()), node)
+
+    def modules(self, environment: str) -> str:
+        """Return the digest of the modules that a revision has."""
+        link = self.master.state / environment
+        if not link.is_symlink():
+            return ""
+        return modules(self.master.state / link.readlink())
 
     def _wanted(self, folder: Path, node: Node) -> dict[str, str]:
         key = (folder, node.id)
@@ -128,6 +137,10 @@ class Fleet(Functions):
             for node in self.nodes.values()
             for part, text in self.wanted(node, environment).items()
             if node.has.get(part) != text
+        ] + [
+            f"{node.id}: it has loaded the modules of another revision"
+            for node in self.nodes.values()
+            if node.modules != self.modules(environment)
         ]
 
     # Questions
@@ -299,6 +312,12 @@ class Job:
             self.done, self.failed = True, str(error)
         else:
             self._clock.at(pause, self._go)
+
+
+@cache
+def modules(folder: Path) -> str:
+    """Return the digest of the modules that a revision has; it never changes."""
+    return synced.of_tree(folder)
 
 
 @cache

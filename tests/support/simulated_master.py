@@ -37,7 +37,12 @@ from tests.support.simulated_nodes import PARTS, Clock
 
 #: Settings as far as the package looks at them.
 SETTINGS: dict[str, Any] = {
-    "lb": {"backend": "web", "frontend_port": 80, "socket": "/run/haproxy/admin.sock"},
+    "lb": {
+        "backend": "web",
+        "frontend_port": 80,
+        "https": {"enabled": True, "port": 443, "names": [], "certificate": None, "key": None},
+        "socket": "/run/haproxy/admin.sock",
+    },
     "web": {"port": 8000, "drain_timeout": 30, "drain_lease": 300, "ready_timeout": 60},
     "gluster": {"volume": "shared", "mount": "/srv/shared", "tls": True},
     "mongodb": {
@@ -132,6 +137,10 @@ class Simulation:
         path = self.folder / f"tree/salt/{part.replace('.', '/')}.sls"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{text}\n")
+
+    def edit_module(self, text: str) -> None:
+        """Alter what minions load, in the checkout."""
+        (self.folder / "tree/_modules/edited.py").write_text(f"TEXT = {text!r}\n")
 
     # What an operator types
 

@@ -78,6 +78,8 @@ class Node:
     roles: list[str]
     #: What it has of each part.
     has: dict[str, str] = field(default_factory=dict)
+    #: The digest of the modules that its minion has loaded.
+    modules: str = ""
     #: Whether its minion answers.
     answers: bool = True
     #: Jobs that apply states; one at a time, the others wait for it.

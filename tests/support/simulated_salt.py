@@ -26,7 +26,11 @@ class Functions(Roles):
     def do_saltutil_refresh_pillar(self, _node: Node, **_kwarg: Any) -> bool:
         return True
 
-    def do_saltutil_sync_all(self, _node: Node, **_kwarg: Any) -> dict[str, Any]:
+    def do_synced_digest(self, node: Node) -> str:
+        return node.modules
+
+    def do_saltutil_sync_all(self, node: Node, saltenv: str = "base") -> dict[str, Any]:
+        node.modules = self.modules(saltenv)
         return {}
 
     def do_saltutil_refresh_modules(self, _node: Node, **_kwarg: Any) -> bool:
@@ -63,7 +67,6 @@ class Functions(Roles):
         queue: bool = False,
         saltenv: str = "base",
         pillarenv: str = "base",
-        sync_mods: Any = None,
         pillar: Any = None,
     ) -> Generator[float, None, Any]:
         if saltenv != pillarenv:
@@ -79,6 +82,8 @@ class Functions(Roles):
                 wanted = self.wanted(node, saltenv)
             except Failed as error:
                 return [str(error)]
+            # As the guard that each SLS begins with.
+            node.modules = self.modules(saltenv)
             different = [
                 part for part in dict.fromkeys(parts) if node.has.get(part) != wanted[part]
             ]

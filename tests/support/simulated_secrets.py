@@ -17,15 +17,17 @@ import yaml
 
 import fleet.pillar
 import fleet.rotation
+import fleet.rotation.https
 import fleet.rotation.listeners
 import fleet.rotation.operator
+from fleet import certificate, edge
 from fleet.errors import FleetError
 from fleet.rotation import KINDS, gluster
-from fleet.rotation.course import fresh
+from fleet.rotation.course import fresh, maker
 from fleet.rotation.gluster import RESTARTS
 from tests.support import simulated_certificates
 from tests.support.simulated_certificates import CertifiedFleet
-from tests.support.simulated_master import Simulation
+from tests.support.simulated_master import SETTINGS, Simulation
 from tests.support.simulated_nodes import Failed, Node
 
 #: What pillar/mongodb.sls declares, as far as it matters.
@@ -40,6 +42,7 @@ USERS = ("admin", "health", "backup", "app")
 _NEEDED = {
     "db": ["mongodb_keyfile", *(f"mongodb_{user}" for user in USERS)],
     "web": ["mongodb_app", "counterapp_operator"],
+    "lb": [certificate.CERTIFICATE],
 }
 
 
@@ -68,8 +71,9 @@ class SecretFleet(CertifiedFleet):
         self.secrets.mkdir(parents=True, exist_ok=True)
         for name in KINDS:
             if name not in (gluster.CERTIFICATES, gluster.AUTHORITY):
+                value = self._first_https() if name == certificate.CERTIFICATE else fresh(name)
                 path = self.secrets / f"{name}.sls"
-                path.write_text(json.dumps({"secrets": {name: fresh(name)}}))
+                path.write_text(json.dumps({"secrets": {name: value}}))
         self.certify()
         #: Passwords by database and user; what each node's minion has in memory; what runs where.
         self.users: dict[tuple[str, str], str] = {}
@@ -80,9 +84,16 @@ class SecretFleet(CertifiedFleet):
         self.logins: dict[str, tuple[str, str]] = {}
         self.archives: dict[str, tuple[str, str]] = {}
         self.signers: dict[str, set[str]] = {}
+        #: What each balancer shows.
+        self.shown: dict[str, str] = {}
         for node in self.nodes.values():
             self._take_in(node)
             self._archive(node)
+
+    def _first_https(self) -> str:
+        site = maker().Site({}, self.vip, SETTINGS["lb"]["https"])
+        made: str = maker().https(self.secrets, site)
+        return made
 
     @property
     def secrets(self) -> Path:  # type: ignore[override]
@@ -138,6 +149,8 @@ class SecretFleet(CertifiedFleet):
             self.logins[node.id] = (told["mongodb"]["app_user"], secrets["mongodb_app"])
             also = secrets.get("also", {})
             self.signers[node.id] = {secrets["counterapp_operator"], *also.values()}
+        if "lb" in node.roles:
+            self.shown[node.id] = told["secrets"][certificate.CERTIFICATE]
 
     def _archive(self, node: Node) -> None:
         """Have the archive of the oplog log in as it is configured."""
@@ -198,6 +211,11 @@ class SecretFleet(CertifiedFleet):
             # What includes it.
             done = yield from super().do_state_sls(node, "gluster.install", **kwarg)
             self.take_files(node)
+            return done
+        if mods == "lb.haproxy":
+            done = yield from super().do_state_sls(node, "lb", **kwarg)
+            if isinstance(done, dict):
+                self._take_in(node)
             return done
         # What includes the rest of the role.
         whole = mods in ("db", "db.replication", "db.archive")
@@ -271,7 +289,14 @@ class SecretSimulation(Simulation):
             (fleet.pillar, "of_node", of_node),
             (fleet.rotation.operator, "answered", self._answered),
             (fleet.rotation.listeners, "asked", self.fleet.listener),
+            (fleet.rotation.https, "shown", self._shown),
         ]
+
+    def _shown(self, address: tuple[str, int]) -> str:
+        assert address[1] == SETTINGS["lb"]["https"]["port"]
+        self.fleet.own("a look at a certificate")
+        node = next(each for each in self.fleet.nodes.values() if each.address == address[0])
+        return edge.first(self.fleet.shown[node.id])
 
     def _answered(self, address: str, _port: int, signed: str) -> int:
         self.fleet.own("a request with a token")

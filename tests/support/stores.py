@@ -11,11 +11,12 @@ COMMANDS = (
 
 def open_store(replicas, database, node, uri=None, **options):
     """Return a store of a node on a replica set, with its indexes made."""
+    timeout = options.get("timeout", 20)
     store = MongoStore(
         uri or replicas.uri,
         database,
         node=node,
-        **{"timeout": 20, "probe_timeout": 10, **options},
+        **{"timeout": timeout, "hit_deadline": timeout, "probe_timeout": 10, **options},
     )
     store.probe(node)
     return store

@@ -19,6 +19,7 @@ GRAINS = pathlib.Path(__file__).parent / "grains"
 SYSTEMS = sorted(path.stem for path in GRAINS.glob("*.yaml"))
 SECRETS = (
     "counterapp_operator",
+    "https_certificate",
     "mongodb_admin",
     "mongodb_app",
     "mongodb_backup",

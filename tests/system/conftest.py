@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ import pytest
 import requests
 import yaml
 
-from lab import engine, machines, up
+from lab import edge, engine, machines, up
 from lab.config import ROOT, Lab, load
-from tests.support import evidence, inside
+from tests.support import evidence, hits, inside
 from tests.support.hits import Traffic
 from tests.support.waiting import until
 
@@ -30,11 +29,6 @@ NETWORK = "192.168.34.0/24"
 NEXT, BAD, LEAKING = "0.1.0.post1", "0.1.0.post2", "0.1.0.post5"
 # With it nodes are used as they are found, and left: for whoever writes a test.
 KEEP = bool(os.environ.get("KEEP_NODES"))
-# Seconds between two hits of a client, as an ordinary one has it: these tests are about order, not
-# about load.
-PACE = 0.05
-# Seconds for which keys are still sent when nothing new is: a test may end because nobody answers.
-GOODWILL = 60
 ASKER = Path(__file__).with_name("asker.py").read_text(encoding="utf-8")
 
 
@@ -87,7 +81,13 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"http://{self.lab.vip}"
+        return edge.url(self.lab)
+
+    @property
+    def authority(self) -> str:
+        """Whom clients trust, as a file; until the lab is up, nobody."""
+        path = edge.authority(self.lab)
+        return str(path) if path.exists() else os.devnull
 
     def with_role(self, role: str) -> list[str]:
         return [node.id for node in self.lab.nodes if role in node.roles]
@@ -99,11 +99,13 @@ class Cluster:
     def typed(self, line: str, node: str | None = None) -> Run:
         """Type a line of the documentation, with the addresses of this cluster.
 
-        :param node: where; without it `make` and `vagrant` in the checkout, all else on the master.
+        :param node: where; without it `make`, `vagrant` and what uses a file in `build/` in the
+            checkout, all else on the master.
         """
         document, here = (str(net.network_address).rpartition(".")[0] for net in self._networks)
         line = line.replace(f"{document}.", f"{here}.")
-        if node is None and line.startswith(("make ", "vagrant ")):
+        line = line.replace("build/labs/counterapp/", f"build/labs/{self.lab.name}/")
+        if node is None and (line.startswith(("make ", "vagrant ")) or " build/" in line):
             return self._host(["bash", "-ec", line])
         command = ["bash", "-ec", line]
         process = machines.popen_on_node(self.lab, node or self.lab.master.id, command)
@@ -221,7 +223,7 @@ class Cluster:
 
     def get(self, path: str, timeout: float = 10) -> requests.Response:
         engine.check_route(self.lab, self.lab.vip)
-        return requests.get(f"{self.url}{path}", timeout=timeout)
+        return requests.get(f"{self.url}{path}", timeout=timeout, verify=self.authority)
 
     def path(self, counter: str) -> str:
         """Return where a counter is; one with a namespace before it, or a test's own."""
@@ -230,7 +232,7 @@ class Cluster:
     def hit(self, counter: str, timeout: float = 10, key: str | None = None) -> requests.Response:
         url = f"{self.url}{self.path(counter)}/hits"
         headers = {"Idempotency-Key": key} if key else {}
-        return requests.post(url, headers=headers, timeout=timeout)
+        return requests.post(url, headers=headers, timeout=timeout, verify=self.authority)
 
     def count(self, counter: str) -> int:
         response = self.get(self.path(counter))
@@ -239,62 +241,23 @@ class Cluster:
         response.raise_for_status()
         return response.json()["value"]
 
-    def send(self, counter: str, hits: int, threads: int = 8) -> Traffic:
+    def send(self, counter: str, count: int, threads: int = 8) -> Traffic:
         """Send that many hits, each on a connection of its own, and note what came back."""
         engine.check_route(self.lab, self.lab.vip)
         traffic = Traffic()
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda _: self._one(counter, traffic), range(hits)))
+            list(pool.map(lambda _: hits.hit(self._sender(counter), traffic), range(count)))
         return traffic
 
     @contextmanager
     def traffic(self, counter: str, threads: int = 3, keyed: bool = False) -> Iterator[Traffic]:
-        """Send hits for as long as the block runs; a failure is noted and the client goes on.
-
-        :param keyed: each hit has an ``Idempotency-Key`` and is sent until it is acknowledged; one
-            that is not within a minute of the block's end stays unsure.
-        """
+        """Send hits for as long as the block runs: see :func:`tests.support.hits.traffic`."""
         engine.check_route(self.lab, self.lab.vip)
-        traffic = Traffic()
-        stop, give_up = threading.Event(), threading.Event()
+        with hits.traffic(self._sender(counter), threads, keyed) as traffic:
+            yield traffic
 
-        def client() -> None:
-            while not stop.is_set():
-                self._one(counter, traffic, str(uuid.uuid4()) if keyed else None, give_up)
-                stop.wait(PACE)
-
-        with ThreadPoolExecutor(threads) as pool:
-            clients = [pool.submit(client) for _ in range(threads)]
-            try:
-                yield traffic
-            finally:
-                stop.set()
-                wait(clients, timeout=GOODWILL)
-                give_up.set()
-            for each in clients:
-                each.result()
-
-    def _one(
-        self,
-        counter: str,
-        traffic: Traffic,
-        key: str | None = None,
-        give_up: threading.Event | None = None,
-    ) -> None:
-        """Send a hit and note what came of it; with a key until it is acknowledged or given up."""
-        while True:
-            sent = time.monotonic()
-            try:
-                response = self.hit(counter, key=key)
-                response.raise_for_status()
-                body = response.json()
-                break
-            except requests.RequestException as error:
-                traffic.failed(error, sent, key)
-                if key is None or (give_up and give_up.is_set()):
-                    return
-                time.sleep(PACE)
-        traffic.acknowledged(body, time.monotonic(), key)
+    def _sender(self, counter: str) -> hits.Send:
+        return lambda key: self.hit(counter, key=key)
 
     # Harm, and recovery.
 

@@ -13,6 +13,7 @@ import uuid
 
 import pytest
 
+from bench.gaps import surely
 from tests.system.faults import (
     FAULTS,
     Clients,
@@ -39,11 +40,6 @@ with pymongo.MongoClient("127.0.0.1", 27017, w=1, **login) as client:
         )
         print(json.dumps({"value": found["value"], "node": "none"}), flush=True)
 """
-
-
-def bound(runs):
-    """Return the highest rate of failure that so many good runs leave likely (95 %)."""
-    return 1 - 0.05 ** (1 / runs)
 
 
 def replay(cluster, counter, keys):
@@ -95,7 +91,7 @@ def test_nothing_acknowledged_is_lost_and_no_hit_counts_twice(cluster, first_bac
                 f"none acknowledged for {gaps[-1]:.1f} s"
             )
     print(
-        f"{name}: {runs} of {runs} runs good, so below {bound(runs):.0%} fail (95 %); "
+        f"{name}: {runs} of {runs} runs good, so below {1 - surely(runs, runs):.0%} fail (95 %); "
         f"{acknowledged} hits acknowledged; gaps of {min(gaps):.1f} to {max(gaps):.1f} s"
     )
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from bench import failover
+from bench import gaps
+from bench.failing import CASES, There
+from bench.vip import Vip
 from tests.support.waiting import until
 
 # Longest time until hits are answered again, in seconds. HAProxy checks every second and takes a
-# server out after three misses; a replica set elects after 10 s without its primary; the VIP
+# server out after three misses; a replica set elects after 2.5 s without its primary; the VIP
 # moves after three missed adverts, of which there are five a second.
 OUTAGE = {"web": 10, "db": 30, "lb": 10, "storage": 15}
 
@@ -62,8 +64,19 @@ def test_the_service_survives_the_loss_of_a_node(cluster, role):
 
 
 def test_the_address_has_another_holder_when_its_holders_daemon_is_killed(cluster):
-    killed = [node for node, _seconds in failover.Failover(cluster.lab).times(2)]
+    killed = [node for node, _seconds in Vip(cluster.lab).times(2)]
     assert sorted(killed) == cluster.with_role("lb")
+
+
+def test_what_clients_get_of_each_failover_is_measured_and_every_hit_counts(cluster):
+    service = There(cluster.lab)
+    try:
+        runs = [gaps.run(service, case, clients=3) for case in service.cases()]
+    finally:
+        service.counters.remove()
+    assert [run.case for run in runs] == list(CASES)
+    assert [(run.case, run.problems) for run in runs if run.problems] == []
+    assert all(run.gap > 0 for run in runs)
 
 
 def test_a_server_whose_drainer_died_comes_back_when_its_lease_ends(cluster):

@@ -31,6 +31,7 @@ HERE = {
     "A storage node": None,
     "Gluster's TLS": "web-2",
     "A balancer": "lb-1",
+    "HTTPS": None,
 }
 # The tests that type the others, or that do what they do.
 ELSEWHERE = {

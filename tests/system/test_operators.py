@@ -7,7 +7,7 @@ import socket
 import pytest
 import requests
 
-from lab import engine
+from lab import edge, engine
 from tests.system.test_secrets import SEARCH
 
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=9).read().decode())"
@@ -23,14 +23,16 @@ def test_a_token_of_the_runner_is_good_for_the_app_and_seen_nowhere(cluster):
 
     target = f"{cluster.url}/api/v1/operator/counters/{cluster.namespace}/operated"
     headers = {name: value}
-    put = requests.put(f"{target}/value", json={"value": 70}, headers=headers, timeout=10)
-    assert (put.status_code, put.json()["previous"]) == (200, 1)
-    assert cluster.hit("operated").json()["value"] == 71
-    assert requests.delete(target, headers={}, timeout=10).status_code == 401
-    assert requests.delete(target, headers=headers, timeout=10).status_code == 204
-    assert cluster.get(cluster.path("operated")).status_code == 404
-    refused = requests.get(f"{cluster.url}/api/v1/counters", headers=headers, timeout=10)
-    assert refused.status_code == 403
+    with requests.Session() as client:
+        client.verify = cluster.authority
+        put = client.put(f"{target}/value", json={"value": 70}, headers=headers, timeout=10)
+        assert (put.status_code, put.json()["previous"]) == (200, 1)
+        assert cluster.hit("operated").json()["value"] == 71
+        assert client.delete(target, headers={}, timeout=10).status_code == 401
+        assert client.delete(target, headers=headers, timeout=10).status_code == 204
+        assert cluster.get(cluster.path("operated")).status_code == 404
+        refused = client.get(f"{cluster.url}/api/v1/counters", headers=headers, timeout=10)
+        assert refused.status_code == 403
 
     signature = value.rpartition(".")[2]
     for node in cluster.lab.nodes:
@@ -51,7 +53,9 @@ def test_every_web_node_has_the_numbers_of_its_own(cluster):
 def test_numbers_are_not_to_be_had_through_the_balancers(cluster):
     engine.check_route(cluster.lab, cluster.lab.vip)
     for path in ("/metrics", "//metrics", "/%6detrics"):
-        connection = http.client.HTTPConnection(cluster.lab.vip, timeout=10)
+        connection = http.client.HTTPSConnection(
+            cluster.lab.vip, timeout=10, context=edge.context(cluster.lab)
+        )
         with contextlib.closing(connection):
             # What `requests` would make the same of all three.
             connection.request("GET", path)

@@ -18,7 +18,8 @@ NAMES = (
     "counterapp_operator",
 )
 DIRECTORY = "/etc/salt/counterapp/pillar/secrets"
-AUTHORITY = "gluster_tls_authority.pem"
+AUTHORITIES = ("gluster_tls_authority.pem", "https_authority.pem")
+CERTIFICATE = "https_certificate"
 # Run on a node: says where one of the patterns on its standard input stands.
 SEARCH = """
 import pathlib, sys
@@ -45,13 +46,17 @@ def secrets(cluster):
 
 @pytest.fixture(scope="module")
 def keys(cluster):
-    """The private key of each node for Gluster, and that of their authority."""
+    """The private key of each node for Gluster, that of the balancers, and of both authorities."""
     found = {}
     for node in cluster.lab.nodes:
         text = cluster.master("cat", f"{DIRECTORY}/gluster_tls/{node.id}.sls")
         found[node.id] = yaml.safe_load(text)["secrets"]["gluster_tls"]["key"]
-    authority = cluster.master("cat", f"{DIRECTORY}/{AUTHORITY}")
-    return {**found, AUTHORITY: authority.partition("-----BEGIN CERTIFICATE")[0]}
+    for name in AUTHORITIES:
+        text = cluster.master("cat", f"{DIRECTORY}/{name}")
+        found[name] = text.partition("-----BEGIN CERTIFICATE")[0]
+    text = yaml.safe_load(cluster.master("cat", f"{DIRECTORY}/{CERTIFICATE}.sls"))
+    _, begin, key = text["secrets"][CERTIFICATE].partition("-----BEGIN PRIVATE KEY")
+    return {**found, CERTIFICATE: begin + key}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,8 @@ def test_each_has_256_bits(secrets):
 
 def test_only_root_on_the_master_reads_them(cluster):
     tls = [f"{DIRECTORY}/gluster_tls/{node.id}.sls" for node in cluster.lab.nodes]
-    files = [*(f"{DIRECTORY}/{name}.sls" for name in NAMES), f"{DIRECTORY}/{AUTHORITY}", *tls]
+    names = (*(f"{name}.sls" for name in (*NAMES, CERTIFICATE)), *AUTHORITIES)
+    files = [*(f"{DIRECTORY}/{name}" for name in names), *tls]
     modes = cluster.master("stat", "-c", "%a %U", DIRECTORY, f"{DIRECTORY}/gluster_tls", *files)
     assert modes.splitlines() == [*["700 root"] * 2, *["600 root"] * len(files)]
 
@@ -79,6 +85,7 @@ def test_a_minion_gets_those_of_its_role_only(cluster, keys):
     of_role = {
         "web": {"mongodb_app", "counterapp_operator"},
         "db": set(NAMES) - {"counterapp_operator"},
+        "lb": {CERTIFICATE},
     }
     for node in cluster.lab.nodes:
         # Asked on the node itself, and not returned: what is unmasked must not reach a job cache.
@@ -87,7 +94,8 @@ def test_a_minion_gets_those_of_its_role_only(cluster, keys):
         wanted = set().union(*(of_role.get(role, set()) for role in node.roles))
         assert set(pillar["secrets"]) == {"gluster_tls", *wanted}, node.id
         text = json.dumps(pillar)
-        assert [name for name, key in keys.items() if key.splitlines()[2] in text] == [node.id]
+        found = {name for name, key in keys.items() if key.splitlines()[2] in text}
+        assert found == {node.id, *(wanted & {CERTIFICATE})}, node.id
 
 
 def test_no_secret_is_in_a_log_a_job_an_argument_or_the_file_server(cluster, values):

@@ -185,6 +185,7 @@ def environ(static):
         "COUNTERAPP_DATABASE": f"test-{uuid.uuid4().hex[:12]}",
         # As long as a node waits by itself, on a machine that has nothing else to do.
         "COUNTERAPP_DATABASE_TIMEOUT": str(5 * PATIENCE),
+        "COUNTERAPP_HIT_DEADLINE": str(min(8 * PATIENCE, 25)),
     }
 
 

@@ -24,7 +24,9 @@ SAME = ("Content-Type", "Cache-Control", "Retry-After", "X-Content-Type-Options"
 @pytest.fixture
 def node(make_node):
     """A node that lives, and has no database."""
-    return make_node(NOWHERE, COUNTERAPP_DATABASE_TIMEOUT="0.5").start(ready=False)
+    return make_node(
+        NOWHERE, COUNTERAPP_HIT_DEADLINE="0.5", COUNTERAPP_DATABASE_TIMEOUT="0.5"
+    ).start(ready=False)
 
 
 @pytest.fixture

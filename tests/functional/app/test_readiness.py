@@ -43,7 +43,7 @@ def test_an_answer_takes_no_longer_than_the_probe_may(rs, make_node):
 
 
 def test_a_hit_without_a_majority_is_refused_in_time(rs, make_node):
-    node = make_node(rs, COUNTERAPP_DATABASE_TIMEOUT="1").start()
+    node = make_node(rs, COUNTERAPP_HIT_DEADLINE="1").start()
     for member in rs.secondaries():
         member.kill()
     refused = node.post()

@@ -8,6 +8,7 @@ import pathlib
 import random
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -83,6 +84,25 @@ class Backend(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+class Agent(socketserver.ThreadingTCPServer):
+    """An agent of one server: it tells HAProxy ``weight``, in percent, when asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.weight, self.asked = 100, 0
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.server.asked += 1
+                # HAProxy hangs up on an agent that a busy machine lets answer late.
+                with contextlib.suppress(ConnectionError):
+                    self.request.sendall(f"{self.server.weight}%\n".encode())
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+
 def free_port() -> int:
     """Return a TCP port that nobody has on any address, and that no client is given by chance.
 
@@ -100,6 +120,7 @@ CONFIG = """
 global
     stats socket {folder}/admin.sock mode 600 level admin
     stats socket {folder}/user.sock mode 600 level user
+    stats socket {folder}/operator.sock mode 600 level operator
     stats socket ipv4@127.0.0.1:{stats_port} level admin
     server-state-file {folder}/server-state
     set-var proc.closing_until int(0)
@@ -108,7 +129,9 @@ defaults
     mode http
     option redispatch 1
     retry-on conn-failure 404
-    timeout connect 1s
+    # Without it a check has as long as there is between two: too little for a busy machine.
+    timeout check 10s
+    timeout connect 5s
     timeout client 40s
     timeout server 40s
     load-server-state-from-file global
@@ -118,6 +141,11 @@ frontend front
     http-after-response set-header Connection close if {{ date,sub(proc.closing_until) lt 0 }}
     default_backend web
 
+backend again
+    option httpchk GET /readyz
+    default-server weight 100 check inter 100ms fall 2 rise 2
+{servers}
+
 backend web
     balance roundrobin
     option httpchk GET /readyz
@@ -126,6 +154,9 @@ backend web
 
 backend other
     server alone 127.0.0.1:{port}
+
+backend agent
+    server told 127.0.0.1:{port} weight 100 agent-check agent-port {agent_port} agent-inter 100ms
 """
 
 
@@ -136,6 +167,7 @@ class Balancer:
         self.folder = folder
         self.port, self.stats_port = free_port(), free_port()
         self.servers = {name: Backend(name) for name in ("web-1", "web-2")}
+        self.agent = Agent()
         self.config = folder / "haproxy.cfg"
         lines = [
             f"    server {name} 127.0.0.1:{backend.port}" for name, backend in self.servers.items()
@@ -145,14 +177,13 @@ class Balancer:
                 folder=folder,
                 port=self.port,
                 stats_port=self.stats_port,
+                agent_port=self.agent.server_address[1],
                 servers="\n".join(lines),
             )
         )
         self.socket = str(folder / "admin.sock")
         self.process: subprocess.Popen | None = None
-        overrides = {"haproxy.socket": self.socket}
-        self.loaders = minion_loader(folder / "salt", **overrides)
-        self.dry = minion_loader(folder / "salt", test=True, **overrides)
+        self.loaders = minion_loader(folder / "salt", **{"haproxy.socket": self.socket})
         self.start()
 
     def start(self) -> None:
@@ -188,14 +219,6 @@ class Balancer:
     def call(self, function: str, *args, **kwargs):
         """Call a function of the execution module."""
         return self.loaders.modules[f"haproxy.{function}"](*args, **kwargs)
-
-    def state(self, name: str, *args, **kwargs) -> dict:
-        """Run a state for real."""
-        return self.loaders.states[f"haproxy.{name}"](*args, **kwargs)
-
-    def dry_state(self, name: str, *args, **kwargs) -> dict:
-        """Run a state with test=True."""
-        return self.dry.states[f"haproxy.{name}"](*args, **kwargs)
 
     def get(self, path: str = "/") -> str:
         """Ask through HAProxy and return the name of the server that answered."""
@@ -248,12 +271,20 @@ class Balancer:
 
     def reset(self) -> None:
         """Put every server back up and in rotation."""
-        for name, backend in self.servers.items():
+        self.agent.weight = 100
+        for backend in self.servers.values():
             backend.ready, backend.leak = True, 0.0
-            self.call("ready", "web", name)
-        for name in self.servers:
-            self.call("set_weight", "web", name, "100%")
-            self.call("wait_up", "web", name)
+        for place in ("web", "again"):
+            for entry in self.call("servers", place):
+                name = entry["name"]
+                if entry["weight"] != 100:
+                    self.call("set_weight", place, name, "100%")
+                self.call("set_health_checks", place, name, True)
+                if entry["admin"] != "ready":
+                    self.call("ready", place, name)
+                self.call("wait_up", place, name)
+        self.call("set_agent_checks", "agent", "told", True)
+        self.call("enable_frontend", "front")
         self.call("closing", 0)
 
     def stop(self) -> None:
@@ -263,8 +294,9 @@ class Balancer:
             self.process.wait(10)
         for backend in self.servers.values():
             backend.let_go.set()
-            backend.shutdown()
-            backend.server_close()
+        for server in (*self.servers.values(), self.agent):
+            server.shutdown()
+            server.server_close()
 
 
 @pytest.fixture(scope="session")

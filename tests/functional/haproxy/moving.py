@@ -1,8 +1,9 @@
 """An address that moves between two balancers under load, in networks of this process's own.
 
 Run in a network and a mount namespace of its own, as ``moving.py WAY MOVES``: the address is handed
-over as ``fleet/handover.py`` has it done (``handed over``), or just moved (``moved``). Prints JSON:
-``answered``, ``failed`` and ``longest`` (seconds).
+over as ``fleet/handover.py`` has it done (``handed over``), or so but as if nobody had HTTP/2
+(``handed over, HTTP/1``), or just moved (``moved``). Prints JSON: ``answered``, ``failed`` and
+``longest`` (seconds).
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import http.server
 import json
 import random
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -20,12 +22,17 @@ from pathlib import Path
 
 from fleet import handover
 from tests.functional.haproxy.role import configure
+from tests.support.certificates import Authority
 from tests.support.loading import ROOT, load
 from tests.support.waiting import PATIENCE, until
 
 VIP, WEB = "10.9.0.100", "10.9.0.3"
 ADDRESSES = {"a": "10.9.0.11", "b": "10.9.0.12", "clients": "10.9.0.20"}
-CLIENTS = 16
+CLIENTS = 12
+#: Clients of HTTP/2, each with one connection, and how many requests each has at a time.
+MULTIPLEXING, STREAMS = 3, 3
+#: How many requests each sends before it begins anew.
+BATCH = 60
 # How many answers come before the first move, and from one to the next.
 BETWEEN = 100
 FOLDER = Path("/run/moving")
@@ -37,6 +44,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers soon, and sometimes late."""
 
     protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
 
     def do_GET(self):
         if self.path != "/readyz":
@@ -106,13 +117,15 @@ def balancer(name):
         FOLDER,
         name,
         lb=lb,
+        https={"enabled": True},
         vip=VIP,
         address=ADDRESSES[name],
         servers={"web-1": WEB},
         port=8000,
     )
     with (FOLDER / f"{name}.log").open("wb") as log:
-        command = ["ip", "netns", "exec", name, "/usr/sbin/haproxy", "-db", "-f", path]
+        master = ["-W", "-S", FOLDER / f"{name}.master"]
+        command = ["ip", "netns", "exec", name, "/usr/sbin/haproxy", "-db", *master, "-f", path]
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
@@ -145,14 +158,35 @@ def clients():
     """
     done = threading.Event()
     answered, failed, times = [], [], []
+    trusts = ssl.create_default_context(cafile=FOLDER / "authority.crt")
+
+    def multiplexing():
+        # curl does as browsers do: what is under way on a connection that it is told to leave ends
+        # there, and the next request is on another one.
+        said = "%{http_code} %{http_version} %{exitcode} %{time_total}\\n"
+        command = ["curl", "--silent", "--http2", "--cacert", FOLDER / "authority.crt"]
+        command += ["--parallel", "--parallel-max", str(STREAMS), "--max-time", str(20 * PATIENCE)]
+        command += ["--data", "", "--output", "/dev/null", "--write-out", said]
+        while not done.is_set():
+            ran = subprocess.run(
+                [*command, f"https://{VIP}/?[1-{BATCH}]"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for line in ran.stdout.splitlines():
+                status, version, code, seconds = line.split()
+                good = (status, version, code) == ("200", "2", "0")
+                (answered if good else failed).append(line)
+                times.append(float(seconds))
 
     def client(keeps):
         connection = None
         while not done.is_set():
             began = time.monotonic()
             try:
-                connection = connection or http.client.HTTPConnection(
-                    VIP, 80, timeout=20 * PATIENCE
+                connection = connection or http.client.HTTPSConnection(
+                    VIP, timeout=20 * PATIENCE, context=trusts
                 )
                 connection.request("GET", "/")
                 answer = connection.getresponse()
@@ -169,6 +203,7 @@ def clients():
                 done.wait(random.choice([0, 0, 0.01, 0.1, 1.0]))
 
     threads = [threading.Thread(target=client, args=(n % 2 == 0,)) for n in range(CLIENTS)]
+    threads += [threading.Thread(target=multiplexing) for _ in range(MULTIPLEXING)]
     for thread in threads:
         thread.start()
     for _ in sys.stdin:
@@ -199,13 +234,20 @@ def wait_more(asking):
 
 def modules(name):
     """Return the execution modules as a minion in the network of a node would have them."""
-    utils, haproxy, newcomers = (
-        load(f"{path}.py") for path in ("_utils/haproxy", "_modules/haproxy", "_modules/newcomers")
-    )
-    haproxy.__utils__ = {
-        f"haproxy.{key}": getattr(utils, key) for key in ("connections", "close_until")
+    names = ("_utils/haproxy", "_modules/haproxy", "_modules/haproxy_worker", "_modules/newcomers")
+    utils, haproxy, worker, newcomers = (load(f"{path}.py") for path in names)
+    master = str(FOLDER / f"{name}.master")
+    worker.__utils__ = {f"haproxy.{key}": getattr(utils, key) for key in ("workers", "connections")}
+    worker.__salt__ = {
+        "config.get": lambda _key: master,
+        # As systemd has it done.
+        "service.reload": lambda _name: utils.command(master, "reload") == "",
     }
-    haproxy.__salt__ = {"config.get": lambda key: str(FOLDER / f"{name}.sock")}
+    haproxy.__utils__ = {
+        "haproxy.call": utils.call,
+        "haproxy_declared.seconds": load("_utils/haproxy_declared.py").seconds,
+    }
+    haproxy.__opts__, haproxy.__pillar__ = {"haproxy.socket": str(FOLDER / f"{name}.sock")}, {}
 
     def run_all(command, stdin, **_kwargs):
         command = ["ip", "netns", "exec", name, *command]
@@ -213,17 +255,19 @@ def modules(name):
         return {"retcode": done.returncode, "stderr": done.stderr}
 
     newcomers.__salt__ = {"cmd.run_all": run_all}
-    return haproxy, newcomers
+    return haproxy, worker, newcomers
 
 
-def hand_over(old, new):
-    """Do what ``fleet/handover.py`` has a balancer do."""
-    haproxy, newcomers = modules(old)
+def hand_over(old, new, retires=True):
+    """Do what ``fleet/handover.py`` has a balancer do; ``retires``: where some have HTTP/2."""
+    haproxy, worker, newcomers = modules(old)
     haproxy.closing(int(60 * PATIENCE))
     look = lambda: haproxy.connections(handover.FRONTEND)["idle"]  # noqa: E731
     until(look, 30, "no connection is kept", wanted=0)
-    newcomers.hold(VIP, 80, int(10 * PATIENCE))
-    haproxy.wait_answered(handover.FRONTEND, 5 * PATIENCE, stream_after=0.5 * PATIENCE)
+    assert haproxy.connections(handover.FRONTEND)["multiplexed"]
+    newcomers.hold(VIP, [80, 443], int(10 * PATIENCE))
+    if retires:
+        worker.retire(handover.FRONTEND, 5 * PATIENCE, stream_after=0.5 * PATIENCE)
     drop(old)
     take(new)
     newcomers.admit()
@@ -233,6 +277,9 @@ def hand_over(old, new):
 def main(way, moves):
     networks()
     FOLDER.mkdir()
+    authority = Authority()
+    (FOLDER / "authority.crt").write_text(authority.certificate)
+    (FOLDER / "certificate.pem").write_text(authority.certify(address=VIP))
     threading.Thread(target=Web((WEB, 8000), Handler).serve_forever, daemon=True).start()
     processes = [balancer(name) for name in ("a", "b")]
     ANNOUNCERS.update((name, inside(name, "announce")) for name in ("a", "b"))
@@ -244,8 +291,8 @@ def main(way, moves):
     for number in range(moves):
         wait_more(asking)
         old, new = "ab"[number % 2], "ba"[number % 2]
-        if way == "handed over":
-            hand_over(old, new)
+        if way.startswith("handed over"):
+            hand_over(old, new, retires=way == "handed over")
         else:
             drop(old)
             take(new)

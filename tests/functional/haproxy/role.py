@@ -17,6 +17,7 @@ import jinja2
 
 from lab.config import ROOT
 from tests.functional.haproxy.conftest import free_port
+from tests.support import certificates
 from tests.support.loading import load
 from tests.support.waiting import until
 
@@ -27,6 +28,8 @@ SERVERS = {"web-1": "127.0.0.2", "web-2": "127.0.0.3"}
 OWN = "127.0.0.4"
 #: Clients at a time.
 MAXCONN = 100
+#: As `lb:https` of the pillar, switched off.
+PLAIN = {"enabled": False, "port": 443, "hsts": 0, "plain": []}
 UNLIMITED = dict.fromkeys(("requests", "connections", "streams", "creations"), 0)
 
 
@@ -35,12 +38,14 @@ def configure(
     name: str = "haproxy",
     *,
     limits: dict[str, int] | None = None,
+    https: dict[str, Any] | None = None,
     lb: dict[str, Any],
     **context: Any,
 ) -> Path:
     """Write the configuration, but for its user, its root and its log; return the file.
 
-    ``limits``: of ``lb:limits`` in the pillar; of the others there are none. ``lb`` and
+    ``limits``: of ``lb:limits`` in the pillar; of the others there are none. ``https``: of
+    ``lb:https``, which is off unless this says something else. ``lb`` and
     ``context``: what else ``salt/lb/haproxy.sls`` gives its templates; folders are this one.
     """
     bounds = UNLIMITED | (limits or {})
@@ -53,8 +58,9 @@ def configure(
         "home": folder,
         "server_state": folder / f"{name}.state",
         "answers": folder / f"{name}.map",
+        "certificate": folder / "certificate.pem",
         "exempt": [],
-        "lb": {**lb, "limits": bounds},
+        "lb": {**lb, "limits": bounds, "https": PLAIN | (https or {})},
         "limits": bounds,
         **context,
     }
@@ -165,38 +171,81 @@ class Balancer:
     servers of its own, ``webs``.
     """
 
-    def __init__(self, folder: Path, **context: Any) -> None:
-        self.port, self.metrics_port, web_port = free_port(), free_port(), free_port()
+    def __init__(self, folder: Path, https: dict[str, Any] | None = None, **context: Any) -> None:
+        self.folder = folder
+        self.authority = certificates.Authority()
+        self.certificate = folder / "certificate.pem"
+        self.certificate.write_text(self.authority.certify("counts.example"))
         self.log = folder / "haproxy.log"
-        self.socket = str(folder / "admin.sock")
         self.webs = []
         if "servers" not in context:
+            web_port = free_port()
             self.webs = [Web(name, web_port) for name in SERVERS]
             context |= {"servers": SERVERS, "port": web_port}
         self._names = list(context["servers"])
-        lb = {
-            "frontend_port": self.port,
-            "metrics_port": self.metrics_port,
+        secure_port = free_port()
+        if https is not None:
+            https = {"enabled": True, "port": secure_port, **https}
+        self._lb = {
+            "frontend_port": free_port(),
+            "metrics_port": free_port(),
             "backend": "web",
             "maxconn": MAXCONN,
-            "socket": self.socket,
+            "socket": str(folder / "admin.sock"),
         }
-        path = configure(folder, lb=lb, vip="127.0.0.1", address=OWN, **context)
+        self._context = {"https": {**PLAIN, "port": secure_port, **(https or {})}, **context}
+        self._start()
+
+    port = property(lambda self: self._lb["frontend_port"])
+    metrics_port = property(lambda self: self._lb["metrics_port"])
+    socket = property(lambda self: self._lb["socket"])
+    secure = property(lambda self: self._context["https"]["enabled"])
+    secure_port = property(lambda self: self._context["https"]["port"])
+
+    def reload(self, lb: dict[str, Any] | None = None, **context: Any) -> None:
+        """Change the configuration and reload, as systemd does on a node.
+
+        ``lb``: keys of the pillar's ``lb`` that stand by themselves; ``https`` and ``limits`` of
+        ``context``: keys of these that become others.
+        """
+        before, asked_at = self.process, self.socket
+        self._lb |= lb or {}
+        for name in ("https", "limits"):
+            context[name] = {**(self._context.get(name) or {}), **context.get(name, {})}
+        self._context |= context
+        path = self._write()
+        state = self.folder / "haproxy.state"
+        subprocess.run(
+            [ROOT / "salt/lb/files/save-haproxy-state", asked_at, path, state], check=True
+        )
+        self._start("-sf", str(before.pid))
+        before.wait(10)
+
+    def _write(self) -> Path:
+        path = configure(self.folder, lb=self._lb, vip="127.0.0.1", address=OWN, **self._context)
         config = path.read_text()
         assert config.count("timeout http-request 10s\n") == 1
         config = config.replace("timeout http-request 10s", f"timeout http-request {DEADLINE}s")
         path.write_text(config)
-        with self.log.open("wb") as log:
+        return path
+
+    def _start(self, *options: str) -> None:
+        path = self._write()
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["/usr/sbin/haproxy", "-db", "-f", path],
+                ["/usr/sbin/haproxy", "-db", "-f", path, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
             )
-        until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
+        try:
+            until(self.started, 10, "HAProxy serves", wanted=200, ignoring=(ConnectionError,))
+        except BaseException:
+            self.stop()
+            raise
 
     def started(self) -> int:
         assert self.process.poll() is None, "HAProxy does not start"
-        return self.ask("GET", "/")
+        return self.answer("GET", "/", secure=self.secure).status
 
     def ask(
         self,
@@ -216,11 +265,20 @@ class Balancer:
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
         client: str = "127.0.0.1",
+        secure: bool = False,
     ) -> Answer:
         """Ask on a new connection from the address ``client`` and return the answer."""
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=30, source_address=(client, 0)
         )
+        if secure:
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1",
+                self.secure_port,
+                timeout=30,
+                source_address=(client, 0),
+                context=self.authority.context(),
+            )
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

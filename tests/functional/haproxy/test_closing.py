@@ -35,6 +35,7 @@ def asked(client):
 def counted(balancer, wanted):
     """Wait until the connections are at what they are meant to be at."""
     words = f"the connections are at {wanted}"
+    wanted = {"multiplexed": 0, **wanted}
     until(lambda: balancer.call("connections", "front"), 10, words, wanted=wanted)
 
 

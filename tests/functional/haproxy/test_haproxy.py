@@ -1,4 +1,4 @@
-"""The haproxy module and states against a real HAProxy with real servers and sessions."""
+"""The haproxy modules against a real HAProxy with real servers and sessions."""
 
 import http.client
 import threading
@@ -72,6 +72,8 @@ def test_servers_are_described(balancer):
         "queued": 0,
         "weight": 100,
         "initial_weight": 100,
+        "health_checks": True,
+        "agent_checks": None,
     }
 
 
@@ -91,50 +93,6 @@ def test_socket_as_a_path(balancer, form):
 def test_socket_on_tcp(balancer, form):
     address = form.format(balancer.stats_port)
     assert balancer.call("info", socket=address)["Pid"] == balancer.process.pid
-
-
-@pytest.mark.parametrize(
-    ("function", "arguments", "message"),
-    [
-        ("servers", ["nope"], "Can't find backend"),
-        ("drain", ["web", "nope"], "No such server: backend 'web' has no 'nope'.*web-1, web-2"),
-        ("set_state", ["web", "nope", "drain"], "No such server"),
-        ("set_state", ["nope", "web-1", "drain"], "No such backend"),
-        ("set_state", ["web", "web-1", "gone"], "ready, drain, maint"),
-        ("set_state", ["web", "web-1; shutdown", "drain"], "cannot be the name of a server"),
-        ("servers", ["web\nshow info"], "cannot be the name of a backend"),
-        ("drain", ["web", "web-1", -1], "timeout must be a number of seconds"),
-        ("set_weight", ["web", "nope", "10%"], "No such server"),
-        ("set_weight", ["nope", "web-1", "10%"], "Can't find backend"),
-        ("set_weight", ["web", "web-1", "heavy"], "'heavy' is no weight: give 0 to 256"),
-        ("set_weight", ["web", "web-1", -1], "'-1' is no weight"),
-        ("set_weight", ["web", "web-1", 257], "Absolute weight can only be between 0 and 256"),
-        (
-            "set_weight",
-            ["other", "alone", "10%"],
-            "10% of the weight of other/alone .*, 1, is none",
-        ),
-        ("counters", ["nope"], "Can't find backend"),
-        ("may_drain", ["web", "web-1", "one"], "min_in_service must be a whole number"),
-    ],
-)
-def test_bad_input_is_named(balancer, function, arguments, message):
-    with pytest.raises(CommandExecutionError, match=message):
-        balancer.call(function, *arguments)
-    assert _admin(balancer) == "ready"
-
-
-def test_socket_without_the_right_to_change_anything(balancer):
-    address = str(balancer.folder / "user.sock")
-    assert balancer.call("servers", "web", socket=address)
-    with pytest.raises(CommandExecutionError, match="Permission denied.*level admin"):
-        balancer.call("drain", "web", "web-1", socket=address)
-
-
-@pytest.mark.parametrize("address", ["/nowhere/admin.sock", "127.0.0.1:1", "nonsense", "a@b:1"])
-def test_socket_that_is_none(balancer, address):
-    with pytest.raises(CommandExecutionError, match=address):
-        balancer.call("info", socket=address)
 
 
 def test_drain_without_sessions_is_immediate(balancer):
@@ -176,10 +134,8 @@ def test_drain_that_was_there_before_is_not_taken_back(balancer):
 def test_server_that_is_down_is_not_waited_for(balancer):
     with balancer.held_session("web-1"):
         _down(balancer, "web-1")
-        start = time.monotonic()
         entry = balancer.call("drain", "web", "web-1", timeout=20)
-        assert time.monotonic() - start < 3
-        assert (entry["admin"], entry["sessions"]) == ("drain", 1)
+        assert (entry["admin"], entry["sessions"], entry["waited"]) == ("drain", 1, 0)
 
 
 def test_server_that_goes_down_while_it_drains_is_not_waited_for(balancer):
@@ -330,7 +286,7 @@ def test_clients_notice_nothing_of_drains(balancer):
 def test_reload_forgets_a_drain_unless_the_state_was_saved(balancer):
     path = balancer.folder / "server-state"
     balancer.call("drain", "web", "web-1")
-    assert balancer.call("save_state", str(path)) == {"path": str(path), "servers": 3}
+    assert balancer.call("save_state", str(path)) == {"path": str(path), "servers": 6}
     assert path.stat().st_mode & 0o777 == 0o600
     balancer.start()
     assert _admin(balancer) == "drain"
@@ -361,78 +317,3 @@ def test_configuration_is_checked_in_haproxys_words(balancer, tmp_path):
         balancer.call("check_config", str(bad))
     with pytest.raises(CommandExecutionError, match="/nowhere.cfg"):
         balancer.call("check_config", "/nowhere.cfg")
-
-
-def test_states_take_out_and_put_back(balancer):
-    out = {"admin": {"old": "ready", "new": "drain"}}
-    dry = balancer.dry_state("server_drained", "web-1", backend="web")
-    assert (dry["result"], dry["changes"]) == (None, out)
-    assert _admin(balancer) == "ready"
-    ret = balancer.state("server_drained", "web-1", backend="web")
-    assert (ret["result"], ret["changes"]) == (True, out), ret["comment"]
-    for run in (balancer.state, balancer.dry_state):
-        again = run("server_drained", "web-1", backend="web")
-        assert (again["result"], again["changes"]) == (True, {})
-
-    back = {"admin": {"old": "drain", "new": "ready"}}
-    dry = balancer.dry_state("server_ready", "web-1", backend="web")
-    assert (dry["result"], dry["changes"]) == (None, back)
-    assert _admin(balancer) == "drain"
-    ret = balancer.state("server_ready", "web-1", backend="web")
-    assert (ret["result"], ret["changes"]) == (True, back), ret["comment"]
-    for run in (balancer.state, balancer.dry_state):
-        again = run("server_ready", "web-1", backend="web")
-        assert (again["result"], again["changes"]) == (True, {})
-
-
-def test_state_refuses_to_drain_the_last_one_in_a_dry_run_too(balancer):
-    balancer.call("drain", "web", "web-1")
-    for run in (balancer.dry_state, balancer.state):
-        ret = run("server_drained", "web-2", backend="web")
-        assert (ret["result"], ret["changes"]) == (False, {})
-        assert "at least 1 must be" in ret["comment"]
-
-
-def test_state_that_cannot_drain_reports_no_change(balancer):
-    with balancer.held_session("web-1"):
-        ret = balancer.state("server_drained", "web-1", backend="web", timeout=0.3)
-    assert (ret["result"], ret["changes"]) == (False, {})
-    assert "put back to 'ready'" in ret["comment"]
-    assert _admin(balancer) == "ready"
-
-
-def test_state_waits_for_a_drain_that_is_under_way(balancer):
-    with balancer.held_session("web-1") as backend:
-        balancer.call("set_state", "web", "web-1", "drain")
-        timer = threading.Timer(0.5, backend.let_go.set)
-        timer.start()
-        ret = balancer.state("server_drained", "web-1", backend="web", timeout=20)
-    assert (ret["result"], ret["changes"]) == (True, {})
-    assert balancer.call("sessions", "web", "web-1") == 0
-
-
-def test_state_leaves_a_server_in_maint_where_it_is(balancer):
-    balancer.call("set_state", "web", "web-1", "maint")
-    ret = balancer.state("server_drained", "web-1", backend="web")
-    assert (ret["result"], ret["changes"]) == (True, {})
-    assert _admin(balancer) == "maint"
-
-
-def test_state_of_a_server_that_does_not_come_up(balancer):
-    balancer.call("drain", "web", "web-1")
-    _down(balancer, "web-1")
-    ret = balancer.state("server_ready", "web-1", backend="web", timeout=0.3)
-    assert ret["result"] is False
-    assert ret["changes"] == {"admin": {"old": "drain", "new": "ready"}}
-    # The last check, whose answer may also have come too late on a busy machine.
-    assert "L7" in ret["comment"]
-    ret = balancer.state("server_ready", "web-1", backend="web", timeout=0.3)
-    assert (ret["result"], ret["changes"]) == (False, {})
-
-
-@pytest.mark.parametrize("state", ["server_ready", "server_drained"])
-def test_states_name_what_they_cannot_find(balancer, state):
-    for run in (balancer.state, balancer.dry_state):
-        ret = run(state, "nope", backend="web")
-        assert (ret["result"], ret["changes"]) == (False, {})
-        assert "No such server" in ret["comment"]

@@ -61,10 +61,8 @@ def test_nobody_is_refused_while_all_of_them_cease_to_be_ready(balancer):
 def test_one_that_was_taken_out_gets_none_whatever_the_others_are(balancer, out, ready):
     first, second = balancer.webs
     first.ready, second.ready = False, ready
-    if out == "weight 0":
-        haproxy.set_server_weight(balancer.socket, "web", "web-2", "0")
-    else:
-        haproxy.set_server_state(balancer.socket, "web", "web-2", out)
+    words = out.split() if out == "weight 0" else ["state", out]
+    haproxy.tell_server(balancer.socket, "set server", "web", "web-2", *words)
     balancer.until_up(*(["web-2"] if ready else []), backend="web-ready")
     balancer.until_up("web-1", *(["web-2"] if out != "maint" else []))
     assert answered(balancer) == {"web-1"}

@@ -236,7 +236,7 @@ def test_a_badge_that_is_one_too_many_says_when_to_come_back(client, store, monk
 
     monkeypatch.setattr(store, "read", refuse)
     answer = client.get("/badge/page.svg")
-    assert answer.status_code == 429
+    assert answer.status_code == 503
     assert answer.mimetype == "image/svg+xml"
     assert answer.headers["Retry-After"]
 
@@ -300,7 +300,7 @@ def test_a_hit_with_a_key_counts_once(client, badge):
     ("error", "status", "said", "after"),
     [
         (StoreUnavailable("gone"), 503, "unavailable", "2"),
-        (Overloaded("too many"), 429, "unavailable", "2"),
+        (Overloaded("too many"), 503, "unavailable", "2"),
         (Full("no room"), 429, "unavailable", "60"),
         (KeyReused("used"), 200, "not counted", None),
     ],

@@ -1,12 +1,16 @@
 """Items that come while a write is on its way share the next one."""
 
+import contextvars
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from counterapp import presence
 from counterapp.combiner import CROWD, LONGEST_REST, Combiner
 from counterapp.counters import Overloaded, StoreUnavailable
+from counterapp.gate import hits
 
 from tests.support.waiting import until
 
@@ -38,7 +42,8 @@ def make(database):
     made = []
 
     def combiner(**changes):
-        options = {"waiting": 100, "batch": 50, "timeout": 10, "name": "test"}
+        gate = hits(changes.pop("waiting", 100))
+        options = {"gate": gate, "batch": 50, "timeout": 10, "name": "test"}
         made.append(Combiner(database, **{**options, **changes}))
         return made[-1]
 
@@ -49,7 +54,7 @@ def make(database):
 
 
 def all_wait(combiner, number):
-    until(lambda: combiner.waiting, 10, f"{number} items wait", wanted=number, interval=0.005)
+    until(lambda: combiner._gate.inside, 10, f"{number} items wait", wanted=number, interval=0.005)
 
 
 def test_one_item_does_not_wait_for_others(make, database):
@@ -71,7 +76,7 @@ def test_what_comes_during_a_write_shares_the_next_in_order(make, database):
             f"<{place}>" for place in range(5)
         ]
     assert database.batches == [["first"], ["0", "1", "2"], ["3", "4"]]
-    assert combiner.waiting == 0
+    assert combiner._gate.inside == 0
 
 
 def test_few_items_follow_each_other_at_once(make, database):
@@ -112,7 +117,7 @@ def test_a_slow_write_is_followed_by_a_rest_as_long_but_not_forever(takes, rest)
         moments.append(time.monotonic())
         return list(items)
 
-    combiner = Combiner(commit, waiting=99, batch=CROWD, timeout=30, name="test")
+    combiner = Combiner(commit, gate=hits(99), batch=CROWD, timeout=30, name="test")
     with ThreadPoolExecutor(2 * CROWD + 1) as pool:
         list(pool.map(combiner.submit, range(2 * CROWD + 1)))
     combiner.close()
@@ -144,7 +149,7 @@ def test_what_a_write_raises_everyone_in_it_gets_and_the_next_goes_on():
             raise failures.pop()
         return list(items)
 
-    combiner = Combiner(commit, waiting=9, batch=9, timeout=5, name="test")
+    combiner = Combiner(commit, gate=hits(9), batch=9, timeout=5, name="test")
     with pytest.raises(ZeroDivisionError):
         combiner.submit("a")
     assert combiner.submit("b") == "b"
@@ -157,7 +162,7 @@ def test_more_than_may_wait_are_refused_at_once(make, database):
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(combiner.submit, item) for item in "ab"]
         all_wait(combiner, 2)
-        with pytest.raises(Overloaded, match="Too many"):
+        with pytest.raises(Overloaded, match="Too many hits .* was not counted"):
             combiner.submit("c")
         database.open.set()
         assert {answer.result(10) for answer in answers} == {"<a>", "<b>"}
@@ -178,6 +183,93 @@ def test_who_waits_too_long_is_told_whether_it_was_begun(make, database):
     database.open.set()
     assert combiner.submit("next") == "<next>"
     assert database.batches == [["begun"], ["next"]]
+
+
+def test_lines_that_share_a_gate_let_so_many_wait_together(make, database):
+    gate = hits(2)
+    lines = [make(gate=gate), make(gate=gate)]
+    database.open.clear()
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(line.submit, "a") for line in lines]
+        all_wait(lines[0], 2)
+        for line in lines:
+            with pytest.raises(Overloaded):
+                line.submit("b")
+        database.open.set()
+        assert [answer.result(10) for answer in answers] == ["<a>", "<a>"]
+    assert gate.inside == 0
+
+
+class Client:
+    """Calls from a context of its own, in which it can hang up."""
+
+    def __init__(self):
+        self.gone = threading.Event()
+
+    def submit(self, combiner, item):
+        presence.gone.set(self.gone.is_set)
+        return combiner.submit(item)
+
+    def call(self, pool, combiner, item):
+        return pool.submit(contextvars.Context().run, self.submit, combiner, item)
+
+
+def test_who_hangs_up_frees_its_place_and_is_not_counted_unless_it_was_begun(make, database):
+    combiner = make(waiting=3)
+    first, second, third = Client(), Client(), Client()
+    database.open.clear()
+    with ThreadPoolExecutor(4) as pool:
+        begun = first.call(pool, combiner, "begun")
+        assert database.begun.acquire(timeout=10)
+        queued = second.call(pool, combiner, "queued")
+        stays = third.call(pool, combiner, "stays")
+        all_wait(combiner, 3)
+        first.gone.set()
+        with pytest.raises(StoreUnavailable, match="has hung up$"):
+            begun.result(10)
+        second.gone.set()
+        with pytest.raises(StoreUnavailable, match="has hung up, the hit was not counted"):
+            queued.result(10)
+        all_wait(combiner, 1)
+        late = pool.submit(combiner.submit, "late")
+        all_wait(combiner, 2)
+        database.open.set()
+        assert [stays.result(10), late.result(10)] == ["<stays>", "<late>"]
+    assert database.batches == [["begun"], ["stays", "late"]]
+
+
+def test_who_is_answered_soon_is_not_looked_at(make):
+    def call():
+        presence.gone.set(lambda: pytest.fail("looked at"))
+        return make().submit("a")
+
+    assert contextvars.Context().run(call) == "<a>"
+
+
+def test_a_caller_who_is_ended_from_outside_leaves_nothing_behind(make, database):
+    class Ended(BaseException):
+        pass
+
+    def end(*_):
+        raise Ended
+
+    combiner = make()
+    database.open.clear()
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(combiner.submit, "begun")
+        assert database.begun.acquire(timeout=10)
+        before = signal.signal(signal.SIGALRM, end)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(Ended):
+                combiner.submit("ended")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert combiner._gate.inside == 1
+        database.open.set()
+        assert begun.result(10) == "<begun>"
+    assert database.batches == [["begun"]]
 
 
 def test_a_closed_one_finishes_what_waits_and_takes_nothing_more(make, database):

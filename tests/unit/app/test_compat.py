@@ -396,5 +396,5 @@ def test_a_refusal_stands_when_the_value_cannot_be_looked_up(client, made, store
 def test_too_many_hits_are_told_to_come_back(client, store):
     store.overloaded = "Too many hits wait already"
     answer = client.get("/hit/page")
-    assert answer.status_code == 429
+    assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1

@@ -127,7 +127,8 @@ def test_without_a_reader_nothing_waits_and_what_is_too_much_is_counted(output, 
     assert [line["line"] for line in lines[:-1]] == list(range(kept))
     assert lines[-1] == {"gap": 10}
     output.put(b'{"line": "next"}\n')
-    assert output.flush()
+    # Its own thread may be at it.
+    output.flush()
     assert taken(pipe, lambda _: True) == [{"line": "next"}]
     assert output.dropped() == 10
 

@@ -155,7 +155,7 @@ def test_a_request_id_that_is_none_is_replaced(way):
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status"), [(StoreUnavailable("Gone"), 503), (Overloaded("Too many"), 429)]
+    ("refusal", "status"), [(StoreUnavailable("Gone"), 503), (Overloaded("Too many"), 503)]
 )
 def test_a_refused_hit_is_answered_as_all_errors_are(
     way, client, store, monkeypatch, refusal, status

@@ -17,6 +17,7 @@ from itertools import dropwhile, groupby, takewhile
 
 import pytest
 import salt.utils.parsers
+import yaml
 
 from docs import make_reference
 from lab import config
@@ -54,6 +55,7 @@ FOLDERS = ("salt", "fleet", "bootstrap", "lab", "pillar", "app/backend/src")
 SOURCES = ("_*/*.py", "Vagrantfile", "app/*.py", "tests/*.py", "tests/support/*.py")
 SOURCES += tuple(f"{folder}/**/*.*" for folder in FOLDERS)
 TREE = source(*SOURCES, "bootstrap/*").replace("\\\n", " ")
+HTTPS_PORT = str(yaml.safe_load(source("pillar/lb.sls"))["lb"]["https"]["port"])
 PORTS = {"web": setting("web", "port"), "db": setting("mongodb", "port")}
 # What listens beside it, for nothing but /metrics.
 METRICS = {role: setting(role, "metrics_port") for role in ("web", "lb")}
@@ -237,7 +239,7 @@ def check_vagrant(words):
 
 
 def check_curl(words):
-    options = {"-X": "GET", "-H": "", "--header": "", "--data-binary": ""}
+    options = {"-X": "GET", "-H": "", "--header": "", "--data-binary": "", "--cacert": ""}
     rest = iter(words)
     urls = []
     for word in rest:
@@ -264,14 +266,15 @@ def routes():
 
 def check_url(url, method=None):
     """Hold a URL against the addresses that answer HTTP, and against the app's routes."""
-    match = re.fullmatch(r"http://(?:[^/@]*@)?([^/:]+)(?::(\d+))?(/[^?#]*)?.*", url)
-    host, port, path = match.groups() if match else ("", None, None)
+    match = re.fullmatch(r"(https?)://(?:[^/@]*@)?([^/:]+)(?::(\d+))?(/[^?#]*)?.*", url)
+    scheme, host, port, path = match.groups() if match else ("", "", None, None)
     node = next((n for n in NODES.values() if n["address"] == host), {"roles": []})
     if path == "/metrics" and port in {METRICS.get(role) for role in node["roles"]}:
         return
-    answers = [(DEFAULT["vip"], setting("lb", "frontend_port"))]
-    answers += [(n["address"], PORTS["web"]) for n in NODES.values() if "web" in n["roles"]]
-    if (host, port or "80") not in answers:
+    # At the VIP without TLS one is sent on, and a hit is not counted.
+    answers = [("https", DEFAULT["vip"], HTTPS_PORT)]
+    answers += [("http", n["address"], PORTS["web"]) for n in NODES.values() if "web" in n["roles"]]
+    if (scheme, host, port or {"https": "443"}.get(scheme, "80")) not in answers:
         yield f"nobody answers at {url}"
     methods = routes().allowed_methods(path or "/")
     if not methods or method and method not in methods:
@@ -379,7 +382,9 @@ def text_complaints(text):
     """Return the addresses, ports, node names, URLs, paths and functions that are nobody's."""
     checks = (wrong_addresses, wrong_paths, wrong_functions)
     found = [sentence for check in checks for sentence in check(text)]
-    for url in re.findall(r"http://(?:[^\s`'\"/@]*@)?\w[\w.:-]*[^\s`'\"<>)]*", text):
+    # Of HTTPS it is names that are somebody else's.
+    begins = r"(?:http://(?:[^\s`'\"/@]*@)?\w|https://(?:[^\s`'\"/@]*@)?\d)"
+    for url in re.findall(rf"{begins}[\w.:-]*[^\s`'\"<>)]*", text):
         found += check_url(url)
     return found
 
@@ -534,9 +539,10 @@ def test_links_lead_somewhere(page):
         ("vagrant ssh web-3", "no node is named web-3"),
         ("vagrant ssh master -c 'sudo salt-run rollout.go'", "no function rollout.go"),
         ("curl http://192.168.33.10/readyz", "nobody answers"),
+        ("curl http://192.168.33.200/readyz", "nobody answers"),
         ("curl http://192.168.33.11:8080/readyz", "nobody answers"),
-        ("curl http://192.168.33.200/api/v1/hit", "no route for GET"),
-        ("curl -X PUT http://192.168.33.200/api/v1/requests", "no route for PUT"),
+        ("curl https://192.168.33.200/api/v1/hit", "no route for GET"),
+        ("curl -X PUT https://192.168.33.200/api/v1/requests", "no route for PUT"),
         ("/srv/counterapp/bootstrap/bootstrap.sh slave", "no command slave"),
         ("bootstrap.sh fingerprint slave", "wants minion|master"),
         (
@@ -564,7 +570,7 @@ def test_a_wrong_command_is_complained_of(line, complaint):
         ("members: [db-1:8000]", "nothing of db-1 listens on 8000"),
         ("web-1  web,db  192.168.33.11  Debian-12", "web-1 is not web,db"),
         ("at <http://192.168.33.10/>", "nobody answers at http://192.168.33.10/"),
-        ('"http://192.168.33.200/streams/a/b"', "no route"),
+        ('"https://192.168.33.200/streams/a/b"', "no route"),
         ("see `pillar/webs.sls`", "there is no pillar/webs.sls"),
         ("run /srv/counterapp/bootstrap/boot.sh", "there is no bootstrap/boot.sh"),
         ("into `build/distribution`", "there is no build/distribution"),

@@ -17,7 +17,7 @@ class Balancers:
     def __init__(self):
         self.holder, self.idle = "lb-a", [0]
         self.asked, self.failing, self.answers = [], {}, {}
-        self.other_takes = True
+        self.other_takes, self.multiplexed = True, 0
         self.target = types.SimpleNamespace(topology={"vip": VIP})
         self.settings = {"lb": {"frontend_port": 80}}
         self.nodes = ["lb-a", "lb-b"]
@@ -45,12 +45,13 @@ class Balancers:
             return ["10.0.0.1", *([VIP] if node == self.holder else [])]
         self.asked.append((function if isinstance(function, str) else list(function), arg))
         if function == "haproxy.connections":
-            return {"idle": self.idle.pop(0) if len(self.idle) > 1 else self.idle[0]}
+            idle = self.idle.pop(0) if len(self.idle) > 1 else self.idle[0]
+            return {"idle": idle, "multiplexed": self.multiplexed}
         if isinstance(function, list):
             if self.answers.get("service.stop", True) is True:
                 self.holder = "lb-b" if self.other_takes else None
             done = {name: True for name in function}
-            return {**done, "newcomers.hold": {}, "haproxy.wait_answered": {}, **self.answers}
+            return {**done, "newcomers.hold": {}, function[1]: {}, **self.answers}
         return True
 
     def until(self, look, timeout, what, step):
@@ -86,8 +87,20 @@ def test_clients_leave_and_nobody_new_comes_before_the_vip_goes(work, step):
     ]
     assert step.seen == ["5 kept connections left", "2 kept connections left"]
     # One list of arguments for each function of the one job.
-    assert work.asked[4][1] == ([VIP, 80, 10], ["http", 5], ["keepalived"], [])
+    assert work.asked[4][1] == ([VIP, 80, 15], ["http", 5], ["keepalived"], [])
     assert work.asked[-1][1] == (0,)
+
+
+def test_clients_of_http_2_leave_with_the_worker_that_they_have(work, step):
+    work.settings["lb"]["https"] = {"enabled": True, "port": 443}
+    work.multiplexed = 2
+    assert handover.hand_over(work, "lb-a", step) == "handed the VIP over to lb-b"
+    [(_, arguments)] = [
+        each
+        for each in work.asked
+        if each[0] == ["newcomers.hold", "haproxy.retire", "service.stop", "newcomers.admit"]
+    ]
+    assert arguments == ([VIP, [80, 443], 15], ["http", 5], ["keepalived"], [])
 
 
 @pytest.mark.parametrize("case", ["another holds it", "the only one"])

@@ -124,7 +124,7 @@ class TestAsking:
 
     def test_states_come_from_one_environment_with_their_pillar(self):
         fake = Recorded({"a": {key("x"): state(True)}})
-        minions.apply(fake, ["a"], "candidate", ["web", "base"], {"release": "2"}, modules=True)
+        minions.apply(fake, ["a"], "candidate", ["web", "base"], {"release": "2"})
         assert fake.asked == [
             (
                 ["a"],
@@ -136,10 +136,28 @@ class TestAsking:
                     "saltenv": "candidate",
                     "pillarenv": "candidate",
                     "pillar": {"release": "2"},
-                    "sync_mods": "all",
                 },
             )
         ]
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_who_has_synced_its_modules_is_asked_once_more(self, times):
+        refused = [
+            "Rendering SLS 'base:web' failed: Jinja error: they are synced now: run it again"
+        ]
+        answers = [{"a": {key("x"): state(True)}, "b": refused}, {"b": refused}][:times]
+        answers += [{"b": {key("x"): state(True)}}]
+        fake = Recorded({})
+        asked = []
+
+        def everyone(nodes, *_rest):
+            asked.append(list(nodes))
+            return minions.Answers(answers[len(asked) - 1])
+
+        fake.everyone = everyone
+        done = minions.apply(fake, ["a", "b"], "base", ["web"])
+        assert asked == [["a", "b"], ["b"]]
+        assert (done["a"].good, done["b"].good) == (True, times == 1)
 
     def test_no_sls_is_the_highstate(self):
         fake = Recorded({"a": {key("x"): state(True)}})

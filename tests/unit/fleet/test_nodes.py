@@ -149,7 +149,7 @@ class TestAnew:
         ]
         [(_, _, kwarg), *_] = fleet.did("state.sls")
         assert kwarg["saltenv"] == kwarg["pillarenv"] == "base"
-        assert kwarg["pillar"] == {"fresh": ["web-1"]}
+        assert kwarg["pillar"]["fresh"] == ["web-1"]
         assert (entry["kind"], entry["nodes"], entry["from"]) == ("replace", ["web-1"], "a" * 12)
         assert history(master.state)[0]["outcome"] == "succeeded"
 

@@ -416,7 +416,9 @@ class Fleet:
 
 @pytest.fixture
 def fleet(master, monkeypatch):
-    monkeypatch.setattr(preflight, "unreachable", lambda work: (list(work.nodes), []))
+    monkeypatch.setattr(
+        preflight, "unreachable", lambda work: (dict.fromkeys(work.nodes, work.target.modules), [])
+    )
     monkeypatch.setattr(preflight, "problems", lambda *_args: [])
     monkeypatch.setattr(
         rollout, "target_of", lambda master, given: revision.capture(master, given["release"])
@@ -482,7 +484,9 @@ def test_a_terminal_that_wants_data_gets_data(master, fleet):
 
 
 def test_all_reasons_to_refuse_are_told(master, fleet, monkeypatch):
-    monkeypatch.setattr(preflight, "unreachable", lambda _work: (["web-1"], ["db-1: silent"]))
+    monkeypatch.setattr(
+        preflight, "unreachable", lambda work: ({"web-1": work.target.modules}, ["db-1: silent"])
+    )
     monkeypatch.setattr(preflight, "problems", lambda *_args: ["the clock is wrong"])
     fleet.states["web-1"] = ["does not render"]
     with pytest.raises(FleetError) as refused:
@@ -524,7 +528,8 @@ def test_nodes_between_revisions_are_not_looked_at(master, fleet):
 
 @pytest.mark.parametrize("same", [True, False])
 def test_modules_of_a_candidate_do_not_stay(master, fleet, monkeypatch, same):
-    monkeypatch.setattr(revision.Revision, "same_modules", lambda *_args: same)
+    modules = property(lambda self: "ours" if same else self.release)
+    monkeypatch.setattr(revision.Revision, "modules", modules)
     revision.settle(revision.capture(master, "0.9"))
     plan_view.command(master, fleet, "1.0", stream=io.StringIO())
     synced = [kwarg for function, kwarg in fleet.asked if function == "saltutil.sync_all"]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from fleet import plan, preflight, revision, unfinished, work
-from fleet.change import Change
+from fleet.change import Change, StepFailed
 from fleet.errors import FleetError
 from fleet.revision import CANDIDATE
 from tests.support import leavers, release_archive
@@ -97,9 +97,35 @@ def problems(change, going):
     return problems
 
 
+class TestModules:
+    def test_they_are_there_before_anything_is_looked_at(self, change, going, fleet):
+        fleet.modules = {"web-2": "others", "db-1": "'synced.digest' is not available."}
+        with change.step("preflight", "checking") as step:
+            preflight.examine(going(), step)
+        asked = fleet.functions()
+        assert asked.index("saltutil.sync_all") < asked.index("state.highstate")
+        assert fleet.did("saltutil.sync_all") == [
+            (["web-2", "db-1"], [], {"saltenv": CANDIDATE}),
+        ]
+
+    def test_who_has_those_of_the_target_syncs_nothing(self, change, going, fleet):
+        with change.step("preflight", "checking") as step:
+            preflight.examine(going(), step)
+        assert fleet.did("saltutil.sync_all") == []
+
+    def test_who_cannot_load_them_is_named(self, change, going, fleet):
+        fleet.modules["web-1"] = "others"
+        fleet.refuses["web-1", "saltutil.sync_all"] = "No space left on device"
+        with (
+            pytest.raises(StepFailed, match="web-1: its modules: No space left on device"),
+            change.step("preflight", "checking") as step,
+        ):
+            preflight.examine(going(), step)
+
+
 class TestUnreachable:
     def test_who_answers_and_is_what_it_should_be_is_reached(self, going):
-        assert preflight.unreachable(going()) == (ALL, [])
+        assert preflight.unreachable(going()) == (dict.fromkeys(ALL, "ours"), [])
 
     def test_a_silent_node_is_named(self, going, fleet):
         fleet.silent = {"web-2"}

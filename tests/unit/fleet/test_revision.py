@@ -69,7 +69,9 @@ def test_a_revision_has_what_nodes_go_by_and_nothing_else(master):
         "pillar/topology.sls",
         "pillar/web.sls",
         "pillar/release.sls",
+        "pillar/modules.sls",
     }
+    assert f"modules_digest: {made.modules}\n" in contents(made)["pillar/modules.sls"]
     assert made.folder.parent == master.state / "revisions"
     assert made.folder.name == made.id == f"r{made.note['sha256'][:12]}"
     assert made.release == "1.4.0"

@@ -105,7 +105,8 @@ class TestLeftTouched:
     def test_nodes_that_have_loaded_modules_get_those_of_the_fleet_again(
         self, master, begun, monkeypatch, same
     ):
-        monkeypatch.setattr(revision.Revision, "same_modules", lambda *_args: same)
+        modules = property(lambda self: "ours" if same else self.release)
+        monkeypatch.setattr(revision.Revision, "modules", modules)
         revision.settle(revision.capture(master, "1.0"))
         last = begun()
         with pytest.raises(StepFailed):

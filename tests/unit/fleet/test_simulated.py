@@ -146,6 +146,25 @@ def test_going_back_is_a_rollout_too():
         assert kinds == ["rollback", "rollout", "rollout"]
 
 
+def test_modules_go_with_their_revision_there_and_back():
+    with simulated(edits=()) as simulation:
+        simulation.edit_module("second")
+        arrives(simulation)
+        asked = [names for names, _nodes in simulation.fleet.asked]
+        # By the first of the two, once; the second found them there.
+        assert asked.count("saltutil.sync_all") == 1
+        assert simulation.rollback()
+        assert simulation.problems() == []
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_who_is_put_back_has_the_modules_of_before(bad):
+    with simulated(bad=bad) as simulation:
+        simulation.edit_module("second")
+        assert not simulation.rollout(release="2.0")
+        assert simulation.problems() == []
+
+
 def test_somebody_elses_lock_stays_and_nothing_is_begun():
     with simulated() as simulation:
         state = simulation.master.state

@@ -1,15 +1,18 @@
 """Verification, with a real HTTP server in the VIP's place."""
 
 import json
+import ssl
 import threading
+import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fleet import revision
+from fleet import certificate, revision, secret_files
 from fleet.errors import FleetError
 from fleet.minions import Answers
 from fleet.verify import verify
+from tests.support.certificates import Authority
 from tests.support.checkout import Checkout
 
 
@@ -49,10 +52,17 @@ class Webs:
         return Answers(answers={node: self.health for node in nodes})
 
 
-@pytest.fixture
-def vip():
+@pytest.fixture(params=["http", "https"])
+def vip(request, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.2", 0), Counter)
     server.count, server.steps, server.code, server.other = 5, [], 200, None
+    server.scheme = request.param
+    # As the operator's own may be: good for a name, and not for the VIP.
+    server.certificate = Authority().certify("counts.example", address="127.0.0.3")
+    if server.scheme == "https":
+        server.socket = context(tmp_path, server.certificate).wrap_socket(
+            server.socket, server_side=True
+        )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -69,19 +79,36 @@ def webs():
 @pytest.fixture
 def rolled_out(tmp_path, vip):
     checkout = Checkout(tmp_path)
-    checkout.pillar("lb", {"frontend_port": vip.server_address[1], "backend": "web"})
-    return revision.capture(checkout.master, "1.0")
+    port = vip.server_address[1]
+    https = {"enabled": vip.scheme == "https", "port": port}
+    checkout.pillar("lb", {"frontend_port": port, "backend": "web", "https": https})
+    held = {"secrets": {certificate.CERTIFICATE: vip.certificate}}
+    secret_files.write(checkout.master, certificate.CERTIFICATE, held)
+    found = revision.capture(checkout.master, "1.0")
+    return types.SimpleNamespace(master=checkout.master, revision=found)
+
+
+def context(folder, certificate):
+    """Return how a server shows a certificate."""
+    (folder / "shown.pem").write_text(certificate)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(folder / "shown.pem")
+    return made
+
+
+def verified(webs, rolled_out, **kwargs):
+    return verify(rolled_out.master, webs, rolled_out.revision, **kwargs)
 
 
 def failed(*args, **kwargs):
     with pytest.raises(FleetError) as error:
-        verify(*args, **kwargs)
+        verified(*args, **kwargs)
     return error.value.problems
 
 
 def test_hits_are_counted_exactly(rolled_out, webs, vip):
-    assert verify(webs, rolled_out, hits=6) == {
-        "url": f"http://127.0.0.2:{vip.server_address[1]}/",
+    assert verified(webs, rolled_out, hits=6) == {
+        "url": f"{vip.scheme}://127.0.0.2:{vip.server_address[1]}/",
         "hits": 6,
         "by_node": {"one": 3, "two": 3},
         "release": "1.0",
@@ -115,7 +142,7 @@ def test_nobody_at_the_vip(rolled_out, webs, vip):
     vip.shutdown()
     vip.server_close()
     [reason] = failed(webs, rolled_out, timeout=0)
-    assert reason.startswith("not within 0 s: http://127.0.0.2:")
+    assert reason.startswith(f"not within 0 s: {vip.scheme}://127.0.0.2:")
     assert "Connection refused" in reason
 
 
@@ -129,3 +156,28 @@ def test_something_else_at_the_vip_is_told(rolled_out, webs, vip):
     vip.other = ["another app"]
     [reason] = failed(webs, rolled_out, hits=1)
     assert "was not answered by the app" in reason
+
+
+@pytest.mark.parametrize("vip", ["https"], indirect=True)
+def test_who_shows_another_certificate_is_not_asked(rolled_out, webs, vip):
+    # Of the same names, so only its key tells it from the one that balancers were given.
+    other = Authority().certify("counts.example", address="127.0.0.3")
+    secret_files.write(
+        rolled_out.master, certificate.CERTIFICATE, {"secrets": {certificate.CERTIFICATE: other}}
+    )
+    [reason] = failed(webs, rolled_out, timeout=0)
+    assert "CERTIFICATE_VERIFY_FAILED" in reason
+    assert vip.count == 5
+
+
+@pytest.mark.parametrize("vip", ["https"], indirect=True)
+@pytest.mark.parametrize(("text", "words"), [(None, "is missing"), ("none", "has no certificate")])
+def test_a_certificate_that_was_not_made_is_told_with_the_remedy(rolled_out, webs, text, words):
+    where = secret_files.path(rolled_out.master, certificate.CERTIFICATE)
+    if text:
+        where.write_text(json.dumps({"secrets": {certificate.CERTIFICATE: text}}))
+    else:
+        where.unlink()
+    [reason] = failed(webs, rolled_out)
+    assert words in reason
+    assert "make-secrets" in reason

@@ -101,19 +101,15 @@ class TestApplying:
         [(_function, nodes, arg, kwarg), refreshed] = ours.minions.asked
         assert (nodes, arg) == (["web-1"], ["web"])
         assert kwarg["saltenv"] == kwarg["pillarenv"] == "candidate"
-        assert kwarg["pillar"] == {"fresh": []}
-        # The preflight's highstate has brought them.
-        assert "sync_mods" not in kwarg
+        assert kwarg["pillar"] == {"fresh": [], "fire_event": "progress"}
         assert refreshed[0] == "saltutil.refresh_pillar"
 
-    def test_back_all_is_from_base_modules_too(self, going, change):
+    def test_back_all_is_from_base(self, going, change):
         ours = going("base")
         ours.apply("web", ["web-1"], ["web"])
         assert ours.minions.functions() == ["state.sls", "saltutil.refresh_pillar"]
         given = ours.minions.asked[0][3]
         assert given["saltenv"] == given["pillarenv"] == "base"
-        # Its modules are older than those of the candidate.
-        assert given["sync_mods"] == "all"
         # What is put back was touched on the way there; nothing is added to it.
         assert "touched" not in change.facts
         assert revision.moving(change.master) == {}

@@ -22,23 +22,27 @@ srv_check_port srv_check_addr srv_agent_addr srv_agent_port
 """
 
 
+DENIED = "Permission denied\n\n"
+
+
 @pytest.fixture
 def answering():
-    """Return a function that serves one fixed answer to one client; None means silence."""
+    """Return a function that serves fixed answers, one to each client; None means silence."""
     cleanup = []
 
-    def serve(answer, host="127.0.0.1", form="{}:{}"):
+    def serve(*answers, host="127.0.0.1", form="{}:{}"):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, 0), family=family)
         held = []
 
         def run():
-            client, _ = listener.accept()
-            held.append(client)
-            client.recv(1024)
-            if answer is not None:
-                client.sendall(answer.encode())
-                client.close()
+            for answer in answers:
+                client, _ = listener.accept()
+                held.append(client)
+                client.recv(1024)
+                if answer is not None:
+                    client.sendall(answer.encode())
+                    client.close()
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -95,18 +99,31 @@ def test_silence_ends_with_a_timeout(answering):
     ("answer", "error", "message"),
     [
         ("No such server.\n\n", LookupError, "No such server"),
-        ("No such backend.\n\n", LookupError, "No such backend"),
-        ("Permission denied\n\n", PermissionError, "level admin"),
+        ("No such proxy.\n\n", LookupError, "No such proxy"),
+        (DENIED, PermissionError, "level admin"),
         ("Something new.\nMore of it.\n", ValueError, "refused 'set server web/web-1.*new.$"),
     ],
 )
 def test_refusals_are_told_apart(answering, answer, error, message):
     with pytest.raises(error, match=message):
-        haproxy.set_server_state(answering(answer), "web", "web-1", "drain")
+        haproxy.tell_server(answering(answer), "set server", "web", "web-1", "state", "drain")
+
+
+def test_an_unknown_backend_is_refused_with_those_there_are(answering):
+    address = answering("No such backend.\n\n", "# name\nweb\nother\n\n")
+    with pytest.raises(LookupError, match=r"No such backend. \(its backends: web, other\)"):
+        haproxy.tell_server(address, "disable health", "nope", "web-1")
+
+
+def test_whoever_may_not_ask_is_told_nothing(answering):
+    # Without the refusal it would look as if nobody was there.
+    address = answering('[[{"field": {"name": "svname"}, "value": {"value": "FRONTEND"}}]]', DENIED)
+    with pytest.raises(PermissionError, match="refused 'show sess all'.*level admin"):
+        haproxy.connections(address, "http")
 
 
 def test_an_empty_answer_is_agreement(answering):
-    assert haproxy.set_server_state(answering("\n"), "web", "web-1", "drain") is None
+    assert haproxy.tell_frontend(answering("\n"), "disable frontend", "http") is None
 
 
 def test_no_answer_where_one_is_due_is_an_error(answering):
@@ -125,9 +142,12 @@ def test_address_of_ipv6(answering, form):
 
 @pytest.fixture
 def says(monkeypatch):
-    """Have HAProxy say this of one frontend, one after the other: its rows, and its streams."""
+    """Have HAProxy say this of one frontend, one after the other: its rows, and its streams.
 
-    def say(rows, streams):
+    ``multiplexed``: how many of these each connection with HTTP/2 carries.
+    """
+
+    def say(rows, streams, multiplexed=()):
         rows, streams = iter(rows), iter(streams)
 
         def command(_address, line):
@@ -136,6 +156,9 @@ def says(monkeypatch):
                     f"0x{number}: proto=tcpv4 \n  frontend=http (id=4)\n  rsp.st={state}\n"
                     for number, state in enumerate(next(streams))
                 )
+            if line == "show fd":
+                line = " 15 : iocb=0x5(sock_conn_iocb) fe=http mux=H2 ctx=0x5 .flg=0x2 .nbst={} x\n"
+                return "".join(line.format(number) for number in multiplexed)
             fields = dict(zip(("scur", "conn_tot"), next(rows), strict=True), svname="FRONTEND")
             return json.dumps(
                 [[{"field": {"name": k}, "value": {"value": v}} for k, v in fields.items()]]
@@ -152,12 +175,48 @@ ASKING = "MSG_RPBEFORE"
 def test_requests_that_end_meanwhile_hide_no_connection_that_is_kept(says):
     # Five of nine had a stream, and were closed before the count.
     says([(9, 20), (4, 20)], [[ASKING] * 4 + ["MSG_DATA"]])
-    assert haproxy.connections("at", "http") == {"asking": 4, "answering": 1, "idle": 4}
+    assert haproxy.connections("at", "http") == {
+        "asking": 4,
+        "answering": 1,
+        "idle": 4,
+        "multiplexed": 0,
+    }
 
 
 def test_a_connection_that_comes_meanwhile_has_them_counted_anew(says):
     says([(0, 20), (1, 21), (1, 21), (1, 21)], [[ASKING], [ASKING]])
-    assert haproxy.connections("at", "http") == {"asking": 1, "answering": 0, "idle": 0}
+    assert haproxy.connections("at", "http") == {
+        "asking": 1,
+        "answering": 0,
+        "idle": 0,
+        "multiplexed": 0,
+    }
+
+
+def test_what_carries_several_requests_is_not_kept(says):
+    # Three with HTTP/2, of which one carries nothing; two without, of which one is kept.
+    says([(5, 9), (5, 9)], [[ASKING, ASKING, "MSG_DATA", ASKING]], [2, 0, 1])
+    assert haproxy.connections("at", "http") == {
+        "asking": 3,
+        "answering": 1,
+        "idle": 1,
+        "multiplexed": 3,
+    }
+
+
+def test_workers(answering):
+    said = (
+        "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+        "23869           master          1 [failed: 0]   0d00h00m04s     2.6.12-1+deb12u4\n"
+        "# workers\n"
+        "24983           worker          0               0d00h00m01s     2.6.12-1+deb12u4\n"
+        "# old workers\n"
+        "24120           worker          1               0d00h00m04s     2.6.12-1+deb12u4\n"
+        "# programs\n\n"
+    )
+    assert haproxy.workers(answering(said)) == {24983: True, 24120: False}
+    with pytest.raises(ValueError, match="refused 'show proc'"):
+        haproxy.workers(answering("Unknown command. Please enter one of the following\n"))
 
 
 def test_where_they_come_all_the_while_too_many_count_as_kept_and_never_too_few(says):

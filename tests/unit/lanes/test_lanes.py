@@ -9,6 +9,8 @@ from tests import lanes
 from tests.lanes import Lane
 from tests.support.loading import ROOT
 
+GREEN = "def test_good(): pass\n"
+
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
@@ -38,7 +40,7 @@ def pytest_lane(folders, name, source):
     path = folders / f"test_{name}.py"
     path.write_text(source)
     # Without the project's own configuration, and not as a part of this run.
-    options = ("-c", "/dev/null", f"--rootdir={folders}", "-p", "no:cacheprovider")
+    options = ("-c", "/dev/null", f"--rootdir={folders}")
     return Lane(name, "", ("pytest", *options, str(path)))
 
 
@@ -90,6 +92,60 @@ def test_untidy(left): pass
     assert printed[2].startswith("red: test_red::test_untidy: ")
     assert "OSError: left behind" in printed[2]
     assert printed[3] == "dumb: no test is known to have failed: it broke"
+
+
+SHAKY = """
+import pathlib
+import pytest
+
+@pytest.mark.parametrize("number", range({many}))
+def test_shaky(number):
+    seen = pathlib.Path({folder!r}, str(number))
+    first = not seen.exists()
+    seen.touch()
+    assert not first, "too busy"
+
+def test_good():
+    with pathlib.Path({folder!r}, "good").open("a") as file:
+        file.write("x")
+
+def test_bad():
+    assert {good}, "wrong"
+"""
+
+
+@pytest.mark.parametrize(
+    ("many", "good", "code"),
+    [(1, True, 0), (lanes.UNSTEADY_AT_MOST, True, 0), (1, False, 1), (4, True, 1), (0, False, 1)],
+)
+def test_a_few_that_fail_beside_others_run_again_alone(folders, capsys, many, good, code):
+    source = SHAKY.format(many=many, folder=str(folders), good=good)
+    shaky, steady = pytest_lane(folders, "shaky", source), pytest_lane(folders, "green", GREEN)
+    assert lanes.run([shaky, steady], again=True) == code
+    printed = capsys.readouterr().out
+    below, _, reasons = printed.rpartition("LANE")[2].partition("\n\n")
+    rows = {line.split()[0]: line for line in below.splitlines()[1:]}
+    assert ("shaky-again" in rows) is (many <= lanes.UNSTEADY_AT_MOST)
+    assert ("UNSTEADY" in rows["shaky"]) is (code == 0)
+    # Why they failed is told in any case, and which ones.
+    assert reasons.count("AssertionError: too busy") == many
+    assert reasons.count("shaky, unsteady: ") == (many if code == 0 else 0)
+    # What passed does not run again.
+    assert (folders / "good").read_text() == "x"
+
+
+def test_what_fails_is_not_tried_again_when_that_was_not_asked_for(folders, capsys):
+    source = SHAKY.format(many=1, folder=str(folders), good=True)
+    assert lanes.run([pytest_lane(folders, "shaky", source)]) == 1
+    assert "again" not in capsys.readouterr().out
+
+
+def test_a_lane_that_died_is_not_unsteady(folders, lane, capsys):
+    dies = "import os\ndef test_dies(): os._exit(7)\n"
+    shaky = SHAKY.format(many=1, folder=str(folders), good=True)
+    chosen = [pytest_lane(folders, "dies", dies), pytest_lane(folders, "shaky", shaky)]
+    assert lanes.run(chosen, again=True) == 1
+    assert "again" not in capsys.readouterr().out
 
 
 def test_where_nothing_failed_the_table_is_the_end(lane, capsys):

@@ -20,6 +20,7 @@ NEEDED = {
         "mongodb_keyfile",
     },
     "web": {"counterapp_operator", "mongodb_app"},
+    "lb": {"https_certificate"},
 }
 
 
@@ -137,4 +138,4 @@ def test_a_key_of_backups_goes_to_the_database_alone(tmp_path):
 
 def test_a_secret_that_an_old_master_still_has_goes_nowhere(tree):
     tree.write_secret("vrrp")
-    assert set(compiled(tree, "default", "lb-1")["secrets"]) == {"gluster_tls"}
+    assert set(compiled(tree, "default", "master")["secrets"]) == {"gluster_tls"}

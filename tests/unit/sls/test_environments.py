@@ -54,10 +54,18 @@ class Served:
         assert "_errors" not in compiled, compiled["_errors"]
         return compiled
 
+    def load(self, environment):
+        """Have the node load the modules of an environment, as whoever changes the fleet does."""
+        extmods = self.tree.folder / "extmods"
+        shutil.rmtree(extmods, ignore_errors=True)
+        for folder in (self.master.state / environment).glob("_*"):
+            shutil.copytree(folder, extmods / folder.name[1:])
+
     def highstate(self, saltenv=None, pillarenv=None, node=NODE):
         """Return what a highstate is made of: the SLS by environment, IDs of states, errors."""
         grains = support.recorded_grains("debian12", "default", node)
         pillar = self.pillar(node, pillarenv)
+        self.load(saltenv or "base")
         with self.tree.compiler(
             node, grains, pillar, saltenv=saltenv, pillarenv=pillarenv
         ) as compiler:
@@ -74,6 +82,7 @@ class Served:
         grains = support.recorded_grains("debian12", "default", NODE)
         environment = saltenv or "base"
         pillar = self.pillar(NODE, pillarenv)
+        self.load(environment)
         with self.tree.compiler(
             NODE, grains, pillar, saltenv=environment, pillarenv=pillarenv
         ) as compiler:

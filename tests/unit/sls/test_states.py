@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 import yaml
 
+from fleet.change import PROGRESS
 from tests.support import tree as support
 from tests.support.loading import ROOT, load
 
@@ -86,7 +87,16 @@ def test_the_highstate_compiles(node, system, topology, name):
     text = repr(chunks)
     assert not [name for name in support.SECRETS if support.secret(name) in text]
     assert support.tls(name)["key"] not in text
-    # The master's bus is told of these alone, so that whoever waits sees what is going on.
+    # To tell the master of a state takes longer than most states do.
+    assert not [chunk["__id__"] for chunk in chunks if chunk.get("fire_event")]
+
+
+@pytest.mark.parametrize(("topology", "name"), support.NODES)
+def test_a_step_of_a_change_has_the_bus_told_of_what_may_take_long(node, topology, name):
+    compiler = node(name, topology, pillar=PROGRESS)
+    chunks, errors = compiler.chunks(compiler.top())
+    assert not errors
+    # Whoever waits sees what is going on.
     assert {
         chunk["__id__"]: chunk.get("fire_event")
         for chunk in chunks
@@ -162,6 +172,8 @@ def test_a_node_that_is_not_what_it_says_compiles_nothing(node, grains, name, wo
         ("db-1", "gluster:brick"),
         ("lb-1", "lb:vrrp:id"),
         ("lb-1", "lb:limits:creations"),
+        ("lb-1", "lb:https:port"),
+        ("lb-1", "secrets:https_certificate"),
     ],
 )
 def test_a_missing_key_is_named_with_the_remedy(node, name, key):
@@ -489,6 +501,30 @@ class TestMongodb:
         _, errors = node("db-1", pillar={"mongodb:members": wrong}).chunks(["db"])
         assert any("set it to a mapping of nodes with the role db" in error for error in errors)
 
+    def test_the_set_elects_before_a_hit_s_time_is_over(self, node):
+        web = yaml.safe_load((ROOT / "pillar" / "web.sls").read_text())["web"]
+        chunks, _ = node("db-2").chunks(["db"])
+        settings = chunk(chunks, "The replica set has its settings")["settings"]
+        # A hit comes just after the primary's end, and members add up to 15 % by chance.
+        assert 1.15 * settings["electionTimeoutMillis"] / 1000 < web["hit_deadline"] / 2
+
+    def test_a_set_without_declared_settings_keeps_its_own(self, node):
+        chunks, errors = node("db-2", pillar={"mongodb:settings": None}).chunks(["db"])
+        assert not errors
+        assert not [each for each in chunks if each["fun"] == "replica_set_settings"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            ({"electionTimeoutMillis": 500}, "'mongodb:settings:electionTimeoutMillis' is 500 on"),
+            ({"electionTimeoutMillis": "3 s"}, "must be a whole number from 1000 to 60000"),
+            ([3000], "set it to a mapping, e.g. {electionTimeoutMillis: 3000}"),
+        ],
+    )
+    def test_settings_that_a_set_cannot_have_are_refused(self, node, wrong, words):
+        _, errors = node("db-1", pillar={"mongodb:settings": wrong}).chunks(["db"])
+        assert any(words in error for error in errors), errors
+
     def test_the_keyfile_is_shown_to_nobody(self, node):
         chunks, _ = node("db-1").chunks(["db"])
         keyfile = chunk(chunks, "The members of the replica set trust each other by a key")
@@ -739,6 +775,7 @@ class TestWeb:
     MOST: ClassVar = {
         **{name: (name.upper(), most) for name, most in LIMITS.items()},
         "waiting": ("WAITING", 99_999_999),
+        "hit_deadline": ("HIT_DEADLINE", 25),
         "streams": ("MAX_STREAMS", 1024),
         "keep_keys": ("KEEP_KEYS", 99_999_999),
     }
@@ -888,12 +925,37 @@ class TestBalancer:
     def test_it_is_heard_where_it_should_be_and_nowhere_else(self, node):
         compiler = node("lb-1")
         config = compiler.file(compiler.chunks(["lb"])[0], "/etc/haproxy/haproxy.cfg")
+        secure = "ssl crt /etc/haproxy/certificate.pem alpn h2,http/1.1"
         assert re.findall(r"^    bind (.*)$", config, re.MULTILINE) == [
             "127.0.0.1:8405",
             "192.168.33.21:8405",
             "192.168.33.200:80 transparent",
             "192.168.33.21:80",
+            f"192.168.33.200:443 transparent {secure}",
+            f"192.168.33.21:443 {secure}",
         ]
+
+    def test_without_https_there_is_none_and_no_certificate_is_wanted(self, node):
+        pillar = {"lb:https:enabled": False, "secrets:https_certificate": None}
+        compiler = node("lb-1", pillar=pillar)
+        chunks, errors = compiler.chunks(["lb"])
+        assert not errors
+        assert "ssl" not in compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        assert not [each for each in chunks if "certificate" in each["__id__"]]
+
+    def test_the_certificate_is_a_file_before_haproxy_shows_it(self, node):
+        compiler = node("lb-1")
+        chunks, _ = compiler.chunks(["lb"])
+        file = chunk(chunks, "HAProxy has the certificate of the VIP")
+        assert (file["mode"], file["show_changes"]) == ("0600", False)
+        assert file["contents_pillar"] == "secrets:https_certificate"
+        shows = chunk(chunks, "HAProxy shows the certificate of the VIP")
+        assert shows["name"] == file["name"]
+        assert {"file": file["__id__"]} in shows["watch"]
+        # Or else the file would be a reload, and the new one shown by accident.
+        assert {"file": file["__id__"]} not in chunk(chunks, "HAProxy runs")["watch"]
+        config = compiler.file(chunks, "/etc/haproxy/haproxy.cfg")
+        assert f"ssl crt {file['name']} alpn h2,http/1.1" in config
 
     def test_what_it_says_itself_is_there_before_the_configuration_that_needs_it(self, node):
         compiler = node("lb-1")
@@ -1017,6 +1079,14 @@ class TestBalancer:
             ("limits:exempt", ["fleet", 7], "is [\"fleet\", 7] on 'lb-1'"),
             ("limits:exempt", {"fleet": None}, "is {\"fleet\": null} on 'lb-1'"),
             ("metrics_port", 80, "'lb:metrics_port' are both 80 on 'lb-1'"),
+            ("https:port", 80, "'lb:https:port' are both 80 on 'lb-1'"),
+            ("https:port", "443", "it must be a whole number from 1 to 65535"),
+            ("https:hsts", -1, "it must be a whole number from 0 to 63072000"),
+            ("https:enabled", "yes", "it must be true or false"),
+            ("https:plain", "/hit/", "it must be a list of beginnings of paths"),
+            ("https:plain", ["hit"], "it must be a list of beginnings of paths"),
+            ("https:plain", ["/a b"], "it must be a list of beginnings of paths"),
+            ("https:plain", [5], "it must be a list of beginnings of paths"),
         ],
     )
     def test_a_value_that_cannot_be_is_named(self, node, key, value, words):

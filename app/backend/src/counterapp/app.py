@@ -45,6 +45,7 @@ def create_app(settings: Settings, store: CounterStore | None = None) -> Flask:
         node=settings.node,
         timeout=settings.database_timeout,
         probe_timeout=settings.ready_timeout,
+        hit_deadline=settings.hit_deadline,
         waiting=settings.waiting,
         keep_keys=settings.keep_keys,
         unowned_lifetime=settings.unowned_lifetime,

@@ -19,6 +19,7 @@ from counterapp.combiner import Combiner
 from counterapp.counters import Counted, Full, Key, NotMade, StoreError
 from counterapp.documents import Document
 from counterapp.driver import persist, translated
+from counterapp.gate import Gate
 from counterapp.history import bucket
 from counterapp.room import Room
 from counterapp.writer import Hit, Writer, Written, dealt, tally
@@ -36,7 +37,9 @@ class Batches:
 
     :param counters: through a client which repeats nothing on its own: batches are sent again by
         what is known of them here.
-    :param waiting: how many hits may wait; more are refused.
+    :param timeout: seconds that one try of a batch may take.
+    :param deadline: seconds that a hit waits at most, for as many tries as that takes.
+    :param gate: of those who wait.
     :param lifetime: milliseconds for which a counter that nobody owns is kept unchanged.
     """
 
@@ -47,7 +50,8 @@ class Batches:
         node: str,
         clock: DatabaseClock,
         timeout: float,
-        waiting: int,
+        deadline: float,
+        gate: Gate,
         lifetime: int,
         room: Room,
     ) -> None:
@@ -57,17 +61,12 @@ class Batches:
         self._batch = 0
         self._hits: Combiner[Hit, Counted] = Combiner(
             self._commit,
-            waiting=waiting,
+            gate=gate,
             batch=BATCH,
-            timeout=timeout,
+            timeout=deadline,
             name="hits",
             pace=PACE,
         )
-
-    @property
-    def waiting(self) -> int:
-        """How many callers wait right now."""
-        return self._hits.waiting
 
     def hit(self, key: Key, make: bool) -> Counted:
         """Add a hit, in one write with others."""

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from counterapp.counters import Overloaded, StoreUnavailable
+from counterapp import presence
+from counterapp.counters import StoreUnavailable
+from counterapp.gate import Gate
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,14 +22,19 @@ CROWD = 4
 LONGEST_REST = 0.1
 """Seconds after which the next write begins in any case, however long the last one took."""
 
+LOOK = 0.5
+"""Seconds after which it is looked whether who waits is still there, again and again: so nearly
+nobody is looked at but while the database lets them wait."""
+
 
 class _Waiter(Generic[T, R]):
-    __slots__ = ("answer", "deadline", "done", "item", "waits")
+    __slots__ = ("answer", "deadline", "done", "gone", "item", "waits")
 
     def __init__(self, item: T, deadline: float) -> None:
         self.item = item
         self.deadline = deadline
         self.waits = True
+        self.gone = presence.gone.get()
         self.answer: R | Exception | None = None
         # A plain lock is the cheapest thing that one thread can wait for and another can open.
         self.done = threading.Lock()
@@ -38,11 +45,12 @@ class Combiner(Generic[T, R]):
     """Hands items to ``commit`` in batches, in the order in which they came.
 
     The batches follow each other without overlap, on a thread of their own. Another one sends away
-    who has waited long enough: a timeout for each caller would cost him more than all else here.
+    who has waited long enough, or has hung up: a timeout for each caller would cost him more than
+    all else here.
     The first item starts both (threads must not be made before a fork).
 
     :param commit: called with at least one item; what it raises, every item's caller gets.
-    :param waiting: how many items may wait, those on their way included; more are refused.
+    :param gate: where whoever waits is inside, from his item's coming to its answer.
     :param batch: how many items may share one write.
     :param timeout: seconds that a caller waits at most.
     :param pace: seconds between the beginnings of two writes at least, while ``CROWD`` or more
@@ -53,14 +61,14 @@ class Combiner(Generic[T, R]):
         self,
         commit: Commit[T, R],
         *,
-        waiting: int,
+        gate: Gate,
         batch: int,
         timeout: float,
         name: str,
         pace: float = 0,
     ) -> None:
         self._commit = commit
-        self._limit = waiting
+        self._gate = gate
         self._batch = batch
         self._timeout = timeout
         self._name = name
@@ -69,7 +77,6 @@ class Combiner(Generic[T, R]):
         self._lock = threading.Lock()
         self._pending: deque[_Waiter[T, R]] = deque()
         self._written: list[_Waiter[T, R]] = []
-        self._waiting = 0
         self._threads: list[threading.Thread] = []
         # Set when there is something to write, or nothing will come any more.
         self._there = threading.Event()
@@ -77,32 +84,30 @@ class Combiner(Generic[T, R]):
         self._closing = threading.Event()
         self._ended = threading.Event()
 
-    @property
-    def waiting(self) -> int:
-        """How many callers wait right now."""
-        return self._waiting
-
     def submit(self, item: T) -> R:
         """Have ``item`` committed with others and return its result, or raise its error.
 
         :raises Overloaded: too many wait already; the item was not even queued.
         :raises StoreUnavailable: its turn did not come in time, or its write was begun and has not
-            ended in time.
+            ended in time; or the client has hung up meanwhile.
         """
         waiter: _Waiter[T, R] = _Waiter(item, time.monotonic() + self._timeout)
         with self._lock:
             if self._closing.is_set():
                 raise StoreUnavailable("The server is stopping")
-            if self._waiting >= self._limit:
-                raise Overloaded("Too many hits wait for the database already")
-            self._waiting += 1
+            self._gate.enter()
             self._pending.append(waiter)
             first = len(self._pending) == 1
             if not self._threads:
                 self._start()
         if first:
             self._there.set()
-        waiter.done.acquire()
+        try:
+            waiter.done.acquire()
+        except BaseException:
+            # The caller is ended from outside, as at the end of a stop.
+            self._withdraw(waiter)
+            raise
         if isinstance(waiter.answer, Exception):
             raise waiter.answer
         return waiter.answer  # type: ignore[return-value]  # set before `done` was opened
@@ -152,24 +157,42 @@ class Combiner(Generic[T, R]):
             self._there.wait()
 
     def _send_away(self) -> None:
-        # Nobody who comes from now on is to be sent away before that.
-        pause = self._timeout
+        pause = min(LOOK, self._timeout)
         while not self._ended.wait(pause):
-            now = time.monotonic()
             with self._lock:
-                for waiter in self._written:
-                    if waiter.waits and waiter.deadline <= now:
-                        late = StoreUnavailable("The database did not answer in time")
-                        self._settle(waiter, late)
-                while self._pending and self._pending[0].deadline <= now:
-                    late = StoreUnavailable("The database was too slow, the hit was not counted")
-                    self._settle(self._pending.popleft(), late)
+                now = time.monotonic()
+                self._dismiss(now)
                 everybody = (*self._written, *self._pending)
                 still = [waiter.deadline for waiter in everybody if waiter.waits]
-                pause = min(still, default=now + self._timeout) - now
+                pause = min(LOOK, min(still, default=now + self._timeout) - now)
+
+    def _dismiss(self, now: float) -> None:
+        for waiter in self._written:
+            if waiter.waits and waiter.deadline <= now:
+                late = StoreUnavailable("The database did not answer in time")
+                self._settle(waiter, late)
+            elif waiter.waits and self._left(waiter, now):
+                self._settle(waiter, StoreUnavailable("The client has hung up"))
+        while self._pending and self._pending[0].deadline <= now:
+            late = StoreUnavailable("The database was too slow, the hit was not counted")
+            self._settle(self._pending.popleft(), late)
+        for waiter in [waiter for waiter in self._pending if self._left(waiter, now)]:
+            self._pending.remove(waiter)
+            hung_up = StoreUnavailable("The client has hung up, the hit was not counted")
+            self._settle(waiter, hung_up)
+
+    def _left(self, waiter: _Waiter[T, R], now: float) -> bool:
+        return now - (waiter.deadline - self._timeout) >= LOOK and waiter.gone()
+
+    def _withdraw(self, waiter: _Waiter[T, R]) -> None:
+        with self._lock:
+            if waiter.waits:
+                if waiter in self._pending:
+                    self._pending.remove(waiter)
+                self._settle(waiter, StoreUnavailable("Nobody waits any more"))
 
     def _settle(self, waiter: _Waiter[T, R], answer: R | Exception) -> None:
         waiter.answer = answer
         waiter.waits = False
-        self._waiting -= 1
+        self._gate.leave()
         waiter.done.release()

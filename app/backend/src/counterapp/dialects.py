@@ -179,8 +179,7 @@ def refusal(error: StoreError, body: dict[str, Any]) -> Response:
     """Answer with what a store refused, or could not do."""
     status = STATUS[type(error)]
     if status == 503:
-        # One line, no traceback: with the database gone, every request comes through here.
-        log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
+        problems.note(error)
     response = answer(body, status)
     if status in (429, 503):
         response.headers["Retry-After"] = str(problems.retry_after(error))

@@ -25,7 +25,7 @@ from gunicorn.http.wsgi import create  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 from werkzeug.exceptions import RequestTimeout
 
-from counterapp import metrics, shortcut
+from counterapp import metrics, presence, shortcut
 from counterapp.clients import HEADER, Client
 
 PULSE = 0.25
@@ -344,6 +344,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # gunicorn closes ``client`` at once: where it had not read everything, the kernel would
             # reset the connection, and the client lose its answer.
             kept = socket.socket(fileno=os.dup(client.fileno()))
+            presence.gone.set(lambda: presence.hung_up(kept.fileno()))
             try:
                 kept.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
                 self.handle(named, client, address)

@@ -24,6 +24,7 @@ from counterapp.combiner import Combiner
 from counterapp.counters import Counted, Full, Key, KeyReused, NotFound, OutOfBounds, StoreError
 from counterapp.documents import Document
 from counterapp.driver import persist, translated
+from counterapp.gate import Gate
 from counterapp.room import Room
 from counterapp.writer import Hit, Writer, dealt, tally, too_far
 
@@ -55,7 +56,9 @@ class KeyedBatches:
     """The lines of hits and of updates with a key of one process.
 
     :param database: through a client which repeats nothing on its own.
-    :param waiting: how many may wait in each line; more are refused.
+    :param timeout: seconds that one try of a batch may take.
+    :param deadline: seconds that a change waits at most, for as many tries as that takes.
+    :param gate: of those who wait.
     :param keep: for how long a key is remembered.
     :param lifetime: milliseconds for which a counter that nobody owns is kept unchanged.
     """
@@ -67,7 +70,8 @@ class KeyedBatches:
         node: str,
         clock: DatabaseClock,
         timeout: float,
-        waiting: int,
+        deadline: float,
+        gate: Gate,
         keep: timedelta,
         lifetime: int,
         counters_room: Room,
@@ -78,18 +82,13 @@ class KeyedBatches:
             made = _Line(database, writer, clock, timeout, keep, lifetime, counters_room, keys_room)
             self._lines.append(made)
             return Combiner(
-                made.commit, waiting=waiting, batch=batch, timeout=timeout, name=name, pace=PACE
+                made.commit, gate=gate, batch=batch, timeout=deadline, name=name, pace=PACE
             )
 
         self._lines: list[_Line] = []
         self._hits = line("keyed-hits", BATCH)
         # In a line of their own: one after the other takes longer than together.
         self._updates = line("keyed-updates", UPDATES)
-
-    @property
-    def waiting(self) -> int:
-        """How many callers wait right now."""
-        return self._hits.waiting + self._updates.waiting
 
     def hit(self, key: Key, name: str, make: bool) -> Counted:
         """Add a hit, unless that was done under the same key before."""

@@ -15,7 +15,7 @@ from pymongo.errors import ConnectionFailure, InvalidOperation, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from counterapp import documents, imports, updates
+from counterapp import documents, gate, imports, updates
 from counterapp.batches import Batches, Singles
 from counterapp.clock import DatabaseClock
 from counterapp.counters import (
@@ -37,10 +37,14 @@ from counterapp.counters import (
 )
 from counterapp.documents import Document, Stages
 from counterapp.driver import PASSING, RETRY_PAUSE, translated, unavailable
-from counterapp.gate import Gate
 from counterapp.keyed import KeyedBatches, add
 from counterapp.room import Room
 from counterapp.shared import Shared
+
+TRIES = 4
+"""Tries of a batch for which there is time. A primary that is frozen, or whose machine has lost its
+power, does not say so: a try that it was sent ends with its time alone, while another one is
+elected."""
 
 CONNECT_TIMEOUT = 2.0
 """Seconds until a host that does not even complete a connection counts as gone."""
@@ -98,6 +102,7 @@ class MongoStore:
         node: str,
         timeout: float,
         probe_timeout: float,
+        hit_deadline: float = 8.0,
         waiting: int = 1000,
         keep_keys: int = 86400,
         unowned_lifetime: int = 180,
@@ -119,13 +124,16 @@ class MongoStore:
         self._readiness = self._database["readiness"]
         self._room = Room(self._counters, most_counters)
         self.clock = DatabaseClock()
+        self._hits_gate = gate.hits(waiting)
+        attempt = min(timeout, hit_deadline / TRIES)
         batched = _database(self._batch_client, database, timeout)
         self._batches = Batches(
             batched["counters"],
             node=node,
             clock=self.clock,
-            timeout=timeout,
-            waiting=waiting,
+            timeout=attempt,
+            deadline=hit_deadline,
+            gate=self._hits_gate,
             lifetime=self._idle,
             room=self._room,
         )
@@ -133,8 +141,9 @@ class MongoStore:
             batched,
             node=node,
             clock=self.clock,
-            timeout=timeout,
-            waiting=waiting,
+            timeout=attempt,
+            deadline=hit_deadline,
+            gate=self._hits_gate,
             keep=timedelta(seconds=keep_keys),
             lifetime=self._idle,
             counters_room=self._room,
@@ -145,7 +154,7 @@ class MongoStore:
             self._singles = Singles(
                 self._counters, node=node, clock=self.clock, lifetime=self._idle
             )
-        self._gate = Gate(waiting)
+        self._gate = gate.Gate(waiting)
         self._totals = Shared(self._count_all, TOTALS_AGE)
         self._indexed = threading.Event()
         self._indexing = threading.Lock()
@@ -289,7 +298,7 @@ class MongoStore:
                 return
 
     def waiting(self) -> int:
-        return self._batches.waiting + self._keyed.waiting
+        return self._hits_gate.inside
 
     def probe(self, node: str) -> None:
         end = time.monotonic() + self._probe_timeout

@@ -188,8 +188,8 @@ REFUSALS = {
     409: "There is a counter of this name already.",
     413: "The body is too large.",
     422: "The Idempotency-Key was used for something else.",
-    429: "Too much waits, there is no room, or the client has had its share.",
-    503: "The database cannot do it now; what was asked for may have been done.",
+    429: "There is no room, or the client has had its share.",
+    503: "The database cannot do it now, or too much waits; what was asked for may have been done.",
 }
 
 

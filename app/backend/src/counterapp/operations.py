@@ -20,10 +20,11 @@ PROBLEMS = {
     413: f"The body is above {MAX_BODY} bytes (an import's: above 1 MiB).",
     415: "The body's media type is not one that is taken here.",
     422: "The request is well-formed, but says something that is not allowed.",
-    429: "Too much waits already, the database holds as much as it may, or the client has had its"
-    " share; nothing was begun. Try again after Retry-After seconds.",
-    503: "The database cannot do it now. Try again after Retry-After seconds, a hit or an update"
-    " with the same Idempotency-Key: it may have been counted.",
+    429: "The database holds as much as it may, or the client has had its share; nothing was begun."
+    " Try again after Retry-After seconds.",
+    503: "The database cannot do it now, or too much waits for it. Try again after Retry-After"
+    " seconds, a hit or an update with the same Idempotency-Key: it may have been counted, unless"
+    " the detail says that it was not.",
 }
 
 HEADERS: Json = {

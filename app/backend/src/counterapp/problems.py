@@ -28,8 +28,9 @@ REFUSALS: dict[type[counters.StoreError], int] = {
     counters.Forbidden: 403,
     counters.OutOfBounds: 422,
     counters.KeyReused: 422,
-    counters.Overloaded: 429,
+    # The first that applies: one client's share is a kind of too much.
     limits.OverLimit: 429,
+    counters.Overloaded: 503,
     counters.Full: 429,
 }
 """What is the client's to mend, or to wait for. All else that a store raises is a 503."""
@@ -61,8 +62,7 @@ def refusal(error: counters.StoreError, **members: Any) -> Response:
     """Build the response for what a store raised."""
     status = next((code for kind, code in REFUSALS.items() if isinstance(error, kind)), 503)
     if status == 503:
-        # One line, no traceback: with the database gone, every request comes through here.
-        log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
+        note(error)
         return problem(503, f"{_sentence(error)} Try again shortly.", **members)
     detail = _sentence(error)
     if status == 403 and "Authorization" not in request.headers:
@@ -74,6 +74,14 @@ def refusal(error: counters.StoreError, **members: Any) -> Response:
     if status == 429:
         response.headers["Retry-After"] = str(retry_after(error))
     return response
+
+
+def note(error: counters.StoreError) -> None:
+    """Log that a store could not do what it was asked for."""
+    # One line, no traceback: with the database gone, every request comes through here. Of those who
+    # are too many the line of the request says enough.
+    if not isinstance(error, counters.Overloaded):
+        log.warning("%s", error, extra={"cause": repr(error.__cause__)[:500]})
 
 
 def retry_after(error: counters.StoreError) -> int:

@@ -15,6 +15,10 @@ T = TypeVar("T")
 
 _REQUIRED = object()
 
+LONGEST_DEADLINE = 25
+"""Seconds: less than the 30 that a balancer waits for an answer, and a stopping worker for its
+last ones."""
+
 
 class SettingsError(Exception):
     """The environment is not good enough to start with; the message names each variable."""
@@ -44,11 +48,14 @@ class Settings:
     database: str = "counterapp"
     """Name of the MongoDB database that holds the counters."""
     database_timeout: float = 5.0
-    """How long a hit waits for a primary, and then for the majority's acknowledgement."""
+    """How long an operation waits for a primary, and then for the majority's acknowledgement."""
+    hit_deadline: float = 8.0
+    """How long a hit waits at most, for as many tries as it takes: also while a primary is
+    elected."""
     ready_timeout: float = 1.5
     """How long the write that ``/readyz`` makes may take altogether."""
     waiting: int = 1000
-    """How many hits may wait for their write; more are refused at once."""
+    """How many hits may wait for their write, of all kinds together; more are refused at once."""
     keep_keys: int = 86400
     """For how long an idempotency key is remembered."""
     combine: bool = True
@@ -93,6 +100,7 @@ class Settings:
             "static": reader.read("COUNTERAPP_STATIC", _static),
             "database": reader.read("COUNTERAPP_DATABASE", _database, "counterapp"),
             "database_timeout": reader.read("COUNTERAPP_DATABASE_TIMEOUT", _seconds, 5.0),
+            "hit_deadline": reader.read("COUNTERAPP_HIT_DEADLINE", _deadline, 8.0),
             "ready_timeout": reader.read("COUNTERAPP_READY_TIMEOUT", _seconds, 1.5),
             "waiting": reader.read("COUNTERAPP_WAITING", _many, 1000),
             "keep_keys": reader.read("COUNTERAPP_KEEP_KEYS", _many, 86400),
@@ -201,6 +209,14 @@ def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) or float(text) <= 0:
         raise ValueError(f"must be a number of seconds above 0, such as 5 or 1.5, not {text!r}")
     return float(text)
+
+
+def _deadline(text: str) -> float:
+    # A balancer answers itself after 30 s, and then nobody is told whether the hit was counted.
+    seconds = _seconds(text)
+    if seconds > LONGEST_DEADLINE:
+        raise ValueError(f"must be at most {LONGEST_DEADLINE} seconds, not {text!r}")
+    return seconds
 
 
 def _many(text: str) -> int:
