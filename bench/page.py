@@ -97,7 +97,7 @@ def served(url: str | None) -> Iterator[str]:
         with loopback(nodes=1) as place:
             place.stop()
             place.start(COUNTERAPP_STATIC=str(static))
-            yield f"http://{place.addresses[0]}/"
+            yield f"{place.endpoints[0].url}/"
 
 
 def main() -> int:
