@@ -199,7 +199,7 @@ describe('the page of a counter', () => {
     await waitFor(() => expect(shown('count')).toBe('0'))
     expect(status()).toBe('live')
     // What was added and what was set is for the service to tell apart.
-    expect(asked()).toBe(before + 1)
+    await waitFor(() => expect(asked()).toBe(before + 1))
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { initialState, isStale, NEWEST, reducer, SETTLE } from '../src/live/state.js'
+import { hasHistory, initialState, isStale, NEWEST, reducer, SETTLE } from '../src/live/state.js'
 
 const read = (value, { began = 0, now = began, step = 1 } = {}) => ({
   type: 'read',
@@ -181,6 +181,17 @@ describe('the newest hits', () => {
 
   it('say nothing of the change where the one before is not known', () => {
     expect(after(streamed(5)).hits[0].change).toBe(null)
+  })
+})
+
+describe('the history', () => {
+  it('is asked for once there is one, and while the service answers', () => {
+    expect(hasHistory(after(read(0)))).toBe(false)
+    expect(hasHistory(after(read(0), counted(1)))).toBe(true)
+    expect(hasHistory(after(read(5), { type: 'failed' }))).toBe(false)
+    const made = read(0)
+    made.answer.created = '2026-11-28T00:00:00Z'
+    expect(hasHistory(after(made))).toBe(true)
   })
 })
 

@@ -1,6 +1,7 @@
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
 
 import { useText } from '../i18n/text.jsx'
+import { hasHistory } from '../live/state.js'
 import { useTheme } from '../theme.jsx'
 import { Numbers } from './Numbers.jsx'
 import { busiest, fillWindow, follow, RESOLUTIONS, total } from './series.js'
@@ -23,8 +24,8 @@ const Chart = lazy(() =>
 export function History({ source, state }) {
   const { t } = useText()
   const [resolution, setResolution] = useState('minute')
-  const { value, status, sets } = state
-  const history = useHistory(source, resolution, status === 'live', sets)
+  const { value, sets } = state
+  const history = useHistory(source, resolution, hasHistory(state), sets)
   const points = useMemo(() => {
     // What was known before the count was set does not explain how it came to what it is now.
     const live = history?.sets === sets ? value : null

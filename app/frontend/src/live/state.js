@@ -31,6 +31,12 @@ export function isStale(state) {
   return state.value !== null && state.status !== 'live'
 }
 
+// Whether there is a history that can be asked for now: the shared counter is answered before its
+// first hit, too, when it has none.
+export function hasHistory({ status, value, details }) {
+  return status === 'live' && (value !== 0 || details?.created !== undefined)
+}
+
 // Whether `value` is one that hits lead to from the value shown.
 function isAhead(state, value) {
   const step = state.details?.step ?? 1

@@ -1,11 +1,12 @@
 import { useText } from '../i18n/text.jsx'
+import { hasHistory } from '../live/state.js'
 import { useEarlier } from '../live/useEarlier.js'
 import { newest } from './newest.js'
 
 // The hits as they arrive. Not announced: on a busy counter nobody could listen to that.
 export function NewestHits({ source, state }) {
   const { t, number, signed, time, moment } = useText()
-  const earlier = useEarlier(source, state.status === 'live')
+  const earlier = useEarlier(source, hasHistory(state))
   const rows = newest(state.hits, earlier)
   return (
     <section className="card" aria-labelledby="newest">
