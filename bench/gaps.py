@@ -4,6 +4,7 @@ they were refused, and whether every hit counts once."""
 from __future__ import annotations
 
 import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -83,7 +84,9 @@ def run(service: Service, case: Case, clients: int) -> Run:
 
     :raises LabError: hits are not served, before or after.
     """
-    names = [f"{case.name.replace(' ', '-')}-{uuid.uuid4().hex[:8]}-{kind}" for kind in "pk"]
+    # Of a name's characters a counter's name has few.
+    word = re.sub(r"[^a-z]+", "-", case.name.lower())
+    names = [f"{word}-{uuid.uuid4().hex[:8]}-{kind}" for kind in "pk"]
 
     service.counters.make(names)
 

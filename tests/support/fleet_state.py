@@ -3,6 +3,7 @@
 from typing import Any
 
 STATE: dict[str, Any] = {
+    "url": "https://192.168.33.200/",
     "release": "1.4.0",
     "revision": {
         "id": "aaaaaaaaaaaa",

@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import fleet.canary
+import fleet.certificate
 import fleet.change
 import fleet.clocks
 import fleet.files
@@ -288,6 +289,7 @@ class Simulation:
                 (fleet.releases, "require_whole", lambda *_: None),
                 (fleet.releases, "publish", self._publish),
                 (fleet.rollout.archive, "keep", lambda *_: False),
+                (fleet.certificate, "opener", lambda *_: None),
                 (fleet.verify, "_request", self._request),
                 (fleet.canary, "hit", self._hit),
                 *self.stand_ins(),
@@ -360,7 +362,7 @@ class Simulation:
     def _find_release(self, _master: Master, release: str | None) -> str:
         return release or fleet.releases.current(self.master) or "1.0"
 
-    def _request(self, method: str, address: str, *keys: str) -> list[Any]:
+    def _request(self, _opener: None, method: str, address: str, *keys: str) -> list[Any]:
         """Answer a request to the VIP as a balancer and a web server do."""
         if self.fleet.dead:
             raise Died

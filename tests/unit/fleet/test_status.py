@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fleet import backups, drift, files, lock, parts, revision, status
+from fleet import backups, drift, files, lock, parts, revision, secret_files, status
+from fleet import certificate as certificates
 from fleet.change import Change
 from fleet.master import Master
 from fleet.minions import Answers
@@ -166,7 +167,14 @@ def make_master(folder):
 def rolled_out(tmp_path_factory):
     made = make_master(tmp_path_factory.mktemp("master"))
     revision.settle(revision.capture(made, "1.4.0"))
+    shown(made, CERTIFICATE)
     return made
+
+
+def shown(master, certificate):
+    """Have balancers show a certificate at the VIP."""
+    name = certificates.CERTIFICATE
+    secret_files.write(master, name, {"secrets": {name: certificate}})
 
 
 @pytest.fixture
@@ -183,7 +191,7 @@ def test_a_fleet_that_is_well(look, fleet, rolled_out):
     found = look()
     assert "failed" not in found
     assert "retcode" not in found
-    assert (found["url"], found["topology"]) == (f"http://{VIP}/", "default")
+    assert (found["url"], found["topology"]) == (f"https://{VIP}/", "default")
     assert found["release"] == found["revision"]["release"] == "1.4.0"
     assert found["revision"]["id"] == revision.base(rolled_out).id
     assert found["drift"]["differs"] is False
@@ -388,6 +396,24 @@ class TestProblems:
         [reason] = problems(look)
         assert reason.startswith(f"web-1: its certificate /etc/ssl/glusterfs.pem {verb} on 20")
         assert remedy in reason
+
+    @pytest.mark.parametrize(("days", "verb"), [(-3, "ended"), (5, "ends")])
+    def test_a_certificate_of_https_that_ends(self, look, rolled_out, days, verb):
+        shown(rolled_out, certificate(days))
+        try:
+            [reason] = problems(look)
+        finally:
+            shown(rolled_out, CERTIFICATE)
+        assert reason.startswith(f"the certificate of HTTPS {verb} on 20")
+        assert reason.endswith("run `salt-run secret.rotate https_certificate` on the master")
+
+    def test_none_of_https(self, look, rolled_out):
+        shown(rolled_out, "nothing")
+        try:
+            [reason] = problems(look)
+        finally:
+            shown(rolled_out, CERTIFICATE)
+        assert "has no certificate: remove it, and run" in reason
 
     def test_no_certificate(self, look, fleet):
         fleet.other["web-1", "file.read"] = TRACE

@@ -1,5 +1,8 @@
 """
-The certificates that a running HAProxy shows: the part of ``haproxy`` that needs no reload.
+The certificates that a running HAProxy shows.
+
+What else is set in a running HAProxy is not declared but done: a highstate would undo the drain of
+a release that is being rolled out.
 """
 
 from salt.exceptions import CommandExecutionError
