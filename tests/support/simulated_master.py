@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +22,7 @@ import fleet.files
 import fleet.journal
 import fleet.lock
 import fleet.pillar
+import fleet.preflight
 import fleet.releases
 import fleet.revision
 import fleet.rollout
@@ -74,6 +75,23 @@ def table_of_contents() -> list[dict[str, Any]]:
             chunks, errors = compiler.chunks(["orch.rollout"])
     assert not errors, errors
     return chunks
+
+
+class InTurn:
+    """Does in turn what threads would do at once, so that a course is the same each time."""
+
+    def __init__(self, _workers: int) -> None:
+        pass
+
+    def __enter__(self) -> "InTurn":
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        pass
+
+    def map(self, function: Callable[[Any], Any], each: Iterable[Any]) -> list[Any]:
+        """Call a function with one after the other."""
+        return list(map(function, each))
 
 
 class Simulation:
@@ -290,6 +308,7 @@ class Simulation:
                 (fleet.releases, "publish", self._publish),
                 (fleet.rollout.archive, "keep", lambda *_: False),
                 (fleet.certificate, "opener", lambda *_: None),
+                (fleet.preflight, "ThreadPoolExecutor", InTurn),
                 (fleet.verify, "_request", self._request),
                 (fleet.canary, "hit", self._hit),
                 *self.stand_ins(),

@@ -19,6 +19,7 @@ from fleet.master import Master
 from fleet.minions import Answers
 from fleet.utils import mongodb_health
 from tests.support.loading import ROOT
+from tests.support.waiting import PATIENCE
 
 VIP = "192.168.33.200"
 TRACE = "Traceback (most recent call last):\n  File x\nKeyError: 'no such function'\n"
@@ -79,17 +80,20 @@ class Fleet:
         self.jobs = []
         self.together = 0
         self.at_once = 0
-        self.lock = threading.Lock()
+        #: How many jobs wait for each other, so that all of them are under way at one moment.
+        self.meeting = 0
+        self.changed = threading.Condition()
 
     def everyone(self, nodes, function, arg=(), kwarg=None, timeout=15, patience=10):
         nodes = list(nodes)
         several = not isinstance(function, str)
         functions = dict(zip(function, arg, strict=True)) if several else {function: list(arg)}
-        with self.lock:
+        with self.changed:
             self.jobs.append((nodes, list(functions)))
             self.together += 1
             self.at_once = max(self.at_once, self.together)
-        time.sleep(0.05)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.at_once >= self.meeting, 10 * PATIENCE)
         found = Answers()
         for node in nodes:
             if node in self.silent:
@@ -97,7 +101,7 @@ class Fleet:
                 continue
             answers = {name: self.answer(node, name, given) for name, given in functions.items()}
             found.answers[node] = answers if several else answers[function]
-        with self.lock:
+        with self.changed:
             self.together -= 1
         return found
 
@@ -230,6 +234,7 @@ def test_a_fleet_that_is_well(look, fleet, rolled_out):
 
 
 def test_all_are_asked_at_once_and_each_but_once(look, fleet):
+    fleet.meeting = 5
     look()
     *jobs, (_member, archive) = fleet.jobs
     # By itself and last: it reads the volume, which may hang.
