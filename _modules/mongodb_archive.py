@@ -197,6 +197,27 @@ def _stopped_by_signals():
             signal.signal(number, handler)
 
 
+class _Turns:
+    """Which member is read from, when some had trouble or lack what follows the archive's end."""
+
+    def __init__(self):
+        self._lacking, self._troubled = set(), set()
+
+    def choose(self, members):
+        """Return the next member, and whether all lack what follows: then there is a gap to leave."""
+        all_lack = self._lacking >= set(members)
+        tried = self._troubled if all_lack else self._troubled | self._lacking
+        if tried >= set(members):
+            # Trouble passes, and whoever had it may have what the others lack.
+            self._troubled.clear()
+            tried = set() if all_lack else self._lacking
+        return next(each for each in members if each not in tried), all_lack
+
+    def note(self, member, lacks):
+        """Take into account that a member lacks what follows, or had trouble."""
+        (self._lacking if lacks else self._troubled).add(member)
+
+
 class _Follower:
     """A process that keeps the oplog, or waits for its turn."""
 
@@ -252,31 +273,24 @@ class _Follower:
         """
         self._lost = False
         answered = time.monotonic()
-        short_of, troubled = set(), set()
+        turns = _Turns()
         while not self._stop.is_set() and self._held():
             try:
                 members = self._members()
                 # Maybe another member still has what this one has no longer.
-                rebase = short_of >= set(members)
-                tried = troubled if rebase else troubled | short_of
-                self._member = next((each for each in members if each not in tried), members[0])
+                self._member, rebase = turns.choose(members)
                 with _session(self._member) as client:
                     _timeline.read(client)
                     answered = time.monotonic()
                     # Have others know soon what is read, and from where.
                     self._beaten = 0.0
                     self.archiver.run(client, rebase, self._pulse(client, members), self._pause)
-                short_of, troubled = set(), set()
+                turns = _Turns()
                 self._close()
             except CommandExecutionError as err:
                 self.archiver.leave()
                 self._say(err)
-                if isinstance(err, LookupError):
-                    short_of.add(self._member)
-                elif troubled >= set(members):
-                    troubled = {self._member}
-                else:
-                    troubled.add(self._member)
+                turns.note(self._member, isinstance(err, LookupError))
                 if time.monotonic() - answered > self._lease_seconds:
                     self._lease.release(self._facts())
                     raise

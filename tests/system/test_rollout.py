@@ -1,5 +1,6 @@
 """From bare nodes to a service, and again without a change."""
 
+from lab import edge
 from tests.system.conftest import KEEP
 
 UNITS = {"web": "counterapp", "db": "mongod", "lb": "haproxy", "storage": "glusterd"}
@@ -19,7 +20,8 @@ def started(cluster):
 def test_a_bare_fleet_serves_though_the_first_tries_were_killed(first_rollout):
     assert [each.code for each in first_rollout.killed] == ([] if KEEP else [-9, -9])
     assert first_rollout.run.code == 0
-    assert f"http://{first_rollout.cluster.lab.vip}/" in first_rollout.run.text
+    assert f"{first_rollout.cluster.url}/\n" in first_rollout.run.text
+    assert edge.authority(first_rollout.cluster.lab).name in first_rollout.run.text
 
 
 def test_the_operator_is_never_left_without_a_line_for_20_seconds(first_rollout):
