@@ -204,7 +204,7 @@ class _Turns:
         self._lacking, self._troubled = set(), set()
 
     def choose(self, members):
-        """Return the next member, and whether all lack what follows: then there is a gap to leave."""
+        """Return the next member, and whether all lack what follows: a gap is left then."""
         all_lack = self._lacking >= set(members)
         tried = self._troubled if all_lack else self._troubled | self._lacking
         if tried >= set(members):
