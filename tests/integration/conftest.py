@@ -342,6 +342,8 @@ def minions(master, fleet):
         assert noted.data["id"] == name, noted
         daemons[name] = daemon
     with daemons["alpha"].started(), daemons["beta"].started():
+        # The daemons have made the folders that they are to serve.
+        fleet.bare()
         fleet.settle()
         synced = master.salt_cli().run("saltutil.sync_all", minion_tgt="*", _timeout=180)
         assert set(synced.data) == set(daemons), synced
