@@ -59,8 +59,8 @@ def test_secrets_do_not_follow_the_grain(salt_cli, claim):
     keys = salt_cli("pillar.ls", minion_tgt="alpha").data
     assert "topology" in keys
     secrets = salt_cli("pillar.get", "secrets", minion_tgt="alpha").data
-    # A web node's, whatever it says it is.
-    assert set(secrets) == {"mongodb_app", "counterapp_operator"}
+    # Those of a web node and of a balancer, whatever it says it is.
+    assert set(secrets) == {"mongodb_app", "counterapp_operator", "https_certificate"}
 
 
 def test_highstate_of_a_minion_with_other_roles_fails_and_does_nothing(salt_cli, claim):
