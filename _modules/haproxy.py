@@ -276,7 +276,7 @@ def closing(seconds=60, socket=None):
     return {"closing": bool(until), "until": until}
 
 
-def wait_answered(frontend, timeout=5, stream_after=0.5, socket=None):
+def wait_answered(frontend, timeout=5, stream_after=0.5, request_within=2, socket=None):
     """
     Wait until no request of a frontend is without its answer; change nothing.
 
@@ -285,9 +285,10 @@ def wait_answered(frontend, timeout=5, stream_after=0.5, socket=None):
     timeout
         Seconds to wait.
     stream_after
-        Seconds after which an answer that goes on counts as a stream, whose end is not waited for;
-        nor is then the request of a connection on which none has come. Who was let in last may not
-        have sent it yet.
+        Seconds after which an answer that goes on counts as a stream, whose end is not waited for.
+    request_within
+        Seconds for a connection that was let in to send its first request: with TLS a client far
+        away, or busy, speaks of other things first.
     socket
         HAProxy's stats socket; see the top of this page for the default.
 
@@ -304,11 +305,13 @@ def wait_answered(frontend, timeout=5, stream_after=0.5, socket=None):
     """
     start = time.monotonic()
     __utils__["haproxy_declared.seconds"]("stream_after", stream_after)
+    __utils__["haproxy_declared.seconds"]("request_within", request_within)
     deadline = start + __utils__["haproxy_declared.seconds"]("timeout", timeout)
     while True:
         found = connections(frontend, socket)
         now = time.monotonic()
-        waits = (found["answering"] or found["idle"]) and now - start < stream_after
+        waits = found["answering"] and now - start < stream_after
+        waits = waits or found["idle"] and now - start < request_within
         if not found["asking"] and not waits:
             return {**found, "waited": round(now - start, 2)}
         if now >= deadline:

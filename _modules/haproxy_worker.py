@@ -53,7 +53,7 @@ def workers(master=None):
     }
 
 
-def retire(frontend, timeout=5, stream_after=0.5, service="haproxy", master=None):
+def retire(frontend, timeout=5, stream_after=0.5, request_within=2, service="haproxy", master=None):
     """
     Reload HAProxy, and wait until the worker that this replaced has answered every request.
 
@@ -66,6 +66,8 @@ def retire(frontend, timeout=5, stream_after=0.5, service="haproxy", master=None
         Seconds to wait for the new worker, and again for the answers of the old one.
     stream_after
         Seconds after which an answer that goes on counts as a stream, whose end is not waited for.
+    request_within
+        Seconds for a connection of HTTP/1 that was let in to send its first request.
     service
         HAProxy's service.
     master
@@ -87,7 +89,7 @@ def retire(frontend, timeout=5, stream_after=0.5, service="haproxy", master=None
     before = workers(master)["current"]
     # Who was let in last may not have sent its request yet, and a worker that is replaced ends a
     # connection of HTTP/1 that has none.
-    while _left(frontend, before, master)["idle"] and time.monotonic() - start < stream_after:
+    while _left(frontend, before, master)["idle"] and time.monotonic() - start < request_within:
         time.sleep(_POLL)
     if not __salt__["service.reload"](service):
         raise CommandExecutionError(f"{service} cannot be reloaded: see its log")

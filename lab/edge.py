@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from fleet import edge
+from fleet import edge, files
 from lab import machines
 from lab.config import ROOT, Lab, LabError
 
@@ -30,7 +30,8 @@ def authority(lab: Lab) -> Path:
 def fetch_authority(lab: Lab) -> None:
     """Get from the master whom clients are to trust. Raises LabError when it has nobody."""
     text = machines.on_node(lab, lab.master.id, ["cat", _ON_MASTER])
-    authority(lab).write_text(text, encoding="ascii")
+    # In one step: clients may come meanwhile.
+    files.write(authority(lab), text, 0o644)
 
 
 def context(lab: Lab) -> ssl.SSLContext:

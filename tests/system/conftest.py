@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Cluster:
         # All that commands have printed so far, an item each.
         self.printed: list[str] = []
 
-    @property
+    @cached_property
     def url(self) -> str:
         return edge.url(self.lab)
 

@@ -267,7 +267,7 @@ def hand_over(old, new, retires=True):
     assert haproxy.connections(handover.FRONTEND)["multiplexed"]
     newcomers.hold(VIP, [80, 443], int(10 * PATIENCE))
     if retires:
-        worker.retire(handover.FRONTEND, 5 * PATIENCE, stream_after=0.5 * PATIENCE)
+        worker.retire(handover.FRONTEND, 5 * PATIENCE, 0.5 * PATIENCE, 2 * PATIENCE)
     drop(old)
     take(new)
     newcomers.admit()

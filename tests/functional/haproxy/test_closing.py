@@ -98,11 +98,11 @@ def test_who_was_let_in_last_has_a_moment_for_the_request(balancer):
     balancer.call("closing", 60)
     with socket.create_connection(("127.0.0.1", balancer.port), timeout=30) as late:
         counted(balancer, {"asking": 0, "answering": 0, "idle": 1})
-        silent = balancer.call("wait_answered", "front", timeout=20, stream_after=0.2)
+        silent = balancer.call("wait_answered", "front", timeout=20, request_within=0.2)
         assert (silent["idle"], silent["waited"] >= 0.2) == (1, True)
         request = b"GET / HTTP/1.1\r\nHost: counts.example\r\n\r\n"
         threading.Timer(0.3, late.sendall, [request]).start()
-        done = balancer.call("wait_answered", "front", timeout=20, stream_after=20)
+        done = balancer.call("wait_answered", "front", timeout=20, request_within=20)
         assert (done["idle"], done["waited"] >= 0.2) == (0, True)
         assert b"".join(iter(lambda: late.recv(4096), b"")).endswith((b"web-1", b"web-2"))
 
@@ -125,6 +125,7 @@ def test_a_stream_is_not_waited_for(balancer):
         ("connections", ["a; b"], "cannot be the name of a frontend"),
         ("wait_answered", ["front", "long"], "timeout must be a number"),
         ("wait_answered", ["front", 1, "long"], "stream_after must be a number"),
+        ("wait_answered", ["front", 1, 1, "long"], "request_within must be a number"),
     ],
 )
 def test_bad_input_is_named(balancer, function, arguments, message):
