@@ -1,9 +1,8 @@
 """An address that moves between two balancers under load, in networks of this process's own.
 
 Run in a network and a mount namespace of its own, as ``moving.py WAY MOVES``: the address is handed
-over as ``fleet/handover.py`` has it done (``handed over``), or so but as if nobody had HTTP/2
-(``handed over, HTTP/1``), or just moved (``moved``). Prints JSON: ``answered``, ``failed`` and
-``longest`` (seconds).
+over as ``fleet/handover.py`` has it done (``handed over``), or just moved (``moved``). Prints JSON:
+``answered``, ``failed`` and ``longest`` (seconds).
 """
 
 import contextlib
@@ -258,16 +257,15 @@ def modules(name):
     return haproxy, worker, newcomers
 
 
-def hand_over(old, new, retires=True):
-    """Do what ``fleet/handover.py`` has a balancer do; ``retires``: where some have HTTP/2."""
+def hand_over(old, new):
+    """Do what ``fleet/handover.py`` has a balancer do."""
     haproxy, worker, newcomers = modules(old)
     haproxy.closing(int(60 * PATIENCE))
     look = lambda: haproxy.connections(handover.FRONTEND)["idle"]  # noqa: E731
     until(look, 30, "no connection is kept", wanted=0)
     assert haproxy.connections(handover.FRONTEND)["multiplexed"]
     newcomers.hold(VIP, [80, 443], int(10 * PATIENCE))
-    if retires:
-        worker.retire(handover.FRONTEND, 5 * PATIENCE, 0.5 * PATIENCE, 2 * PATIENCE)
+    worker.retire(handover.FRONTEND, 5 * PATIENCE, 0.5 * PATIENCE, 2 * PATIENCE)
     drop(old)
     take(new)
     newcomers.admit()
@@ -291,8 +289,8 @@ def main(way, moves):
     for number in range(moves):
         wait_more(asking)
         old, new = "ab"[number % 2], "ba"[number % 2]
-        if way.startswith("handed over"):
-            hand_over(old, new, retires=way == "handed over")
+        if way == "handed over":
+            hand_over(old, new)
         else:
             drop(old)
             take(new)

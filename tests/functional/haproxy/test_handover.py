@@ -37,6 +37,6 @@ def test_no_request_fails_while_the_address_is_handed_over():
     assert found["longest"] < 15 * PATIENCE
 
 
-@pytest.mark.parametrize("way", ["moved", "handed over, HTTP/1"])
+@pytest.mark.parametrize("way", ["moved"])
 def test_this_would_be_seen_here(way):
     assert moving(way)["failed"]
