@@ -30,7 +30,8 @@ def test_only_the_thread_of_the_block_is_lowered_and_only_meanwhile(before):
         seen.append(nice())
         done.set()
 
-    thread = threading.Thread(target=other)
+    # Where the test fails it waits for ever, and must not keep its process.
+    thread = threading.Thread(target=other, daemon=True)
     thread.start()
     with gentle.work():
         assert nice() == before + 3
