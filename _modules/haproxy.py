@@ -25,7 +25,6 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "haproxy"
 
-_POLL = 0.1
 #: What `show stat` says of requests that a server did not answer well.
 _FAILURES = ("hrsp_5xx", "econ", "eresp", "wretr", "wredis")
 
@@ -303,25 +302,13 @@ def wait_answered(frontend, timeout=5, stream_after=0.5, request_within=2, socke
 
         salt 'lb-1' haproxy.wait_answered http
     """
-    start = time.monotonic()
-    __utils__["haproxy_declared.seconds"]("stream_after", stream_after)
-    __utils__["haproxy_declared.seconds"]("request_within", request_within)
-    deadline = start + __utils__["haproxy_declared.seconds"]("timeout", timeout)
-    while True:
-        found = connections(frontend, socket)
-        now = time.monotonic()
-        waits = found["answering"] and now - start < stream_after
-        waits = waits or found["idle"] and now - start < request_within
-        if not found["asking"] and not waits:
-            return {**found, "waited": round(now - start, 2)}
-        if now >= deadline:
-            left = found["asking"]
-            raise CommandExecutionError(
-                f"{left} request{'' if left == 1 else 's'} of frontend '{frontend}' still"
-                f" {'has' if left == 1 else 'have'} no answer after {timeout} s"
-            )
-        # Nobody new is let in meanwhile: each moment counts.
-        time.sleep(_POLL / 5)
+    given = {
+        "timeout": timeout,
+        "stream_after": stream_after,
+        "request_within": request_within,
+    }
+    seconds = [__utils__["haproxy_declared.seconds"](*each) for each in given.items()]
+    return _ask("wait_answered", socket, frontend, *seconds)
 
 
 def save_state(path, socket=None):

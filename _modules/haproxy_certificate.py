@@ -10,7 +10,6 @@ import hashlib
 import pathlib
 import re
 import ssl
-import time
 
 from salt.exceptions import CommandExecutionError
 
@@ -19,7 +18,8 @@ __virtualname__ = "haproxy"
 _FIELD = re.compile(r"^([A-Za-z0-9 ]+?): ?(.*)$", re.MULTILINE)
 _UNKNOWN = "Can't display the certificate"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_POLL = 0.1
+# Seconds in which HAProxy has to answer.
+_PATIENCE = 10
 
 
 def __virtual__():
@@ -27,11 +27,8 @@ def __virtual__():
 
 
 def _command(socket, line, payload=None):
-    address = __utils__["haproxy.chosen"](socket, dict(__opts__), dict(__pillar__))
-    try:
-        return __utils__["haproxy.command"](address, line, payload=payload)
-    except (OSError, ValueError) as error:
-        raise CommandExecutionError(str(error)) from error
+    given = (line, _PATIENCE, False, payload)
+    return __utils__["haproxy.call"]("command", socket, dict(__opts__), dict(__pillar__), *given)
 
 
 def certificates(socket=None):
@@ -145,15 +142,7 @@ def load_certificate(path, timeout=10, socket=None):
     wanted = certificate_in_file(path)
     # What has no line without anything is one payload.
     lines = [line for line in _read(path).splitlines() if line.strip()]
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            certificate(path, socket)
-            break
-        except CommandExecutionError:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(_POLL)
+    _until_known(path, timeout, socket)
     answer = _command(socket, f"set ssl cert {path}", "\n".join(lines))
     if not answer.startswith("Transaction"):
         raise CommandExecutionError(f"HAProxy does not take {path}: {_last(answer)}")
@@ -167,6 +156,15 @@ def load_certificate(path, timeout=10, socket=None):
             f"HAProxy shows {shown['fingerprint']}, not {wanted}, which is in {path}"
         )
     return shown
+
+
+def _until_known(path, timeout, socket):
+    for _ in __utils__["haproxy.looks"](timeout):
+        try:
+            return certificate(path, socket)
+        except CommandExecutionError as error:
+            unknown = error
+    raise unknown
 
 
 def _path(path):

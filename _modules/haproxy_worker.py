@@ -21,8 +21,9 @@ def __virtual__():
     return __virtualname__
 
 
-def _master(master):
-    return master or __salt__["config.get"]("haproxy.master") or DEFAULT_MASTER
+def _ask(function, master, *arguments):
+    address = master or __salt__["config.get"]("haproxy.master") or DEFAULT_MASTER
+    return __utils__["haproxy.call"](function, address, {}, {}, *arguments)
 
 
 def workers(master=None):
@@ -43,10 +44,7 @@ def workers(master=None):
 
         salt 'lb-*' haproxy.workers
     """
-    try:
-        found = __utils__["haproxy.workers"](_master(master))
-    except (OSError, ValueError) as error:
-        raise CommandExecutionError(str(error)) from error
+    found = _ask("workers", master)
     return {
         "current": next((pid for pid, current in found.items() if current), None),
         "replaced": [pid for pid, current in found.items() if not current],
@@ -89,37 +87,20 @@ def retire(frontend, timeout=5, stream_after=0.5, request_within=2, service="hap
     before = workers(master)["current"]
     # Who was let in last may not have sent its request yet, and a worker that is replaced ends a
     # connection of HTTP/1 that has none.
-    while _left(frontend, before, master)["idle"] and time.monotonic() - start < request_within:
+    while _ask("connections", master, frontend, before)["idle"]:
+        if time.monotonic() - start >= request_within:
+            break
         time.sleep(_POLL)
     if not __salt__["service.reload"](service):
         raise CommandExecutionError(f"{service} cannot be reloaded: see its log")
     new = _another(before, service, time.monotonic() + timeout, master)
-    replaced = time.monotonic()
-    while before in workers(master)["replaced"]:
-        left = _left(frontend, before, master)
-        since = time.monotonic() - replaced
-        if not left["asking"] and (not left["answering"] or since >= stream_after):
-            break
-        if since >= timeout:
-            asking = left["asking"]
-            raise CommandExecutionError(
-                f"{asking} request{'' if asking == 1 else 's'} of frontend '{frontend}' still"
-                f" {'has' if asking == 1 else 'have'} no answer {timeout} s after the reload"
-            )
-        time.sleep(_POLL)
+    # Of those without a request none is left there: the worker has ended them.
+    _ask("wait_answered", master, frontend, timeout, stream_after, 0, before)
     return {
         "worker": new,
         "replaced": before,
         "waited": round(time.monotonic() - start, 2),
     }
-
-
-def _left(frontend, worker, master):
-    """Return what a worker's connections are at."""
-    try:
-        return __utils__["haproxy.connections"](_master(master), frontend, worker)
-    except (OSError, ValueError) as error:
-        raise CommandExecutionError(str(error)) from error
 
 
 def _another(before, service, deadline, master):

@@ -477,6 +477,49 @@ def connections(address: str, frontend: str, worker: int | None = None) -> dict[
     }
 
 
+def wait_answered(
+    address: str,
+    frontend: str,
+    timeout: float,
+    stream_after: float,
+    request_within: float = 0,
+    worker: int | None = None,
+) -> dict[str, Any]:
+    """
+    Wait until no request of a frontend is without its answer.
+
+    timeout
+        Seconds to wait.
+    stream_after
+        Seconds after which an answer that goes on counts as a stream, whose end is not waited for.
+    request_within
+        Seconds for a connection that was let in to send its first request.
+    worker
+        As of :py:func:`connections`; one that has ended has answered all.
+
+    Returns what :py:func:`connections` does, with ``waited`` (seconds) added.
+
+    Raises ``TimeoutError`` when requests are left after the timeout, and what
+    :py:func:`connections` does.
+    """
+    start = time.monotonic()
+    while True:
+        found = connections(address, frontend, worker)
+        since = time.monotonic() - start
+        waits = found["answering"] and since < stream_after
+        waits = waits or found["idle"] and since < request_within
+        if not found["asking"] and not waits:
+            return {**found, "waited": round(since, 2)}
+        if since >= timeout:
+            left = found["asking"]
+            raise TimeoutError(
+                f"{left} request{'' if left == 1 else 's'} of frontend '{frontend}' still"
+                f" {'has' if left == 1 else 'have'} no answer after {timeout} s"
+            )
+        # Nobody new is let in meanwhile: each moment counts.
+        time.sleep(_POLL / 5)
+
+
 def _frontend(ask: Callable[[str], str], name: str) -> dict[str, Any] | None:
     answer = ask(f"show stat {name} 1 -1 json")
     rows = [_record(fields) for fields in json.loads(answer)] if answer.startswith("[") else []

@@ -236,7 +236,7 @@ def modules(name):
     names = ("_utils/haproxy", "_modules/haproxy", "_modules/haproxy_worker", "_modules/newcomers")
     utils, haproxy, worker, newcomers = (load(f"{path}.py") for path in names)
     master = str(FOLDER / f"{name}.master")
-    worker.__utils__ = {f"haproxy.{key}": getattr(utils, key) for key in ("workers", "connections")}
+    worker.__utils__ = {"haproxy.call": utils.call}
     worker.__salt__ = {
         "config.get": lambda _key: master,
         # As systemd has it done.
