@@ -15,7 +15,15 @@ from fleet.master import Master
 #: The secret: certificates as PEM, the VIP's own first, then the key.
 CERTIFICATE = "https_certificate"
 #: A certificate that ends within this is told.
-_ENDS = timedelta(days=14)
+SOON = timedelta(days=14)
+
+
+def end(text: Any) -> datetime | None:
+    """Return until when the first certificate in a text is good; None without one."""
+    try:
+        return x509.load_pem_x509_certificate(str(text).encode()).not_valid_after_utc
+    except ValueError:
+        return None
 
 
 def problems(master: Master, settings: Mapping[str, Any]) -> Iterator[str]:
@@ -23,17 +31,13 @@ def problems(master: Master, settings: Mapping[str, Any]) -> Iterator[str]:
     if not edge.secure(settings):
         return
     try:
-        certificate = x509.load_pem_x509_certificate(
-            edge.first(secret_files.value(master, CERTIFICATE)).encode()
-        )
-    except ValueError:
-        yield _damaged(master)
-        return
+        ends = end(secret_files.value(master, CERTIFICATE))
     except FleetError as error:
         yield from error.problems
         return
-    ends = certificate.not_valid_after_utc
-    if (left := ends - datetime.now(UTC)) < _ENDS:
+    if ends is None:
+        yield _damaged(master)
+    elif (left := ends - datetime.now(UTC)) < SOON:
         verb = "ended" if left < timedelta() else "ends"
         own = settings["lb"]["https"].get("certificate")
         before = f"have a new one in {own} on the master, then " if own else ""

@@ -94,12 +94,14 @@ def _let_clients_go(work: Work, node: str, step: Step) -> tuple[list[str], bool]
         seen = work.everyone([node], "haproxy.connections", FRONTEND)
         if seen.failed:
             return [f"whether clients have left is not known ({'; '.join(seen.problems())})"], False
-        idle = seen.answers[node]["idle"]
+        answer = seen.answers[node]
+        # Modules of before HTTPS say nothing of it.
+        idle, multiplexed = answer["idle"], bool(answer.get("multiplexed"))
         if not idle:
-            return [], bool(seen.answers[node].get("multiplexed"))
+            return [], multiplexed
         if late:
             kept = f"{idle} kept connection{'' if idle == 1 else 's'} had not ended"
-            return [kept], bool(seen.answers[node].get("multiplexed"))
+            return [kept], multiplexed
         step.waits(f"{idle} kept connections left", max(end - time.monotonic(), 0.0))
         # Each of them ends with its next answer or its timeout, which no look makes sooner.
         time.sleep(0.5)

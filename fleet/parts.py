@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-
-from fleet import looking
+from fleet import certificate, looking
 from fleet.looking import Look
 from fleet.minions import Minions, last_words
 from fleet.utils import mongodb_health
@@ -18,8 +16,6 @@ from fleet.words import duration
 _VIP_MOVES = 2
 #: Percent of a file system from which on it is a problem.
 _FULL = 95
-#: A certificate that ends within so long is a problem.
-_ENDS = timedelta(days=14)
 #: Seconds behind the primary that are worth a word.
 _BEHIND = 1.0
 
@@ -53,7 +49,7 @@ class Nodes:
     def overview(self, found: Look, node: str) -> dict[str, Any]:
         """Return what :func:`fleet.status.status` tells of a node."""
         health = found.get(node, "counterapp.health")
-        ends = _certificate_end(found.get(node, "file.read"))
+        ends = certificate.end(found.get(node, "file.read"))
         return {
             "roles": self._nodes[node]["roles"],
             "address": self._nodes[node]["address"],
@@ -192,12 +188,12 @@ class Nodes:
             "run `/srv/counterapp/bootstrap/make-secrets /etc/salt/counterapp/pillar/secrets` on "
             "the master"
         )
-        ends = _certificate_end(found.get(node, "file.read"))
+        ends = certificate.end(found.get(node, "file.read"))
         if ends is None:
             why = found.errors[node].get("file.read", "it is no certificate")
             words = f"cannot be read: {why}; {anew}, and roll out"
             yield f"its certificate {looking.CERTIFICATE} {words}"
-        elif (left := ends - datetime.now(UTC)) < _ENDS:
+        elif (left := ends - datetime.now(UTC)) < certificate.SOON:
             when = ends.isoformat(sep=" ", timespec="minutes")
             if left < timedelta():
                 # Who connects anew is refused, and so a rotation is.
@@ -224,13 +220,6 @@ def _systemd_time(text: str) -> datetime | None:
     if len(parts) != 4:
         return None
     return datetime.fromisoformat(f"{parts[1]}T{parts[2]}+00:00")
-
-
-def _certificate_end(text: Any) -> datetime | None:
-    try:
-        return x509.load_pem_x509_certificate(str(text).encode()).not_valid_after_utc
-    except ValueError:
-        return None
 
 
 def _mount(path: str, usage: Mapping[str, Any]) -> str:

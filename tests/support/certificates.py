@@ -10,6 +10,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from fleet import edge
 from fleet.rotation.course import maker
 
 
@@ -56,6 +57,4 @@ def key_hash(certificate: str) -> str:
 
 def first(path: pathlib.Path) -> str:
     """Return the first certificate in a file, as PEM."""
-    text = path.read_text()
-    end = "-----END CERTIFICATE-----\n"
-    return text[: text.index(end) + len(end)].lstrip()
+    return edge.first(path.read_text())

@@ -5,6 +5,7 @@ import json
 import requests
 import yaml
 
+import fleet.edge
 from lab import edge, engine
 from tests.support.certificates import shown
 from tests.support.waiting import until
@@ -16,7 +17,7 @@ ROTATE = f"salt-run secret.rotate {CERTIFICATE}"
 def declared(cluster):
     """Return the certificate that the balancers were given, as PEM, without its key."""
     text = yaml.safe_load(cluster.master("cat", f"{DIRECTORY}/{CERTIFICATE}.sls"))
-    return text["secrets"][CERTIFICATE].partition("-----BEGIN PRIVATE KEY")[0]
+    return fleet.edge.first(text["secrets"][CERTIFICATE])
 
 
 def test_who_comes_without_is_sent_on_and_the_master_trusts_it(cluster):
