@@ -793,7 +793,7 @@ def _load_documents(client, backup, catalog):
             namespace,
             documents(namespace),
             _digest.put_back,
-            catalog.is_capped(namespace),
+            None if catalog.is_capped(namespace) else _digest.order,
         )
     return count
 

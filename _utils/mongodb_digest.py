@@ -25,6 +25,15 @@ MODULUS = 1 << 256
 _LENGTH = struct.Struct("<i")
 _NAME = b"_id\x00"
 _FIXED = {0x01: 8, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16}
+# How the numbers among them are written; the server compares the first three with one another.
+_NUMBERS = {
+    0x01: (0x10, struct.Struct("<d")),
+    0x10: (0x10, struct.Struct("<i")),
+    0x12: (0x10, struct.Struct("<q")),
+    0x09: (0x09, struct.Struct("<q")),
+    0x11: (0x11, struct.Struct("<Q")),
+}
+_TEXTS = frozenset((0x02, 0x0D, 0x0E))
 _ZERO_TIMESTAMP = re.compile(rb"\x11[^\x00]+\x00{9}")
 
 
@@ -91,6 +100,21 @@ def identity(document: bytes) -> bytes:
         return b""
     encoded = bson.encode({"_id": decoded["_id"]})
     return encoded[4:5] + encoded[9:-1]
+
+
+def order(document: bytes) -> tuple[int, Any]:
+    """Return what sorts documents as the server's index of ``_id`` does, or nearly.
+
+    It does for texts, numbers, times and object IDs of one collation each; of what else there is
+    only equal ones are sure to stand together. For speed only: nothing may depend on it.
+    """
+    found = identity(document)
+    kind = found[0] if found else 0
+    if kind in _NUMBERS:
+        rank, form = _NUMBERS[kind]
+        return rank, form.unpack_from(found, 1)[0]
+    # A text has its length in front.
+    return kind, found[5:] if kind in _TEXTS else found[1:]
 
 
 def key(value: object) -> bytes:

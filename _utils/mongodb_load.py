@@ -6,7 +6,6 @@ All writes wait for a majority of the set. Nothing here reads files: documents c
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -26,8 +25,10 @@ except ImportError:
 MAJORITY = {"w": "majority"}
 AT_ONCE = 1000
 BYTES_AT_ONCE = 8 << 20
-# Batches that are on their way: one waits for the disks while the next is read.
+# Batches that are on their way: one waits for the disks while the next is sent.
 WORKERS = 4
+# What is sorted at a time: twice that is in memory, what is inserted and what is read meanwhile.
+RUN_BYTES = 32 << 20
 DUPLICATE_KEY = 11000
 # Removes documents: not before it has been looked whether all are there.
 CLUSTERED_TTL = "expireAfterSeconds"
@@ -60,12 +61,28 @@ def batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
+def runs(
+    documents: Iterable[bytes], order: Callable[[bytes], Any] | None
+) -> Iterator[list[bytes]]:
+    """Yield documents in lists of :data:`RUN_BYTES` or little more, each sorted by ``order``."""
+    run: list[bytes] = []
+    size = 0
+    for document in documents:
+        run.append(document)
+        size += len(document)
+        if size >= RUN_BYTES:
+            yield sorted(run, key=order) if order else run
+            run, size = [], 0
+    if run:
+        yield sorted(run, key=order) if order else run
+
+
 def insert(
     client: pymongo.MongoClient[Any],
     namespace: str,
     documents: Iterable[bytes],
     put_back: Callable[[str, bytes], dict[str, Any] | None],
-    in_order: bool = False,
+    order: Callable[[bytes], Any] | None,
 ) -> None:
     """Insert documents, several batches at a time.
 
@@ -73,7 +90,10 @@ def insert(
     while the dump was made, and the oplog has its last form.
 
     :param put_back: ``mongodb_digest.put_back``.
-    :param in_order: one batch after the other, for a capped collection.
+    :param order: ``mongodb_digest.order``; None for a capped collection, whose documents stay in
+        the order that they come in. A member whose cache does not hold the whole index of ``_id``
+        writes its pages again and again when documents come in any order, for more than half of
+        all that it computes (``docs/performance.md``).
     :raises PyMongoError: the server refuses another one.
     """
     database, _, name = namespace.partition(".")
@@ -82,7 +102,7 @@ def insert(
     def put(batch: list[bytes]) -> None:
         raw = [RawBSONDocument(document) for document in batch]
         try:
-            target.insert_many(raw, ordered=in_order, bypass_document_validation=True)
+            target.insert_many(raw, ordered=order is None, bypass_document_validation=True)
         except BulkWriteError as err:
             others = [e for e in err.details["writeErrors"] if e["code"] != DUPLICATE_KEY]
             unsure = err.details["writeConcernErrors"]
@@ -93,14 +113,19 @@ def insert(
         if any(completed):
             apply(client, [operation for operation in completed if operation])
 
-    with ThreadPoolExecutor(1 if in_order else WORKERS) as pool:
-        under_way: collections.deque[Future[None]] = collections.deque()
-        for batch in batches(documents):
-            under_way.append(pool.submit(put, batch))
-            if len(under_way) > WORKERS:
-                under_way.popleft().result()
-        for future in under_way:
-            future.result()
+    under_way: list[Future[None]] = []
+    with ThreadPoolExecutor(1 if order is None else WORKERS) as pool:
+        try:
+            for run in runs(documents, order):
+                for future in under_way:
+                    future.result()
+                under_way = [pool.submit(put, batch) for batch in batches(run)]
+            for future in under_way:
+                future.result()
+        except BaseException:
+            # What is not under way yet would be inserted before the error is told.
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def apply(client: pymongo.MongoClient[Any], operations: list[Any], **options: Any) -> None:

@@ -147,6 +147,24 @@ def test_all_that_a_set_can_have_comes_back(source, other, theirs, tmp_path):
     assert back["unchecked"] == ["kinds.capped"]
 
 
+def test_documents_are_restored_in_the_order_of_their_ids_unless_theirs_counts(
+    source, other, theirs, tmp_path
+):
+    db = majority(source.client, "orders")
+    db.create_collection("capped", capped=True, size=100_000)
+    downwards = [f"name {number:03}" for number in reversed(range(900))]
+    for rows in (db.plain, db.capped):
+        rows.insert_many({"_id": name} for name in downwards)
+    caught_up(source).backup("dump", tmp_path / "one")
+    other.nodes[0].backup("restore", tmp_path / "one")
+
+    def natural(rows):
+        return [row["_id"] for row in rows.find().sort("$natural", 1)]
+
+    assert natural(theirs.orders.plain) == downwards[::-1]
+    assert natural(theirs.orders.capped) == downwards
+
+
 def test_the_files_are_those_that_mongodump_makes(source, tmp_path):
     all_there_is(source.client)
     caught_up(source).backup("dump", tmp_path / "one")

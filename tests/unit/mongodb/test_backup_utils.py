@@ -15,6 +15,7 @@ from tests.support.loading import load
 oplog = load("_utils/mongodb_oplog.py")
 digest = load("_utils/mongodb_digest.py")
 files = load("_utils/mongodb_files.py")
+loads = load("_utils/mongodb_load.py")
 catalogs = load("_utils/mongodb_catalog.py")
 replays = load("_utils/mongodb_replay.py")
 windows = load("_utils/mongodb_window.py")
@@ -116,6 +117,38 @@ def test_an_identity_is_type_and_value_wherever_it_stands(value):
     assert first != digest.identity(bson.encode({"_id": "another"}))
     assert bson.encode({"_id": digest.value(first)}) == bson.encode({"_id": value})
     assert digest.identity(bson.encode({"a": 1})) == b""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["", "a", "ab", "b/longer", "c", "ä"],
+        [-(2**40), -300, -1.5, 0, 1, 255, 256, 1.5e9, bson.Int64(2**33)],
+        [bson.ObjectId(f"{number:024x}") for number in (0, 1, 255, 256, 1 << 90)],
+        [Timestamp(1, 2), Timestamp(1, 300), Timestamp(2, 1)],
+        [bson.DatetimeMS(number) for number in (-1, 0, 1, 256, 1 << 40)],
+    ],
+)
+def test_documents_are_ordered_as_the_index_of_their_ids(values):
+    documents = [bson.encode({"a": 1, "_id": value}) for value in values]
+    assert sorted(reversed(documents), key=digest.order) == documents
+
+
+def test_all_ids_can_be_ordered_with_one_another():
+    values = [1, 2.5, "x", None, True, b"b", {"a": 1}, bson.Decimal128("1.5"), UUID, bson.MaxKey()]
+    documents = [bson.encode({"_id": value}) for value in values] + [bson.encode({"a": 1})]
+    assert sorted(sorted(documents, key=digest.order)) == sorted(documents)
+
+
+def test_what_is_loaded_is_sorted_in_runs_of_so_many_bytes(monkeypatch):
+    documents = [bson.encode({"_id": (number * 7) % 100}) for number in range(100)]
+    monkeypatch.setattr(loads, "RUN_BYTES", 30 * len(documents[0]))
+    found = list(loads.runs(documents, digest.order))
+    assert [len(run) for run in found] == [30, 30, 30, 10]
+    for number, run in enumerate(found):
+        assert run == sorted(documents[30 * number :][:30], key=digest.order)
+    # A capped collection is read in the order in which its documents came.
+    assert [each for run in loads.runs(documents, None) for each in run] == documents
 
 
 def test_a_timestamp_of_zero_is_put_back():
