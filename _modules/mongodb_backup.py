@@ -150,7 +150,7 @@ def dump(folder, primary=False, address=None, patience=600):
     keys = _keys()
     began = time.time()
     with (
-        _gentle.work(),
+        _gentle.work() as rest,
         _files.published(folder) as partial,
         _session(doing, "connect", address, patience) as client,
     ):
@@ -165,7 +165,7 @@ def dump(folder, primary=False, address=None, patience=600):
         if half_restored:
             raise CommandExecutionError(f"{doing}: {half_restored}")
         written = _files.dump(partial, keys)
-        found = _dump(client, written, state["timeline"], patience)
+        found = _dump(client, written, state["timeline"], patience, rest)
         written.seal(
             {
                 **found,
@@ -180,7 +180,7 @@ def dump(folder, primary=False, address=None, patience=600):
     return info(folder)
 
 
-def _dump(client, written, timeline, patience):
+def _dump(client, written, timeline, patience, rest):
     """Write documents, metadata and oplog; return what the manifest says of them."""
     reader = _oplog.reader(client, _oplog.first_needed(client))
     window = _window.window(_oplog.operations, _oplog.is_ours, _digest.identity)
@@ -206,7 +206,7 @@ def _dump(client, written, timeline, patience):
         for each in listed:
             written.metadata(each)
             if each["type"] == "collection":
-                troubles[each["namespace"]] = _copy(client, each, written, pull, patience)
+                troubles[each["namespace"]] = _copy(client, each, written, pull, patience, rest)
         end = _oplog.wait_committed(client, max(floor, reader.last), patience)
         pull(end)
         if reader.last != end:
@@ -218,14 +218,14 @@ def _dump(client, written, timeline, patience):
         if trouble and not window.was_dropped(namespace):
             raise CommandExecutionError(f"{namespace} could not be read to its end: {trouble}")
     return {
-        "collections": _states(client, listed, written, window, end),
+        "collections": _states(client, listed, written, window, end, rest),
         "from": _moment(window.first),
         "to": _moment(window.last),
         "entries": window.entries,
     }
 
 
-def _copy(client, each, written, pull, patience):
+def _copy(client, each, written, pull, patience, rest):
     """Write the documents of a collection; return why these are not all, or None."""
     looked = time.monotonic()
     with written.documents(each["namespace"]) as target:
@@ -235,12 +235,13 @@ def _copy(client, each, written, pull, patience):
                 if time.monotonic() - looked >= PULSE:
                     pull()
                     looked = time.monotonic()
+                rest()
         except InterruptedError as err:
             return str(err)
     return None
 
 
-def _states(client, listed, written, window, end):
+def _states(client, listed, written, window, end, rest):
     """Return of each collection how many documents it had at ``end``, and their hash.
 
     Documents that were not written since the dump began are in the file as they were then; the
@@ -265,6 +266,7 @@ def _states(client, listed, written, window, end):
                 state["read"] += 1
                 if total and not (touched and identity(document) in touched):
                     total.add(document)
+            rest()
         state["documents"] = total.documents if total else None
         state["hash"] = total.hash if total else None
     return states

@@ -61,9 +61,7 @@ def batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def runs(
-    documents: Iterable[bytes], order: Callable[[bytes], Any] | None
-) -> Iterator[list[bytes]]:
+def runs(documents: Iterable[bytes], order: Callable[[bytes], Any] | None) -> Iterator[list[bytes]]:
     """Yield documents in lists of :data:`RUN_BYTES` or little more, each sorted by ``order``."""
     run: list[bytes] = []
     size = 0

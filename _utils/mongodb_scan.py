@@ -108,7 +108,8 @@ def documents(
     while True:
         begun = False
         try:
-            with collection.find_raw_batches() as cursor:
+            # Without a number it is 16 MiB, which keeps both processes busy for long.
+            with collection.find_raw_batches(batch_size=AT_ONCE) as cursor:
                 for batch in cursor:
                     begun = True
                     if batch:

@@ -1,11 +1,13 @@
 """Backups of a set that is written to, restored into another one: the same, to the byte."""
 
+import contextlib
 import datetime
 import gzip
 import os
 import re
 import threading
 import time
+import types
 
 import bson
 import pytest
@@ -388,6 +390,25 @@ def test_a_dump_leaves_the_processors_to_others(other, tmp_path, monkeypatch):
     other.nodes[0].backup("dump", tmp_path / "one", primary=True)
     assert meanwhile == [max(before, 10)]
     assert nice() == before
+
+
+def test_a_dump_rests_between_small_parts_of_what_it_reads_and_reads_again(
+    other, tmp_path, monkeypatch
+):
+    with other.rs.client() as client:
+        majority(client, "shop").rows.insert_many({"_id": number} for number in range(4500))
+    inside = other.nodes[0]._modules["mongodb_backup.dump"].__globals__
+    work, rests = inside["_gentle"].work, []
+
+    @contextlib.contextmanager
+    def counted():
+        with work() as rest:
+            yield lambda: rests.append(rest())
+
+    monkeypatch.setitem(inside, "_gentle", types.SimpleNamespace(work=counted))
+    other.nodes[0].backup("dump", tmp_path / "one", primary=True)
+    # A thousand documents at a time, and at least once for the file.
+    assert len(rests) >= 6
 
 
 def test_users_and_their_hashes_are_in_no_file(source, tmp_path, monkeypatch):

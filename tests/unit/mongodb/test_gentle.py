@@ -42,6 +42,46 @@ def test_only_the_thread_of_the_block_is_lowered_and_only_meanwhile(before):
     assert seen == [before]
 
 
+class Clock:
+    """What the thread has computed so far, in seconds, and each rest, which takes no time."""
+
+    def __init__(self):
+        self.computed = 7.0
+        self.rests = []
+
+    def thread_time(self):
+        return self.computed
+
+    def sleep(self, seconds):
+        self.rests.append(round(seconds, 6))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(gentle, "time", made)
+    return made
+
+
+def test_it_rests_as_long_as_it_has_computed_since(clock):
+    with gentle.work() as rest:
+        for seconds in (0.03, 0.01, 0.5):
+            clock.computed += seconds
+            rest()
+        rest()
+    assert clock.rests == [0.03, 0.01, 0.5]
+
+
+def test_a_moment_is_no_reason_to_rest_but_they_add_up(clock):
+    with gentle.work() as rest:
+        clock.computed += gentle.LEAST / 2
+        rest()
+        assert clock.rests == []
+        clock.computed += gentle.LEAST / 2 + 0.001
+        rest()
+    assert clock.rests == [gentle.LEAST + 0.001]
+
+
 def test_who_is_lower_already_stays_there(before, monkeypatch):
     monkeypatch.setattr(gentle, "NICE", before - 1)
     with gentle.work():
