@@ -398,11 +398,11 @@ def test_a_dump_rests_between_small_parts_of_what_it_reads_and_reads_again(
     with other.rs.client() as client:
         majority(client, "shop").rows.insert_many({"_id": number} for number in range(4500))
     inside = other.nodes[0]._modules["mongodb_backup.dump"].__globals__
-    work, rests = inside["_gentle"].work, []
+    gentle, rests = inside["_gentle"], []
 
     @contextlib.contextmanager
     def counted():
-        with work() as rest:
+        with gentle.work() as rest:
             yield lambda: rests.append(rest())
 
     monkeypatch.setitem(inside, "_gentle", types.SimpleNamespace(work=counted))
