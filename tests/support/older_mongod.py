@@ -26,11 +26,12 @@ LIBRARIES = {
     "libssl.so.1.1": "libssl-3a880ada.so.1.1",
     "libcrypto.so.1.1": "libcrypto-2ade47cd.so.1.1",
 }
-START = """\
-#!/bin/sh
-here=$(dirname "$(readlink -f "$0")")
-LD_LIBRARY_PATH=$here exec "$here/program" "$@"
-"""
+START = (
+    "#!/bin/sh",
+    'here=$(dirname "$(readlink -f "$0")")',
+    'LD_LIBRARY_PATH=$here exec "$here/program" "$@"',
+    "",
+)
 
 
 def older_mongod() -> pathlib.Path:
@@ -62,7 +63,7 @@ def _make(place: pathlib.Path) -> None:
         # They know each other by the names in the wheel.
         (done / name).symlink_to(built)
     (done / "program").chmod(0o755)
-    (done / "mongod").write_text(START)
+    (done / "mongod").write_text("\n".join(START))
     (done / "mongod").chmod(0o755)
     _run(str(done / "mongod"), "--version")
 
