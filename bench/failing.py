@@ -70,6 +70,8 @@ class Here:
             primary = rs.wait_primary()
             with primary.client() as client:
                 client.admin.command("replSetStepDown", 60)
+                # As mongodb.step_down does: the next one needs somebody who may be elected.
+                client.admin.command("replSetFreeze", 0)
             return str(primary)
 
         def kill_server() -> str:
