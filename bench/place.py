@@ -60,14 +60,30 @@ class Place(Protocol):
 
 def tree_memory(pid: int) -> float:
     """Return the MiB that a process and all below it have in memory (RSS, summed up)."""
-    return sum(_resident(each) for each in _tree(pid)) / 1024
+    return sum(_resident(each) for each in tree(pid)) / 1024
 
 
-def _tree(pid: int) -> Iterator[int]:
+def tree_own_memory(pid: int) -> float:
+    """Return the MiB that a process and all below it have written to; what they share counts once.
+
+    That is their PSS without the pages of files, which the kernel can drop, and which programs
+    share that are not of this tree.
+    """
+    found = 0
+    for each in tree(pid):
+        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in ("Pss_Anon", "Pss_Shmem"):
+                found += int(value.split()[0])
+    return found / 1024
+
+
+def tree(pid: int) -> Iterator[int]:
+    """Yield a process and all below it, each before its children."""
     yield pid
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            yield from _tree(int(child))
+            yield from tree(int(child))
 
 
 def _resident(pid: int) -> int:
@@ -77,6 +93,16 @@ def _resident(pid: int) -> int:
 
 def processor_time(pid: int) -> float:
     """Return the seconds for which a process has had a processor, with its threads."""
+    return _ticks(pid, 2)
+
+
+def tree_processor_time(pid: int) -> float:
+    """Return the same of a process and all below it, with those that have ended."""
+    return sum(_ticks(each, 4) for each in tree(pid))
+
+
+def _ticks(pid: int, fields: int) -> float:
+    """Return seconds: of ``utime``, ``stime``, and the same of children that ended."""
     # The name, which may hold anything, ends with the last parenthesis.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, found[11 : 11 + fields])) / os.sysconf("SC_CLK_TCK")

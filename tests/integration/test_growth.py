@@ -1,0 +1,49 @@
+"""``bench/growth`` asks real minions, and leaves nothing. How fast they are is not for tests to say."""
+
+import pathlib
+import signal
+import subprocess
+
+import pytest
+
+from bench import growth, place
+from bench.light import LEAST, light
+from tests.support.loading import ROOT
+from tests.support.waiting import until
+
+
+def test_a_small_fleet_answers_all_that_is_measured():
+    with light(LEAST) as fleet:
+        taken = growth.ask(fleet)
+        memory = fleet.memory()
+    assert [each.name for each in taken] == [
+        growth.PING,
+        growth.APPLY,
+        growth.PLAN,
+        growth.STATUS,
+    ]
+    for each in taken:
+        assert 0 < each.masters < each.processor
+        assert each.seconds > 0
+        assert each.peak > 10
+    assert memory > 50
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_it_finds_nothing_left(sent):
+    with subprocess.Popen(
+        [ROOT / "bench/growth", "--minions", str(LEAST)], stdout=subprocess.PIPE
+    ) as bench:
+        # The master's own, of which some are not its direct children.
+        until(lambda: len(list(place.tree(bench.pid))) > 8, 60, "master and minions start")
+        began = list(place.tree(bench.pid))
+        [folder] = {
+            pathlib.Path(word).parent
+            for pid in began
+            for word in pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            if word.startswith("/tmp/ca-") and word.endswith("/master")
+        }
+        bench.send_signal(sent)
+        assert bench.wait(60) == 130
+    assert not folder.exists()
+    assert [pid for pid in began if pathlib.Path(f"/proc/{pid}").exists()] == []
