@@ -38,6 +38,12 @@ PING = "test.ping"
 APPLY = "state.apply"
 PLAN = "rollout.plan"
 STATUS = "fleet.status"
+#: What is counted of each, and how that is called.
+KINDS = {
+    "seconds": "seconds",
+    "processor": "processor seconds",
+    "masters": "of them the master's",
+}
 #: How many times the part of a minion may be what it is with the fewest minions.
 LINEAR = 1.25
 #: MiB of the master for each minion more.
@@ -73,9 +79,7 @@ def ask(fleet: Light) -> list[Taken]:
         # It looks for so long whether a balancer takes the VIP, and none runs.
         waited = parts.VIP_MOVES if name == STATUS else 0
         taken.append(
-            Taken(
-                name, fleet.number, ran.seconds - waited, ran.processor, ran.masters, ran.peak
-            )
+            Taken(name, fleet.number, ran.seconds - waited, ran.processor, ran.masters, ran.peak)
         )
     return taken
 
@@ -107,10 +111,7 @@ def medians(taken: list[Taken]) -> dict[str, dict[int, Taken]]:
         found.setdefault(name, {})[minions] = Taken(
             name,
             minions,
-            *(
-                median(getattr(each, what) for each in those)
-                for what in ("seconds", "processor", "masters", "peak")
-            ),
+            *(median(getattr(each, what) for each in those) for what in (*KINDS, "peak")),
         )
     return found
 
@@ -134,30 +135,29 @@ def each_more(memory: dict[int, float]) -> dict[int, float]:
 def report(taken: list[Taken], memory: dict[int, float]) -> list[str]:
     """Print what was found beside what is wanted; returns a sentence for each that is too much."""
     much = []
-    kinds = {"seconds": "s", "processor": "s of processors", "masters": "of them the master's"}
-    names = ("seconds", "processor seconds", "the master's processor seconds")
-    print(f"\nMedians; a minion's part of each, in units of that with {min(memory)} minions, is")
-    print(f"wanted to be {LINEAR:g} at most:")
+    fewest = min(memory)
+    print(
+        f"\nMedians; in parentheses a minion's part, in units of that with {fewest} minions, wanted"
+    )
+    print(f"to be {LINEAR:g} at most; and the MiB that the command itself has at most:")
+    print("".join(f"  {word:>24}" for word in ("", *KINDS.values(), "MiB")))
     for name, found in medians(taken).items():
-        first = found[min(found)]
         for number, each in found.items():
-            words = ", ".join(f"{getattr(each, what):7.2f} {unit}" for what, unit in kinds.items())
-            told = [f"{part(each, first, what):.2f}" for what in kinds]
-            print(f"  {name:13}{number:4} minions: {words}; a minion's part {', '.join(told)}")
+            portions = {what: part(each, found[min(found)], what) for what in KINDS}
+            told = (f"{getattr(each, what):.2f} ({of:.2f})" for what, of in portions.items())
+            cells = (f"{name}, {number:3} minions", *told, f"{each.peak:.0f}")
+            print("".join(f"  {cell:>24}" for cell in cells))
             much += [
-                f"{name} with {number} minions: a minion's part of {words} is "
-                f"{part(each, first, what):.2f} times that with {first.minions}, and {LINEAR:g} "
-                "are wanted"
-                for what, words in zip(kinds, names, strict=True)
-                if part(each, first, what) > LINEAR
+                f"{name} with {number} minions: a minion's part of {KINDS[what]} is {of:.2f} times "
+                f"that with {min(found)}, and {LINEAR:g} are wanted"
+                for what, of in portions.items()
+                if of > LINEAR
             ]
-        peaks = ", ".join(f"{each.peak:.0f}" for each in found.values())
-        print(f"  {name:13}the command itself has {peaks} MiB in memory at most")
+    print(f"Memory of the master, wanted to be {WANTED_MEMORY:g} MiB at most for each minion more:")
     more = each_more(memory)
-    print(f"  memory of the master, for each minion more at most {WANTED_MEMORY:g} MiB:")
     for number, mib in memory.items():
-        told = f", {more[number]:.2f} MiB for each more" if number in more else ""
-        print(f"  {'':13}{number:4} minions: {mib:5.0f} MiB{told}")
+        words = f", {more[number]:.2f} MiB for each more" if number in more else ""
+        print(f"  {number:3} minions: {mib:.0f} MiB{words}")
         if more.get(number, 0) > WANTED_MEMORY:
             much.append(
                 f"memory with {number} minions: {more[number]:.1f} MiB for each, and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import operator
 import os
 import resource
 import shlex
@@ -200,7 +201,13 @@ class Light:
             "publish_port": ports["publish_port"],
         }
         self._minions = [
-            Daemon("minion", name, folder / "minions" / name, {**own, "grains": {"roles": given}}, str(code))
+            Daemon(
+                "minion",
+                name,
+                folder / "minions" / name,
+                {**own, "grains": {"roles": given}},
+                str(code),
+            )
             for name, given in named.items()
         ]
         self._accept(own["keysize"])
@@ -260,7 +267,7 @@ class Light:
             lambda: [each.name for each in self._minions if len(list(tree(each.pid))) > 1],
             [self._master, *self._minions],
             "no job is left on a minion",
-            wanted=[],
+            operator.not_,
         )
         masters, minions = (now - then for now, then in zip(self._processor(), before, strict=True))
         masters += usage.ru_utime + usage.ru_stime
@@ -322,11 +329,14 @@ def _wait_for_start(bus: salt.utils.event.SaltEvent, minions: Sequence[Daemon]) 
             missing.discard(event["tag"])
         return missing
 
-    _wait(look, minions, "minions tell the master that they have started", wanted=set())
+    _wait(look, minions, "minions tell the master that they have started", operator.not_)
 
 
 def _wait(
-    look: Callable[[], object], daemons: Sequence[Daemon], what: str, **wanted: object
+    look: Callable[[], object],
+    daemons: Sequence[Daemon],
+    what: str,
+    wanted: Callable[[object], bool] = bool,
 ) -> None:
     """Wait as :func:`tests.support.waiting.until`, for as long as daemons run."""
 
@@ -336,9 +346,10 @@ def _wait(
         return look()
 
     try:
-        until(seen, SECONDS, what, **wanted)
+        until(seen, SECONDS, what, wanted=wanted)
     except AssertionError as error:
-        raise LabError(f"{error}; the last words of {daemons[0].name}: {daemons[0].last_words()}") from None
+        words = "".join(f"; {each.name}: {said}" for each in daemons if (said := each.last_words()))
+        raise LabError(f"{error}{words[-2000:]}") from None
 
 
 @contextmanager

@@ -12,11 +12,12 @@ import yaml
 from saltfactories.plugins.event_listener import EventListener
 
 from lab import wheels
-from tests.support.light_fleet import Fleet, make_key, node, settings
+from tests.support import light_fleet
+from tests.support.light_fleet import Fleet, make_key, settings
 
 NODES = {
-    "alpha": node("192.168.77.11", ["master", "web", "lb"]),
-    "beta": node("192.168.77.12", ["db", "storage"]),
+    "alpha": light_fleet.node("192.168.77.11", ["master", "web", "lb"]),
+    "beta": light_fleet.node("192.168.77.12", ["db", "storage"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""``bench/growth`` asks real minions, and leaves nothing. How fast they are is not for tests to say."""
+"""``bench/growth`` asks real minions, and leaves nothing. How fast they are no test says."""
 
 import pathlib
 import signal

@@ -2,8 +2,9 @@
 
 The roles' own states would change this machine, so in the copy of the tree that the master makes
 revisions of each of their SLS is one state that does nothing, does something or fails as it is
-told. All the rest is the real thing: revisions and environments, top files, guards, pillar, runners,
-orchestration, key store, keys, and the strict settings that bootstrap gives to master and minions.
+told. All the rest is the real thing: revisions and environments, top files, guards, pillar,
+runners, orchestration, key store, keys, and the strict settings that bootstrap gives to master and
+minions.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from fleet import topology
 from lab.config import LabError
 from tests.support import light_fleet
 from tests.support.loading import ROOT
-from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("number", [light.LEAST, 5, 7, 8, 64, light.MOST])
@@ -76,8 +75,10 @@ def test_what_is_more_than_wanted_is_told(capsys):
         "memory with 16 minions: 20.1 MiB for each, and 20 MiB are wanted",
     ]
     shown = capsys.readouterr().out
-    assert re.search(r"test.ping +16 minions: +2.00 s, .* part 1.00, 1.00, 1.00", shown)
-    assert "16 minions:   461 MiB, 20.12 MiB for each more" in shown
+    assert re.search(
+        r"test.ping,  16 minions +2.00 \(1.00\) +4.00 \(1.00\) +1.60 \(1.00\) +72", shown
+    )
+    assert "16 minions: 461 MiB, 20.12 MiB for each more" in shown
 
 
 def ran(code, said):
@@ -114,11 +115,18 @@ def test_each_question_is_asked_once_and_a_wait_for_the_vip_is_left_out(fleet):
     }
 
 
+BUSY = '{"a": {"s": {"__id__": "s", "changes": {"x": 1}}}}'
+
+
 @pytest.mark.parametrize(
     ("asked", "answer", "words"),
     [
-        ("test.ping", ran(1, "web-2: no return"), r"something` ended with 1: web-2: no return\na w"),
-        ("state.apply", ran(0, '{"a": {"s": {"__id__": "s", "changes": {"x": 1}}}}'), "to do.*a: s"),
+        (
+            "test.ping",
+            ran(1, "web-2: silent"),
+            r"something` ended with 1: web-2: silent\na warning",
+        ),
+        ("state.apply", ran(0, BUSY), "to do on light minions: a: s"),
         ("rollout.plan", ran(2, "{}"), "ended with 2"),
         ("fleet.status", ran(1, '{"nodes": {"db-1": {"up": false}}}'), "did not hear db-1"),
         ("fleet.status", ran(1, '{"failed": ["no topology"]}'), "not tell of nodes.*no topology"),
