@@ -180,7 +180,10 @@ def measure(numbers: list[int], rounds: int) -> tuple[list[Taken], dict[int, flo
             ask(fleet)
             for at in range(1, rounds + 1):
                 done = ask(fleet)
-                told = ", ".join(f"{each.name} {each.seconds:.2f}" for each in done)
+                told = ", ".join(
+                    f"{each.name} {each.seconds:.2f} ({each.processor:.2f}, {each.masters:.2f})"
+                    for each in done
+                )
                 print(f"{number} minions, round {at} of {rounds}: {told} s")
                 taken += done
             memory[number] = fleet.memory()

@@ -24,7 +24,7 @@ import salt.config
 import salt.utils.event
 import yaml
 
-from bench.place import tree, tree_own_memory, tree_processor_time
+from bench.place import tree_own_memory, tree_processor_time
 from lab import wheels
 from lab.config import LabError
 from tests.support import light_fleet
@@ -132,6 +132,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start it; do not wait."""
+        (self.folder / "cache/proc").mkdir(parents=True)
         words = [program(f"salt-{self._kind}"), "-c", str(self.folder)]
         # As its unit has it.
         words += ["--disable-keepalive"] if self._kind == "minion" else []
@@ -145,6 +146,10 @@ class Daemon:
                 stderr=output,
                 process_group=0,
             )
+
+    def busy(self) -> bool:
+        """Return whether a job is under way on a minion."""
+        return any((self.folder / "cache/proc").iterdir())
 
     def require(self) -> None:
         """Raise :class:`LabError` unless it runs."""
@@ -199,6 +204,9 @@ class Light:
             **light_fleet.settings("minion"),
             "master_port": ports["ret_port"],
             "publish_port": ports["publish_port"],
+            # A job is a thread: a process would load anew what its minion has, each time, and so
+            # many do that in turn here.
+            "multiprocessing": False,
         }
         self._minions = [
             Daemon(
@@ -264,7 +272,7 @@ class Light:
         code, said, warned, usage = self._done(command)
         seconds = time.monotonic() - began
         _wait(
-            lambda: [each.name for each in self._minions if len(list(tree(each.pid))) > 1],
+            lambda: [each.name for each in self._minions if each.busy()],
             [self._master, *self._minions],
             "no job is left on a minion",
             operator.not_,
