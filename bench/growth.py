@@ -190,7 +190,9 @@ def measure(numbers: list[int], rounds: int) -> tuple[list[Taken], dict[int, flo
     return taken, memory
 
 
-def _ended(_number: int, _frame: object) -> NoReturn:
+def _ended(number: int, _frame: object) -> NoReturn:
+    # Once: what is cleaned up then is not to be left half-way.
+    signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -24,7 +24,7 @@ import salt.config
 import salt.utils.event
 import yaml
 
-from bench.place import tree_own_memory, tree_processor_time
+from bench.place import tree, tree_own_memory, tree_processor_time
 from lab import wheels
 from lab.config import LabError
 from tests.support import light_fleet
@@ -132,7 +132,6 @@ class Daemon:
 
     def start(self) -> None:
         """Start it; do not wait."""
-        (self.folder / "cache/proc").mkdir(parents=True)
         words = [program(f"salt-{self._kind}"), "-c", str(self.folder)]
         # As its unit has it.
         words += ["--disable-keepalive"] if self._kind == "minion" else []
@@ -146,10 +145,6 @@ class Daemon:
                 stderr=output,
                 process_group=0,
             )
-
-    def busy(self) -> bool:
-        """Return whether a job is under way on a minion."""
-        return any((self.folder / "cache/proc").iterdir())
 
     def require(self) -> None:
         """Raise :class:`LabError` unless it runs."""
@@ -204,9 +199,6 @@ class Light:
             **light_fleet.settings("minion"),
             "master_port": ports["ret_port"],
             "publish_port": ports["publish_port"],
-            # A job is a thread: a process would load anew what its minion has, each time, and so
-            # many do that in turn here.
-            "multiprocessing": False,
         }
         self._minions = [
             Daemon(
@@ -272,7 +264,8 @@ class Light:
         code, said, warned, usage = self._done(command)
         seconds = time.monotonic() - began
         _wait(
-            lambda: [each.name for each in self._minions if each.busy()],
+            # A job is a process of its minion.
+            lambda: [each.name for each in self._minions if len(list(tree(each.pid))) > 1],
             [self._master, *self._minions],
             "no job is left on a minion",
             operator.not_,
@@ -299,7 +292,15 @@ class Light:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 # Its own limit is only there for what hangs.
-                ["timeout", "--signal=KILL", str(COMMAND), program(name)]
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "TERM",
+                    "timeout",
+                    "--signal=KILL",
+                    str(COMMAND),
+                    program(name),
+                ]
                 + ["-c", str(self._master.folder), *words],
                 cwd=self._folder,
                 env={**os.environ, "PYTHONPATH": self._path},

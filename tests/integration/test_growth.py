@@ -1,10 +1,7 @@
 """``bench/growth`` asks real minions, and leaves nothing. How fast they are no test says."""
 
 import pathlib
-import signal
 import subprocess
-
-import pytest
 
 from bench import growth, place
 from bench.light import LEAST, light
@@ -29,8 +26,7 @@ def test_a_small_fleet_answers_all_that_is_measured():
     assert memory > 50
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_ends_it_finds_nothing_left(sent):
+def test_whoever_ends_it_finds_nothing_left():
     with subprocess.Popen(
         [ROOT / "bench/growth", "--minions", str(LEAST)], stdout=subprocess.PIPE
     ) as bench:
@@ -43,7 +39,7 @@ def test_whoever_ends_it_finds_nothing_left(sent):
             for word in pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
             if word.startswith("/tmp/ca-") and word.endswith("/master")
         }
-        bench.send_signal(sent)
+        bench.terminate()
         assert bench.wait(60) == 130
     assert not folder.exists()
     assert [pid for pid in began if pathlib.Path(f"/proc/{pid}").exists()] == []
