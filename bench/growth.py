@@ -1,15 +1,16 @@
 """What more minions cost: the same questions to fleets of 8, 16, 32 and 64, each with its master.
 
-    bench/growth                           # about half an hour
+    bench/growth                           # about a quarter of an hour
     bench/growth --minions 8 16 --rounds 1 # a quick look
 
 Master, minions, commands, revisions, pillar, keys and signatures are the real ones, with the
 settings that bootstrap gives. All of it runs here, on loopback, and what is light about the minions
 is what they are responsible for: in place of the states of a role, each SLS has one that does
 nothing, and none of the daemons runs. So questions about those are answered with what fails, as
-fast or slow as that is, and a run of states takes less than on a node. All nodes beyond the eighth
-are web servers. All have one key, and more patience than on a fleet, because minions have this
-machine's processors in turn.
+fast or slow as that is, and a run of states takes less than on a node; the seconds for which
+fleet.status looks for a holder of the VIP, of which there is none, are left out. All nodes beyond
+the eighth are web servers. All have one key, and `salt` has more patience than on a fleet, because
+minions have this machine's processors in turn.
 
 Prints medians, and what a minion's part of each is in units of its part with the fewest minions:
 1 is linear. Ends with 1 when that is more than wanted, or when a minion takes more of the master's
