@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class Place(Protocol):
 
 def tree_memory(pid: int) -> float:
     """Return the MiB that a process and all below it have in memory (RSS, summed up)."""
-    return sum(_resident(each) for each in tree(pid)) / 1024
+    return sum(_of_each(pid, _resident)) / 1024
 
 
 def tree_own_memory(pid: int) -> float:
@@ -69,21 +69,36 @@ def tree_own_memory(pid: int) -> float:
     That is their PSS without the pages of files, which the kernel can drop, and which programs
     share that are not of this tree.
     """
-    found = 0
-    for each in tree(pid):
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name in ("Pss_Anon", "Pss_Shmem"):
-                found += int(value.split()[0])
-    return found / 1024
+    return sum(_of_each(pid, _own)) / 1024
 
 
 def tree(pid: int) -> Iterator[int]:
     """Yield a process and all below it, each before its children."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from tree(int(child))
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended meanwhile, or one of its threads has.
+        return
+    for child in children:
+        yield from tree(int(child))
+
+
+def _of_each(pid: int, read: Callable[[int], float]) -> Iterator[float]:
+    """Yield what is read of a process, and of all below it that do not end meanwhile."""
+    for each in tree(pid):
+        try:
+            yield read(each)
+        except (FileNotFoundError, ProcessLookupError):
+            if each == pid:
+                raise
+
+
+def _own(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines[1:])
+    return sum(int(fields[name].split()[0]) for name in ("Pss_Anon", "Pss_Shmem"))
 
 
 def _resident(pid: int) -> int:
@@ -98,7 +113,7 @@ def processor_time(pid: int) -> float:
 
 def tree_processor_time(pid: int) -> float:
     """Return the same of a process and all below it, with those that have ended."""
-    return sum(_ticks(each, 4) for each in tree(pid))
+    return sum(_of_each(pid, lambda each: _ticks(each, 4)))
 
 
 def _ticks(pid: int, fields: int) -> float:
