@@ -75,14 +75,14 @@ def tree_own_memory(pid: int) -> float:
 def tree(pid: int) -> Iterator[int]:
     """Yield a process and all below it, each before its children."""
     yield pid
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        children = [child for task in tasks for child in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        # It has ended meanwhile, or one of its threads has.
-        return
-    for child in children:
-        yield from tree(int(child))
+    # Of what ends meanwhile nothing is found: a process, or one of its threads.
+    for task in Path("/proc").glob(f"{pid}/task/*"):
+        try:
+            children = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for child in children:
+            yield from tree(int(child))
 
 
 def _of_each(pid: int, read: Callable[[int], float]) -> Iterator[float]:
