@@ -90,14 +90,15 @@ test-system: prepare
 ## test-classic     the small topology
 test-classic: prepare
 	@$(LANES) classic $(ARGS)
-## drill            hours: every fault many times, storage nodes' with a minute of writing in each, other examples of properties, ten rollouts in turn
+## drill            hours: every fault many times, a hundred reloads, drains and hand-overs, storage nodes' with a minute of writing in each, other examples of properties, ten rollouts in turn
 drill: prepare
 	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
 		tests/functional/app/test_store_machine.py tests/unit/fleet/test_simulated.py
+	DRILL_TIMES=100 .venv/bin/python -m pytest -s tests/functional/haproxy/test_handover.py
 	GLUSTER_DRILL_SECONDS=60 .venv/bin/python -m pytest -s tests/functional/gluster/test_faults.py
 	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 DRILL_CHAOS=1 DRILL_LOST=1 .venv/bin/python -m pytest -s \
 		tests/system/test_turns.py tests/system/test_rotate.py tests/system/test_chaos.py \
 		tests/system/test_lost.py
-## bench            how fast hits are counted on the running cluster; ARGS=--local without one (others: bench/backup, bench/rollout, bench/converge, bench/failover, bench/page)
+## bench            how fast hits are counted on the running cluster; ARGS=--local without one (others: bench/backup, bench/rollout, bench/converge, bench/failover, bench/vip, bench/page)
 bench: host
 	@bench/hits $(ARGS)

@@ -52,6 +52,7 @@ UNAUTHORIZED = 13
 NO_REPLICATION = 76
 NOT_YET_INITIALIZED = 94
 NOT_IN_CONFIG = 93
+NOT_SECONDARY = 95
 REMOVED = (
     "this node's mongod is no member of its set: it was taken out, or the set knows it by another"
     " address"
@@ -580,8 +581,8 @@ def step_down(timeout=60, max_lag=2):
     Hand the role of primary to another member; return the new primary's ``host:port``.
 
     timeout
-        Seconds for the new primary to be there. For as long this node will not be elected
-        again.
+        Seconds for the new primary to be there. Where this node has a higher priority than that,
+        for as long it will not be elected again.
 
     max_lag
         Seconds that the successor may be behind (see ``mongodb.member_lag``).
@@ -618,4 +619,25 @@ def step_down(timeout=60, max_lag=2):
         taken = _view(successor)
         return bool(taken and taken["writable"]), successor
 
-    return _await(probe, timeout, "another member is primary")
+    successor = None
+    try:
+        successor = _await(probe, timeout, "another member is primary")
+    finally:
+        priority = {each["name"]: each["priority"] for each in seen["members"]}
+        if successor is None or priority[seen["me"]] <= priority.get(successor, 0):
+            _let_be_elected()
+    return successor
+
+
+def _let_be_elected():
+    """
+    Have this node be elected again where it is needed.
+
+    One that has stepped down, and may not be, is missing when the next one steps down or dies.
+    """
+    with _member("step down") as client:
+        try:
+            client.admin.command("replSetFreeze", 0)
+        except OperationFailure as error:
+            if error.code != NOT_SECONDARY:
+                raise

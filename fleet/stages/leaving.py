@@ -26,7 +26,7 @@ from fleet.work import Work
 
 #: What runs on a node for its role, in the order in which it is stopped.
 UNITS = {
-    "lb": ("keepalived", "haproxy"),
+    "lb": ("vip-guard", "keepalived", "haproxy"),
     "web": ("counterapp",),
     "db": ("mongod",),
     "storage": ("glusterd",),

@@ -1,4 +1,5 @@
 include:
   - lb.install
   - lb.haproxy
+  - lb.guard
   - lb.keepalived

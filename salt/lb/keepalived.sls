@@ -1,8 +1,9 @@
 {%- from 'lib/cluster.jinja' import topology, nodes, me, by_role with context %}
-{%- from 'lb/map.jinja' import lb, interface, prefix, priority with context %}
+{%- from 'lb/map.jinja' import lb, interface, prefix, priority, fault with context %}
 
 include:
   - lb.haproxy
+  - lb.guard
 
 What keepalived would refuse can be told:
   file.managed:
@@ -47,6 +48,7 @@ keepalived is configured:
         address: {{ me.address }}
         priority: {{ priority }}
         vip: {{ topology.vip }}/{{ prefix }}
+        fault: {{ (fault if by_role.lb | length > 1 else none) | json }}
         peers:
 {%- for id in by_role.lb if id != grains.id %}
           - {{ nodes[id].address }}
@@ -60,6 +62,7 @@ keepalived is configured:
       - file: What keepalived would refuse can be told
       - file: keepalived can ask HAProxy whether it is alive
       - pkg: Balancer and VRRP daemon are installed
+      - sls: lb.guard
 
 # A reload would leave it in the bounds that it was started in.
 keepalived has started within its bounds:

@@ -55,6 +55,7 @@ def chosen(cluster):
         Daemon(backup, "haproxy.service"),
         Daemon(backup, "keepalived.service"),
         Daemon(holding, "keepalived.service"),
+        Daemon(holding, "vip-guard.service"),
         Daemon(cluster.lab.master.id, "salt-master.service"),
         Daemon(other, "counterapp-watch.service"),
     ]

@@ -111,7 +111,7 @@ EXPOSED = {
     "web": {"counterapp": 20},
     "db": {"mongod": 30},
     "storage": {"glusterd": 80},
-    "lb": {"haproxy": 50, "keepalived": 70},
+    "lb": {"haproxy": 50, "keepalived": 70, "vip-guard": 40},
 }
 
 

@@ -1,8 +1,10 @@
-"""An address that moves between two balancers under load, in networks of this process's own.
+"""What befalls two balancers under load, in networks of this process's own.
 
-Run in a network and a mount namespace of its own, as ``moving.py WAY MOVES``: the address is handed
-over as ``fleet/handover.py`` has it done (``handed over``), or just moved (``moved``). Prints JSON:
-``answered``, ``failed`` and ``longest`` (seconds).
+Run in a network and a mount namespace of its own, as ``moving.py WAY TIMES``: the address is handed
+over as ``fleet/handover.py`` has it done (``handed over``), or just moved (``moved``); its holder's
+HAProxy is reloaded as systemd does it (``reloaded``), or started anew (``restarted``); web servers
+in turn are drained and put back (``drained``), or cut off from their clients (``cut off``). Prints
+JSON: ``answered``, ``failed`` and ``longest`` (seconds).
 """
 
 import contextlib
@@ -22,10 +24,11 @@ from pathlib import Path
 from fleet import handover
 from tests.functional.haproxy.role import configure
 from tests.support.certificates import Authority
-from tests.support.loading import ROOT, load
+from tests.support.loading import ROOT, load, minion_loader
 from tests.support.waiting import PATIENCE, until
 
-VIP, WEB = "10.9.0.100", "10.9.0.3"
+VIP = "10.9.0.100"
+WEBS = {"web-1": "10.9.0.3", "web-2": "10.9.0.4"}
 ADDRESSES = {"a": "10.9.0.11", "b": "10.9.0.12", "clients": "10.9.0.20"}
 CLIENTS = 12
 #: Clients of HTTP/2, each with one connection, and how many requests each has at a time.
@@ -35,6 +38,7 @@ BATCH = 60
 # How many answers come before the first move, and from one to the next.
 BETWEEN = 100
 FOLDER = Path("/run/moving")
+BALANCERS = {}
 # One in each balancer's network, there before it is needed, as keepalived is.
 ANNOUNCERS = {}
 
@@ -84,7 +88,8 @@ def networks():
     run("mount", "-t", "tmpfs", "none", "/run")
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", "bridge", "type", "bridge")
-    run("ip", "address", "add", f"{WEB}/24", "dev", "bridge")
+    for address in WEBS.values():
+        run("ip", "address", "add", f"{address}/24", "dev", "bridge")
     run("ip", "link", "set", "bridge", "up")
     for name, address in ADDRESSES.items():
         run("ip", "netns", "add", name)
@@ -119,7 +124,7 @@ def balancer(name):
         https={"enabled": True},
         vip=VIP,
         address=ADDRESSES[name],
-        servers={"web-1": WEB},
+        servers=WEBS,
         port=8000,
     )
     with (FOLDER / f"{name}.log").open("wb") as log:
@@ -272,14 +277,77 @@ def hand_over(old, new):
     haproxy.closing(0)
 
 
+def move(old, new):
+    drop(old)
+    take(new)
+
+
+def reload(name):
+    """Do what systemd's ``ExecReload`` has a balancer do."""
+    utils = load("_utils/haproxy.py")
+    master = str(FOLDER / f"{name}.master")
+    save = ROOT / "salt/lb/files/save-haproxy-state"
+    run(save, FOLDER / f"{name}.sock", FOLDER / f"{name}.cfg", FOLDER / f"{name}.state")
+
+    def current():
+        return [worker for worker, serves in utils.workers(master).items() if serves]
+
+    before = current()
+    assert utils.command(master, "reload") == ""
+    until(
+        current,
+        20,
+        f"another worker than {before} serves",
+        wanted=lambda now: now and now != before,
+        # It tells nobody while it begins anew.
+        ignoring=(OSError, ValueError),
+    )
+
+
+def restart(name):
+    """Kill HAProxy, and start it anew."""
+    BALANCERS[name].kill()
+    BALANCERS[name].wait(10)
+    BALANCERS[name] = balancer(name)
+
+
+def web_server(name, out):
+    """Take a web server out of rotation and put it back, as a rollout does."""
+    salt = minion_loader(FOLDER / "salt", **{"haproxy.socket": str(FOLDER / "a.sock")}).modules
+    out(salt, name)
+    salt["haproxy.ready"]("web", name)
+    salt["haproxy.wait_up"]("web", name)
+
+
+def drain(salt, name):
+    salt["haproxy.drain"]("web", name, timeout=int(60 * PATIENCE))
+
+
+def cut_off(salt, name):
+    salt["haproxy.set_state"]("web", name, "maint")
+    salt["haproxy.shutdown_sessions"]("web", name)
+
+
+WAYS = {
+    "handed over": lambda old, new, _web: hand_over(old, new),
+    "moved": lambda old, new, _web: move(old, new),
+    "reloaded": lambda _old, _new, _web: reload("a"),
+    "restarted": lambda _old, _new, _web: restart("a"),
+    "drained": lambda _old, _new, web: web_server(web, drain),
+    "cut off": lambda _old, _new, web: web_server(web, cut_off),
+}
+
+
 def main(way, moves):
     networks()
     FOLDER.mkdir()
     authority = Authority()
     (FOLDER / "authority.crt").write_text(authority.certificate)
     (FOLDER / "certificate.pem").write_text(authority.certify(address=VIP))
-    threading.Thread(target=Web((WEB, 8000), Handler).serve_forever, daemon=True).start()
-    processes = [balancer(name) for name in ("a", "b")]
+    for address in WEBS.values():
+        web = Web((address, 8000), Handler)
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+    BALANCERS.update((name, balancer(name)) for name in ("a", "b"))
     ANNOUNCERS.update((name, inside(name, "announce")) for name in ("a", "b"))
     take("a")
     for name in ("a", "b"):
@@ -288,16 +356,11 @@ def main(way, moves):
     asking = inside("clients", "clients")
     for number in range(moves):
         wait_more(asking)
-        old, new = "ab"[number % 2], "ba"[number % 2]
-        if way == "handed over":
-            hand_over(old, new)
-        else:
-            drop(old)
-            take(new)
+        WAYS[way]("ab"[number % 2], "ba"[number % 2], list(WEBS)[number % 2])
     wait_more(asking)
     told, _ = asking.communicate(timeout=60 * PATIENCE)
     print(told.strip())
-    for process in (*processes, *ANNOUNCERS.values()):
+    for process in (*BALANCERS.values(), *ANNOUNCERS.values()):
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
             process.wait(10)

@@ -4,6 +4,7 @@ import contextlib
 import time
 
 import pytest
+from pymongo.errors import OperationFailure
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from tests.support.mongod import Member, mongod_binary
@@ -153,6 +154,35 @@ def test_the_primary_steps_down_for_another(cluster):
     assert old.call("wait_member", timeout=30)["state"] == "SECONDARY"
     with pytest.raises(CommandExecutionError, match=f"not the primary.*{new}"):
         old.call("step_down")
+
+
+def test_the_role_goes_round_and_nobody_is_left_who_may_not_be_elected(cluster):
+    # One that has stepped down would not be elected for the 60 seconds of the default. The third
+    # would find nobody, and clients would wait for ten seconds in vain.
+    for _ in range(2 * len(cluster.nodes)):
+        old = cluster.primary
+        assert old.call("step_down") != name_of(cluster, old)
+
+
+@pytest.mark.parametrize(("priority", "stands"), [(1, True), (2, False)])
+def test_one_that_is_preferred_does_not_take_the_role_back_at_once(cluster, priority, stands):
+    old, name = cluster.primary, name_of(cluster, cluster.primary)
+    settings = [
+        {"host": each, "priority": priority if each == name else 1} for each in cluster.names
+    ]
+    old.call("configure_members", settings)
+    old.call("step_down")
+    try:
+        member = cluster.rs.members[cluster.nodes.index(old)]
+        refused = contextlib.nullcontext() if stands else pytest.raises(OperationFailure)
+        with member.client(username="admin", password=cluster.admin_password) as client:
+            with refused:
+                client.admin.command("replSetStepUp")
+            if not stands:
+                # As the end of its time would.
+                client.admin.command("replSetFreeze", 0)
+    finally:
+        cluster.primary.call("configure_members", [{"host": each} for each in cluster.names])
 
 
 def test_no_step_down_without_a_successor(cluster):

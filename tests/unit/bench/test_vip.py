@@ -1,4 +1,6 @@
-"""What ``bench/failover`` makes of what kernels tell of the VIP."""
+"""What ``bench/vip`` makes of what kernels tell of the VIP."""
+
+import json
 
 import pytest
 
@@ -39,3 +41,35 @@ def test_a_line_of_the_monitor(line, seen):
 )
 def test_since_when_another_one_alone_has_it(changes, since):
     assert vip.settled("a", changes) == since
+
+
+@pytest.mark.parametrize(
+    ("changes", "since"),
+    [
+        # As long as nothing has changed nothing is known.
+        ([], None),
+        ([Change(1, "a", False), Change(2, "a", True)], 2),
+        ([Change(1, "a", False), Change(2, "b", True)], 2),
+        ([Change(1, "a", False), Change(2, "a", True), Change(3, "b", True)], None),
+    ],
+)
+def test_where_it_may_come_back_to(changes, since):
+    assert vip.settled("a", changes, stays=True) == since
+
+
+@pytest.mark.parametrize(("seconds", "code"), [([0.5] * 20, 0), ([0.5] * 18 + [2.0, 2.0], 1)])
+def test_the_end_tells_whether_it_was_soon_enough(monkeypatch, capsys, tmp_path, seconds, code):
+    class Fleet:
+        def __init__(self, lab):
+            pass
+
+        def times(self, name, runs):
+            assert (name, runs) == (vip.KILLED, 20)
+            return iter([("lb-1", each) for each in seconds])
+
+    monkeypatch.setattr(vip, "Vip", Fleet)
+    monkeypatch.setattr(vip.config, "load", lambda: None)
+    numbers = tmp_path / "numbers.json"
+    assert vip.main(["--harm", vip.KILLED, "--json", str(numbers)]) == code
+    assert ("MISSED" in capsys.readouterr().out) is bool(code)
+    assert json.loads(numbers.read_text()) == {vip.KILLED: seconds}

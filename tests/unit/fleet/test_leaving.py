@@ -207,13 +207,15 @@ class TestGoing:
     def test_a_web_server_and_a_balancer_stop_for_good(self, going, fleet, change):
         leaving.run(going("web-2", "lb-2"))
         assert fleet.stopped == [
+            ("lb-2", "vip-guard"),
             ("lb-2", "keepalived"),
             ("lb-2", "haproxy"),
             ("web-2", "counterapp"),
             ("web-2", "counterapp-watch"),
             ("lb-2", "counterapp-watch"),
         ]
-        assert [arg for _, arg, _ in fleet.did("service.disable")][:3] == [
+        assert [arg for _, arg, _ in fleet.did("service.disable")][:4] == [
+            ["vip-guard"],
             ["keepalived"],
             ["haproxy"],
             ["counterapp"],
@@ -326,6 +328,7 @@ class TestUndone:
         assert fleet.drained == ["web-3"]
         assert fleet.vip == "lb-1"
         assert set(fleet.stopped) == {
+            ("lb-3", "vip-guard"),
             ("lb-3", "keepalived"),
             ("lb-3", "haproxy"),
             ("web-3", "counterapp"),

@@ -680,7 +680,7 @@ class TestWatch:
                 "db-2",
                 {"mongod.service", "mongodb-archive.service", "glusterd.service"},
             ),
-            ("default", "lb-1", {"haproxy.service", "keepalived.service"}),
+            ("default", "lb-1", {"haproxy.service", "keepalived.service", "vip-guard.service"}),
             ("classic", "web-1", {"counterapp.service", "glusterd.service"}),
         ],
     )
@@ -1100,6 +1100,34 @@ class TestBalancer:
         assert f"lb:{key}'" in text
         assert words in text
         assert "pillar/lb.sls" in text
+
+    def test_the_vip_is_guarded_where_another_balancer_could_take_it(self, node):
+        compiler = node("lb-1", pillar={"lb:vrrp:interval": 0.25, "lb:vrrp:id": 9})
+        chunks, errors = compiler.chunks(["lb"])
+        assert not errors
+        unit = unit_of(compiler, chunks, "/etc/systemd/system/vip-guard.service")
+        words = unit["Service"]["ExecStart"].split()
+        told = [word for word in words if word.startswith("--")]
+        assert {"--vip=192.168.33.200", "--interface=eth1", "--router=9"} < set(told)
+        assert "--silence=0.625" in told
+        # Web servers and the other balancer.
+        assert [word for word in told if word.startswith("--other=")] == [
+            "--other=192.168.33.11:8000",
+            "--other=192.168.33.12:8000",
+            "--other=192.168.33.22:8405",
+        ]
+        [fault] = [word.partition("=")[2] for word in told if word.startswith("--fault=")]
+        config = compiler.file(chunks, "/etc/keepalived/keepalived.conf")
+        assert f'  file "{fault}"\n' in config
+        assert "  track_file {\n    guarded\n  }\n" in config
+
+    def test_the_only_balancer_keeps_the_vip_whatever_it_does(self, node):
+        compiler = node("lb-1", "classic")
+        chunks, errors = compiler.chunks(["lb"])
+        assert not errors
+        [guard] = [each for each in chunks if each["name"] == "vip-guard"]
+        assert (guard["fun"], guard["enable"]) == ("dead", False)
+        assert "track_file" not in compiler.file(chunks, "/etc/keepalived/keepalived.conf")
 
     @pytest.mark.parametrize("interval", [1, 0.29, 40.95])
     def test_an_interval_may_have_hundredths(self, node, interval):

@@ -1,0 +1,336 @@
+#!/usr/bin/python3 -I
+"""Have the VIP on a balancer that serves, and on one alone, within a second of what befell another.
+
+keepalived moves the address in time when it ends or its node does. It does not see in time
+
+- that this node's HAProxy is gone or stands still: its own checks begin at whole seconds, and two
+  of them have to fail;
+- that this node reaches nobody any more, as behind a firewall: it keeps the address, and another
+  balancer takes it too;
+- that it stands still itself: the address stays, and another balancer takes it too.
+
+Of the first two it is told by a file that it watches, and gives the address away. In the third
+case it is killed: systemd takes the address away, and starts it anew.
+
+A second is short on a busy machine. So time counts only while this service has its turns, and a
+HAProxy that waits for a turn of its own is given longer.
+
+Runs on Python 3.9 and later, with nothing but the standard library. Salt has it run
+(salt://lb/guard.sls).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import functools
+import itertools
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TURN = 0.1
+"""Seconds from one decision to the next, and from one question to the next."""
+
+DEAD = 0.3
+"""Seconds for which HAProxy may be silent."""
+
+BUSY = 2.0
+"""Seconds for which it may be silent while it waits for a processor or a disk."""
+
+CUT_OFF = 0.4
+"""Seconds for which all others may be silent."""
+
+STEADY = 1.0
+"""Seconds for which all has to be well before keepalived may take the address again."""
+
+AGAIN = 5.0
+"""Seconds from one time that keepalived is killed to the next."""
+
+UNIT = "keepalived.service"
+VRRP, IPV4 = 112, 0x0800
+"""The protocol of adverts within IP, and of IP within a frame."""
+
+ETH_P_ALL, SO_ATTACH_FILTER = 3, 26
+"""From the kernel's if_ether.h and socket.h: only who takes all packets sees those that leave."""
+
+
+class Turns:
+    """The time for which this service had its turns: what it slept through does not count."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._last = time.monotonic()
+
+    def take(self) -> None:
+        """Count the time since the turn before; what is longer than a turn was none of ours."""
+        now = time.monotonic()
+        self.seconds += min(now - self._last, TURN)
+        self._last = now
+
+
+class Signs:
+    """For how long who has been silent, by the time of our turns."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._last: dict[str, float] = {}
+
+    def of(self, who: str) -> None:
+        """Note a sign of life."""
+        self._last[who] = self._turns.seconds
+
+    def end_of(self, who: str) -> None:
+        """Note that there is no life."""
+        self._last[who] = float("-inf")
+
+    def silence(self, who: str) -> float:
+        """Return the seconds since the last sign; somebody new is not missed yet."""
+        return self._turns.seconds - self._last.setdefault(who, self._turns.seconds)
+
+
+def fault(signs: Signs, waits: Callable[[], bool]) -> str:
+    """Return why this balancer is not to have the address; nothing when it may.
+
+    :param waits: whether HAProxy waits for a processor or a disk.
+    """
+    silence = signs.silence("haproxy")
+    if silence >= BUSY or (silence >= DEAD and not waits()):
+        return "HAProxy does not answer"
+    if signs.silence("others") >= CUT_OFF:
+        return "no other node answers"
+    return ""
+
+
+def holds(address: str, trie: str) -> bool:
+    """Tell whether this node has an address, by the text of ``/proc/net/fib_trie``."""
+    return bool(re.search(rf"\|-- {re.escape(address)}\s+/32 host LOCAL", trie))
+
+
+def is_own_advert(packet: bytes, sender: tuple[object, ...], router: int) -> bool:
+    """Tell whether a packet is an advert that leaves this node.
+
+    :param packet: from the IP header on.
+    :param sender: what ``recvfrom`` says of it.
+    :param router: the number of the virtual router.
+    """
+    _, protocol, kind, *_ = sender
+    length = 4 * (packet[0] & 0xF) if packet else 0
+    return (
+        (protocol, kind) == (IPV4, socket.PACKET_OUTGOING)
+        and len(packet) > length + 1
+        and (packet[9], packet[length + 1]) == (VRRP, router)
+    )
+
+
+def adverts(interface: str) -> socket.socket:
+    """Return a socket that hears the VRRP packets of an interface.
+
+    :raises OSError: there is no such interface, or the right to hear it is missing.
+    """
+    hearing = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    # Load byte 9; if it is VRRP's number take 64 bytes, else none.
+    program = b"".join(
+        struct.pack("HBBI", *step)
+        for step in ((0x30, 0, 0, 9), (0x15, 0, 1, VRRP), (0x06, 0, 0, 64), (0x06, 0, 0, 0))
+    )
+    buffer = ctypes.create_string_buffer(program)
+    pointer = struct.pack("HL", len(program) // 8, ctypes.addressof(buffer))
+    hearing.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
+    hearing.bind((interface, ETH_P_ALL))
+    hearing.setblocking(False)
+    return hearing
+
+
+def waits(pid_file: Path) -> bool:
+    """Tell whether a worker of HAProxy waits for a processor or a disk.
+
+    :param pid_file: says the number of the process that has the workers.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        master = pid_file.read_text(encoding="utf-8").strip()
+        for worker in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+            stat = Path(f"/proc/{worker}/stat").read_text(encoding="utf-8", errors="replace")
+            if stat.rpartition(")")[2].split()[0] in "RD":
+                return True
+    return False
+
+
+async def is_alive(port: int) -> bool:
+    """Ask HAProxy whether it is alive.
+
+    :raises OSError: it cannot be asked.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /alive HTTP/1.0\r\n\r\n")
+        return (await reader.readline()).split()[1:2] == [b"200"]
+    finally:
+        writer.close()
+
+
+async def is_there(node: tuple[str, int]) -> bool:
+    """Tell whether a node answers, even by a refusal, and be it late."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(*node), BUSY)
+    except (ConnectionRefusedError, ConnectionResetError):
+        return True
+    except (OSError, asyncio.TimeoutError):  # noqa: UP041  Python 3.9 has two
+        return False
+    writer.close()
+    return True
+
+
+class Guard:
+    """The service.
+
+    :param options: see ``main``.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._turns = Turns()
+        self._signs = Signs(self._turns)
+        self._reason: str | None = None
+        self._well = 0.0
+        self._next_kill = 0.0
+        self._hearing = adverts(options.interface)
+
+    async def run(self) -> None:
+        """Ask, hear and decide until the service is stopped.
+
+        :raises OSError: the interface went down. What comes up may be another one.
+        """
+        loop = asyncio.get_running_loop()
+        down = loop.create_future()
+        loop.add_reader(self._hearing, self._hear, down)
+        await asyncio.gather(self._ask_haproxy(), self._ask_others(), self._decide(), down)
+
+    def _hear(self, down: asyncio.Future[None]) -> None:
+        try:
+            while True:
+                packet, sender = self._hearing.recvfrom(64)
+                if is_own_advert(packet, sender, self._options.router):
+                    self._signs.of("keepalived")
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            down.set_exception(error)
+
+    async def _ask_haproxy(self) -> None:
+        while True:
+            try:
+                # One that was frozen answers this question when it goes on.
+                if await asyncio.wait_for(is_alive(self._options.alive), BUSY):
+                    self._signs.of("haproxy")
+            except asyncio.TimeoutError:  # noqa: UP041
+                pass
+            except ConnectionRefusedError:
+                self._signs.end_of("haproxy")
+            except OSError:
+                # A worker ended, and another one may be there.
+                pass
+            await asyncio.sleep(TURN)
+
+    async def _ask_others(self) -> None:
+        """Ask one in each turn, and all when nobody has answered lately."""
+        others = self._options.other
+        asking: set[asyncio.Task[None]] = set()
+        for one in itertools.cycle(others):
+            silent = self._signs.silence("others") >= 2 * TURN
+            for each in others if silent else [one]:
+                asking.add(task := asyncio.create_task(self._ask(each)))
+                task.add_done_callback(asking.discard)
+            await asyncio.sleep(TURN)
+
+    async def _ask(self, node: tuple[str, int]) -> None:
+        if await is_there(node):
+            self._signs.of("others")
+
+    async def _decide(self) -> None:
+        while True:
+            self._turns.take()
+            self._tell(fault(self._signs, lambda: waits(self._options.pid_file)))
+            self._see_to_keepalived()
+            await asyncio.sleep(TURN)
+
+    def _tell(self, reason: str) -> None:
+        """Have keepalived know whether it may have the address."""
+        if reason:
+            self._well = self._turns.seconds
+        elif self._turns.seconds - self._well < STEADY:
+            return
+        if reason == self._reason:
+            return
+        if reason:
+            say(f"{reason}: keepalived is to give {self._options.vip} away")
+        elif self._reason:
+            say("all is well again: keepalived may take the address")
+        self._options.fault.write_text("1\n" if reason else "0\n", encoding="utf-8")
+        self._reason = reason
+
+    def _see_to_keepalived(self) -> None:
+        """Kill it when this node has the address, and nobody is told."""
+        if not holds(self._options.vip, Path("/proc/net/fib_trie").read_text(encoding="utf-8")):
+            self._signs.of("keepalived")
+        elif (
+            self._signs.silence("keepalived") >= self._options.silence
+            and self._turns.seconds >= self._next_kill
+        ):
+            say(f"{self._options.vip} is here, and keepalived tells nobody: killing it")
+            self._next_kill = self._turns.seconds + AGAIN
+            command = ["systemctl", "kill", "--signal=KILL", UNIT]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=AGAIN, check=False
+            )
+            if done.returncode:
+                say(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+def say(message: str) -> None:
+    """Write a line to the journal, as a warning."""
+    print(f"<4>{message}", file=sys.stderr, flush=True)
+
+
+def node(text: str) -> tuple[str, int]:
+    """Return an address and a port.
+
+    :raises ValueError: the text says something else.
+    """
+    address, _, port = text.rpartition(":")
+    return address, int(port)
+
+
+def main() -> None:
+    """Guard the VIP until the service is stopped, or has to start anew."""
+    parser = argparse.ArgumentParser(prog="vip-guard", description=__doc__, allow_abbrev=False)
+    wanted = functools.partial(parser.add_argument, required=True)
+    wanted("--vip", help="the address")
+    wanted("--interface", help="where adverts leave")
+    wanted("--router", type=int, help="the number of the virtual router")
+    wanted("--silence", type=float, help="seconds without an advert that a holder may be")
+    wanted("--alive", type=int, help="the port at which HAProxy tells whether it is alive")
+    wanted("--pid-file", type=Path, help="of HAProxy")
+    wanted("--fault", type=Path, help="the file that keepalived watches")
+    wanted(
+        "--other",
+        type=node,
+        action="append",
+        help="ADDRESS:PORT of a web server or balancer; when none answers this node is cut off",
+    )
+    options = parser.parse_args()
+    try:
+        asyncio.run(Guard(options).run())
+    except OSError as error:
+        sys.exit(f"vip-guard: {options.interface}: {error}")
+
+
+if __name__ == "__main__":
+    main()

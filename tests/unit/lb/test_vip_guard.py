@@ -1,0 +1,112 @@
+"""What the guard of the VIP takes for dead, cut off or untold; it does so for real in
+tests/functional/haproxy/test_vip_guard.py and tests/system/test_failures.py."""
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.support.loading import load
+
+guard = load("salt/lb/files/vip-guard.py")
+OUT = ("eth0", guard.IPV4, socket.PACKET_OUTGOING, 1, b"")
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(guard.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def test_what_nobody_had_a_turn_for_does_not_count(clock):
+    turns = guard.Turns()
+    for seconds in (0.05, guard.TURN, 30.0):
+        clock.now += seconds
+        turns.take()
+    assert turns.seconds == pytest.approx(0.05 + 2 * guard.TURN)
+
+
+def test_somebody_new_is_not_missed_and_somebody_dead_is_at_once(clock):
+    turns = guard.Turns()
+    turns.seconds = 7.0
+    signs = guard.Signs(turns)
+    assert signs.silence("haproxy") == 0
+    turns.seconds += 2
+    assert signs.silence("haproxy") == 2
+    signs.of("haproxy")
+    assert signs.silence("haproxy") == 0
+    signs.end_of("haproxy")
+    assert signs.silence("haproxy") > guard.BUSY
+
+
+@pytest.mark.parametrize(
+    ("haproxy", "waits", "others", "reason"),
+    [
+        (0.0, False, 0.0, ""),
+        (guard.DEAD - 0.01, False, guard.CUT_OFF - 0.01, ""),
+        (guard.DEAD + 0.01, False, 0.0, "HAProxy does not answer"),
+        # It would answer if it had its turn.
+        (guard.DEAD + 0.01, True, 0.0, ""),
+        (guard.BUSY + 0.01, True, 0.0, "HAProxy does not answer"),
+        (0.0, False, guard.CUT_OFF + 0.01, "no other node answers"),
+    ],
+)
+def test_who_is_not_to_have_the_address(clock, haproxy, waits, others, reason):
+    turns = guard.Turns()
+    signs = guard.Signs(turns)
+    turns.seconds = 50.0 - others
+    signs.of("others")
+    turns.seconds = 50.0 - haproxy
+    signs.of("haproxy")
+    turns.seconds = 50.0
+    assert guard.fault(signs, lambda: waits) == reason
+
+
+@pytest.mark.parametrize(
+    ("address", "there"),
+    [("10.0.0.9", True), ("10.0.0.0", False), ("10.0.0.90", False), ("0.0.0.9", False)],
+)
+def test_an_address_is_this_nodes_when_the_kernel_takes_it_for_local(address, there):
+    trie = (
+        "     +-- 10.0.0.0/24 2 1 2\n        |-- 10.0.0.0\n           /24 link UNICAST\n"
+        "        |-- 10.0.0.9\n           /32 host LOCAL\n"
+        "        |-- 10.0.0.90\n           /32 link BROADCAST\n"
+    )
+    assert guard.holds(address, trie) is there
+
+
+def advert(protocol=112, router=51, options=b""):
+    header = bytes([0x40 | (5 + len(options) // 4), *[0] * 8, protocol, *[0] * 10]) + options
+    return header + bytes([0x31, router, 150, 1])
+
+
+@pytest.mark.parametrize(
+    ("packet", "sender", "own"),
+    [
+        (advert(), OUT, True),
+        (advert(options=bytes(4)), OUT, True),
+        # Another virtual router's, another protocol's, a peer's, no IP, and a torn one.
+        (advert(router=52), OUT, False),
+        (advert(protocol=6), OUT, False),
+        (advert(), ("eth0", guard.IPV4, socket.PACKET_HOST, 1, b""), False),
+        (advert(), ("eth0", 0x0806, socket.PACKET_OUTGOING, 1, b""), False),
+        (advert()[:21], OUT, False),
+        (b"", OUT, False),
+    ],
+)
+def test_an_advert_of_this_node(packet, sender, own):
+    assert guard.is_own_advert(packet, sender, 51) is own
+
+
+def test_one_that_refuses_is_there_and_one_that_cannot_be_reached_is_not():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = server.getsockname()
+        assert asyncio.run(guard.is_there(there))
+    assert asyncio.run(guard.is_there(there))
+    # Nobody can connect to an address that stands for all.
+    assert not asyncio.run(guard.is_there(("255.255.255.255", 9)))
