@@ -99,6 +99,6 @@ drill: prepare
 	DRILL_ROLLOUTS=10 DRILL_SECRETS=1 DRILL_CHAOS=1 DRILL_LOST=1 .venv/bin/python -m pytest -s \
 		tests/system/test_turns.py tests/system/test_rotate.py tests/system/test_chaos.py \
 		tests/system/test_lost.py
-## bench            how fast hits are counted on the running cluster; ARGS=--local without one (others: bench/backup, bench/rollout, bench/converge, bench/failover, bench/vip, bench/page)
+## bench            how fast hits are counted on the running cluster; ARGS=--local without one (others: bench/backup, bench/rollout, bench/converge, bench/growth, bench/failover, bench/vip, bench/page)
 bench: host
 	@bench/hits $(ARGS)

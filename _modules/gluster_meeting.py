@@ -38,14 +38,15 @@ def unmet(hosts=None):
 
         salt db-1 gluster.unmet
     """
-    ready = [peer for peer in __salt__["gluster.peers"]() if peer["ready"]]
+    known = __salt__["gluster.peers"]()
+    ready = [peer for peer in known if peer["ready"]]
     if not ready:
         return []
     own = __utils__["gluster_node.own_uuid"](_gluster("system::", "uuid", "get"))
     wanted = {own: "this node", **{peer["uuid"]: peer["hostname"] for peer in ready}}
     if hosts is not None:
-        known = [host for host in hosts if __salt__["gluster.is_member"](host)]
-        found = __salt__["gluster.find_peers"](known) if known else {}
+        members = [host for host in hosts if __salt__["gluster.is_member"](host, known)]
+        found = __salt__["gluster.find_peers"](members, known) if members else {}
         named = {own if seen["self"] else seen["uuid"] for seen in found.values()}
         wanted = {uuid: name for uuid, name in wanted.items() if uuid in named}
     words = []

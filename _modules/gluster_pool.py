@@ -1,13 +1,13 @@
 """
 Bring GlusterFS nodes into one pool: the part of ``gluster`` for peers.
 
-:depends: the ``gluster`` command. Works with glusterfs 10 and 11.
+:depends: the ``gluster`` command, and psutil, which Salt has. Works with glusterfs 10 and 11.
 """
 
 import socket
 import time
 
-import salt.utils.network
+import psutil
 import salt.utils.path
 import salt.utils.platform
 from salt.exceptions import CommandExecutionError
@@ -76,7 +76,7 @@ def probe(host):
     return {"host": host, **__utils__["gluster.probe"](_gluster("peer", "probe", host))}
 
 
-def find_peers(hosts):
+def find_peers(hosts, known=None):
     """
     Tell of each host whether it is in this node's pool.
 
@@ -84,6 +84,7 @@ def find_peers(hosts):
     glusterd may know it by another name than the one given here.
 
     :param list hosts: names or addresses; this node itself may be among them.
+    :param list known: what :py:func:`peers` has just returned, for who has it; it is asked else.
     :returns: dict of host to a dict with ``self`` (bool: it is this node), ``member`` (bool),
         ``ready`` (bool: member and usable now), ``state`` (words) and ``uuid`` (None for this node
         and for who is no peer).
@@ -97,7 +98,7 @@ def find_peers(hosts):
     """
     if isinstance(hosts, str) or not hosts:
         raise CommandExecutionError(f"hosts must be a list of names, not {hosts!r}")
-    known = peers()
+    known = peers() if known is None else known
     own = _own_addresses()
     found = {}
     for host in hosts:
@@ -131,12 +132,13 @@ def find_peers(hosts):
     return found
 
 
-def is_member(host):
+def is_member(host, known=None):
     """
     Tell whether a host is in this node's pool, or is this node itself.
 
     :param str host: name or address; unlike with :py:func:`find_peers` it need not resolve, since
         the host may be gone for good.
+    :param list known: as for :py:func:`find_peers`.
     :raises CommandExecutionError: if glusterd does not answer.
 
     CLI Example:
@@ -146,8 +148,9 @@ def is_member(host):
         salt db-1 gluster.is_member db-3
     """
     host = __utils__["gluster_declared.host_name"](host)
-    by_name = any(host in peer["names"] for peer in peers())
-    return by_name or bool(_addresses(host)) and find_peers([host])[host]["member"]
+    known = peers() if known is None else known
+    by_name = any(host in peer["names"] for peer in known)
+    return by_name or bool(_addresses(host)) and find_peers([host], known)[host]["member"]
 
 
 def wait_peers(hosts, timeout=60):
@@ -169,10 +172,11 @@ def wait_peers(hosts, timeout=60):
     """
     began = time.monotonic()
     for _ in __utils__["gluster.attempts"](timeout):
-        found = find_peers(hosts)
+        known = peers()
+        found = find_peers(hosts, known)
         unmet = __salt__["gluster.unmet"](hosts) if _all_ready(found) else []
         if _all_ready(found) and not unmet:
-            return peers()
+            return known
         if _stuck(found, began):
             timeout = SETTLE_SECONDS
             break
@@ -345,8 +349,13 @@ def _gluster(*words):
 
 
 def _own_addresses():
-    own = set(salt.utils.network.ip_addrs(include_loopback=True))
-    own.update(salt.utils.network.ip_addrs6(include_loopback=True))
+    # Salt's own function for it runs four programs.
+    own = {
+        address.address.partition("%")[0]
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    }
     # Debian resolves a machine's own name to 127.0.1.1, which no interface lists.
     own.add("127.0.1.1")
     return own

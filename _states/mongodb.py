@@ -40,12 +40,17 @@ Connection settings are those of the execution module ``mongodb``: see there.
           - mongodb: counters
 """
 
+import logging
 import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 __virtualname__ = "mongodb"
 
+log = logging.getLogger(__name__)
+
+# Where a run keeps the access that it was granted.
+GRANTED = "counterapp.mongodb_access"
 IN_SERVICE = ("PRIMARY", "SECONDARY", "ARBITER")
 
 
@@ -303,7 +308,7 @@ def role_present(name, privileges, database="admin", roles=(), timeout=60):
     ret = {"name": name, "result": True, "comment": "", "changes": {}}
     try:
         wanted = _wanted_role(privileges, roles, database)
-        access = __salt__["mongodb.wait_access"](timeout=0 if __opts__["test"] else timeout)
+        access, current = _looked("mongodb.role_info", name, database, timeout)
         if access["level"] != "granted":
             result = None if __opts__["test"] and _may_come(access) else False
             return {
@@ -312,7 +317,6 @@ def role_present(name, privileges, database="admin", roles=(), timeout=60):
                 "comment": f"cannot look at role {name}: {access['reason']}",
             }
         what = f"role {name} of {database}"
-        current = __salt__["mongodb.role_info"](name, database)
         changes = _role_changes(current, name, wanted)
         if not changes or __opts__["test"]:
             return _found(ret, what, current, changes)
@@ -326,6 +330,27 @@ def role_present(name, privileges, database="admin", roles=(), timeout=60):
         ret["result"] = False
         ret["comment"] = str(err)
     return ret
+
+
+def _looked(look, name, database, timeout):
+    """Return ``mongodb.wait_access`` and what ``look`` says, None unless access is granted.
+
+    Whether it is granted is asked until it was in this run: each time is two more connections, one
+    of them with a login, which is slow on purpose.
+    """
+    if access := __context__.get(GRANTED):
+        try:
+            return access, __salt__[look](name, database)
+        except CommandExecutionError as err:
+            # The primary may have gone meanwhile: wait for the next one as at first.
+            log.info("looking again, once there is access: %s", err)
+            __context__.pop(GRANTED)
+    access = __salt__["mongodb.wait_access"](timeout=0 if __opts__["test"] else timeout)
+    if access["level"] != "granted":
+        return access, None
+    current = __salt__[look](name, database)
+    __context__[GRANTED] = access
+    return access, current
 
 
 def _found(ret, what, current, changes):
@@ -407,8 +432,7 @@ def user_present(
         wanted = {"roles": _wanted_roles(roles, database)}
         if mechanisms is not None:
             wanted["mechanisms"] = _wanted_mechanisms(mechanisms)
-        patience = 0 if __opts__["test"] else timeout
-        access = __salt__["mongodb.wait_access"](timeout=patience)
+        access, current = _looked("mongodb.user_info", name, database, timeout)
         _check_admin(name, database, admin, access)
         if access["level"] != "granted" and not (access["level"] == "open" and admin):
             result = None if __opts__["test"] and _may_come(access) else False
@@ -417,7 +441,6 @@ def user_present(
                 comment += "; the one that Salt logs in as comes first (admin: true)"
             return {**ret, "result": result, "comment": comment}
 
-        current = _user(access, name, database)
         changes = _user_changes(current, name, password_pillar, database, wanted)
         what = f"user {name} of {database}"
         if not changes or __opts__["test"]:
@@ -461,13 +484,6 @@ def _check_admin(name, database, admin, access):
 def _may_come(access):
     """Return whether what is refused now may be granted later by what other states do."""
     return access["level"] in ("unavailable", "open") or not __salt__["mongodb.is_primary"]()
-
-
-def _user(access, name, database):
-    """Return the user or None. Where there is no user at all nobody may ask for one."""
-    if access["level"] == "open":
-        return None
-    return __salt__["mongodb.user_info"](name, database)
 
 
 def _wanted_roles(roles, database):

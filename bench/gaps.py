@@ -67,7 +67,8 @@ class Run:
     """Seconds that the slowest hit took, its client's further tries included."""
     acknowledged: int
     refused: int
-    """Answers with an error."""
+    """Answers with an error, but for those to hits that a server had begun and that had no key: of
+    these nobody knows whether they are counted, so nobody sends them again, and they are unsure."""
     unsure: int
     """Hits that nobody knows to be counted or not."""
     lost: int
@@ -102,16 +103,17 @@ def run(service: Service, case: Case, clients: int) -> Run:
         begun = time.monotonic()
         what = case.harm()
         _served(both)
+        ended = time.monotonic()
     case.recover()
     values = service.counters.values()
     held = [(each, values[name]) for each, name in zip(both, names, strict=True)]
     return Run(
         case=case.name,
         what=what,
-        gap=max(gap(each, begun) for each in both),
+        gap=max(gap(each, begun, ended) for each in both),
         wait=max(each.longest_wait for each in both),
         acknowledged=sum(len(each.values) for each in both),
-        refused=sum(each.refused for each in both),
+        refused=sum(each.refused - each.unsaid for each in both),
         unsure=sum(each.unsure for each in both),
         lost=sum(each.lost(count) for each, count in held),
         doubled=sum(each.surplus(count) for each, count in held),
@@ -119,9 +121,12 @@ def run(service: Service, case: Case, clients: int) -> Run:
     )
 
 
-def gap(traffic: Traffic, begun: float) -> float:
-    """Return the longest time between two acknowledgements that ended after ``begun``."""
-    times = sorted(traffic.acknowledged_at)
+def gap(traffic: Traffic, begun: float, ended: float) -> float:
+    """Return the longest time between two acknowledgements that ended after ``begun``.
+
+    :param ended: when clients ceased to send anything new: what comes later ends no gap.
+    """
+    times = sorted(at for at in traffic.acknowledged_at if at <= ended)
     return max((b - a for a, b in zip(times, times[1:], strict=False) if b > begun), default=0.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +60,45 @@ class Place(Protocol):
 
 def tree_memory(pid: int) -> float:
     """Return the MiB that a process and all below it have in memory (RSS, summed up)."""
-    return sum(_resident(each) for each in _tree(pid)) / 1024
+    return sum(_of_each(pid, _resident)) / 1024
 
 
-def _tree(pid: int) -> Iterator[int]:
+def tree_own_memory(pid: int) -> float:
+    """Return the MiB that a process and all below it have written to; what they share counts once.
+
+    That is their PSS without the pages of files, which the kernel can drop, and which programs
+    share that are not of this tree.
+    """
+    return sum(_of_each(pid, _own)) / 1024
+
+
+def tree(pid: int) -> Iterator[int]:
+    """Yield a process and all below it, each before its children."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _tree(int(child))
+    # Of what ends meanwhile nothing is found: a process, or one of its threads.
+    for task in Path("/proc").glob(f"{pid}/task/*"):
+        try:
+            children = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for child in children:
+            yield from tree(int(child))
+
+
+def _of_each(pid: int, read: Callable[[int], float]) -> Iterator[float]:
+    """Yield what is read of a process, and of all below it that do not end meanwhile."""
+    for each in tree(pid):
+        try:
+            yield read(each)
+        except (FileNotFoundError, ProcessLookupError):
+            if each == pid:
+                raise
+
+
+def _own(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines[1:])
+    return sum(int(fields[name].split()[0]) for name in ("Pss_Anon", "Pss_Shmem"))
 
 
 def _resident(pid: int) -> int:
@@ -77,6 +108,16 @@ def _resident(pid: int) -> int:
 
 def processor_time(pid: int) -> float:
     """Return the seconds for which a process has had a processor, with its threads."""
+    return _ticks(pid, 2)
+
+
+def tree_processor_time(pid: int) -> float:
+    """Return the same of a process and all below it, with those that have ended."""
+    return sum(_of_each(pid, lambda each: _ticks(each, 4)))
+
+
+def _ticks(pid: int, fields: int) -> float:
+    """Return seconds: of ``utime``, ``stime``, and the same of children that ended."""
     # The name, which may hold anything, ends with the last parenthesis.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, found[11 : 11 + fields])) / os.sysconf("SC_CLK_TCK")

@@ -19,6 +19,8 @@ from fleet.master import Master
 _PLACE = re.compile(r".*/files/[^/]+/(?P<path>[^()]+)\((?P<line>\d+)\):$")
 #: So refuses a node that had the modules of another revision (salt/lib/modules.jinja).
 SYNCED = "synced now"
+#: Seconds by which who asks waits longer for each node beyond so many.
+_EACH, _FEW = 0.15, 8
 #: A state of this comment only tells that another one failed.
 _CONSEQUENCE = "One or more requisite failed"
 
@@ -83,6 +85,9 @@ class Minions(Protocol):
             may take as long as it needs while its minion says so.
         patience
             Seconds in which they must answer that question.
+
+        Both are for a few nodes. Of many, a master hears one after the other: it takes longer by
+        what each of them takes.
 
         A return with a non-zero code is a failure, except that a dictionary or list is an answer
         all the same: functions that report a bad state do so with both.
@@ -238,14 +243,15 @@ class SaltMinions:
                 given: list[Any],
                 named: dict[str, Any],
             ) -> dict[str, Any]:
+                more = max(len(targets) - _FEW, 0) * _EACH
                 answered: dict[str, Any] = client.cmd(
                     targets,
                     name,
                     given,
                     kwarg=named,
                     tgt_type="list",
-                    timeout=timeout,
-                    gather_job_timeout=patience,
+                    timeout=timeout + more,
+                    gather_job_timeout=patience + more,
                     full_return=True,
                 )
                 return answered

@@ -13,7 +13,7 @@ from fleet.waiting import PAUSE
 from fleet.words import duration
 
 #: Seconds after which a VIP that moves has a holder again.
-_VIP_MOVES = 2
+VIP_MOVES = 2
 #: Percent of a file system from which on it is a problem.
 _FULL = 95
 #: Seconds behind the primary that are worth a word.
@@ -275,7 +275,7 @@ class Together:
     def _look_at_vip(self, vip: str) -> dict[str, Any]:
         balancers, asked = self._having("lb", only_up=False), self._having("lb")
         addresses = {node: self._found.get(node, "network.ip_addrs") for node in asked}
-        deadline = time.monotonic() + _VIP_MOVES
+        deadline = time.monotonic() + VIP_MOVES
         while True:
             told = {node for node, found in addresses.items() if isinstance(found, list)}
             holders = [node for node in asked if node in told and vip in addresses[node]]

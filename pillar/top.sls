@@ -19,13 +19,15 @@
     - web
     - lb
     - rollout
-{#- One that leaves has them until it has left: it steps down and goes by itself. -#}
-{%- for id, node in (topology.nodes.items() | list) + (topology.leaving.items() | list) %}
+{#- What each node has is said to that node alone: for all of them it would be looked at once more for
+    each. One that leaves has them until it has left: it steps down and goes by itself. -#}
+{%- set node = topology.nodes.get(opts.id) or topology.leaving.get(opts.id) %}
+{%- if node %}
   {%- set needed = [] %}
   {%- for role in node.roles %}
     {%- do needed.extend(secrets_of.get(role, [])) %}
   {%- endfor %}
-  '{{ id }}':
+  '{{ opts.id }}':
     # A release, note or secret that was not made yet is reported by the SLS that needs it, with the
     # remedy, and not by a general pillar error.
     - ignore_missing: True
@@ -36,8 +38,8 @@
     - secrets.{{ secret }}
     {%- endfor %}
     # Its own key and nobody else's: all nodes mount the volume, and prove who they are.
-    - secrets.gluster_tls.{{ id }}
+    - secrets.gluster_tls.{{ opts.id }}
     # What a rotation that is under way has given this node; it comes last, and so it wins.
-    - secrets.own.{{ id }}
-{%- endfor %}
+    - secrets.own.{{ opts.id }}
+{%- endif %}
 {%- endif %}

@@ -91,16 +91,14 @@ The archive knows its login:
 
 # On the volume, and never below it.
 The folder of the archive exists:
-  file.directory:
+  {{ 'gluster' if mount else 'file' }}.directory:
     - name: {{ archive.folder }}
+{%- if mount %}
+    - mount: {{ gluster.mount }}
+{%- endif %}
     - user: root
     - group: root
     - mode: '0700'
-{%- if mount %}
-    - onlyif:
-      - fun: mount.is_mounted
-        name: {{ gluster.mount }}
-{%- endif %}
 
 The unit of the archive is known:
   file.managed:
@@ -124,7 +122,7 @@ The oplog is kept:
     - enable: True
     - require:
       - mongodb: Who makes backups exists
-      - file: The folder of the archive exists
+      - {{ 'gluster' if mount else 'file' }}: The folder of the archive exists
     - watch:
       - file: The modules that keep the oplog are installed
       - file: The module that keeps the oplog is installed

@@ -6,7 +6,8 @@ import pytest
 import salt.payload
 import zmq
 
-from tests.integration.conftest import make_key, make_minion
+from tests.integration.conftest import make_minion
+from tests.support.light_fleet import make_key
 
 OTHER = ":".join(["ab"] * 32)
 

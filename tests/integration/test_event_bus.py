@@ -11,7 +11,7 @@ import pytest
 import salt.utils.event
 import salt.utils.jid
 
-from tests.integration.conftest import make_key
+from tests.support.light_fleet import make_key
 from tests.support.waiting import until
 from tests.system.attacks import event_bus
 

@@ -79,7 +79,7 @@ def test_highstate_of_a_minion_outside_the_topology_fails_and_does_nothing(salt_
     fleet.settle()
     done = salt_cli("state.apply", minion_tgt="alpha")
     assert done.returncode != 0
-    assert "Minion 'alpha' is not in the topology 'pair'" in " ".join(done.data)
+    assert "Minion 'alpha' is not in the topology 'light'" in " ".join(done.data)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from tests.integration.conftest import ROOT
+from tests.support.light_fleet import ROOT
 
 
 @pytest.fixture(scope="module")

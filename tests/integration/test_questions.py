@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.integration.conftest import make_key
+from tests.support.light_fleet import make_key
 
 MODULE = '"""A module."""\n\n\ndef told():\n    """Return what it is for."""\n    return {!r}\n'
 STATE = "told:\n  test.nop:\n    - name: {{ salt['asked.told']() }}\n"

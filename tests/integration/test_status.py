@@ -48,7 +48,7 @@ def test_before_the_first_rollout_it_is_told_of_the_checkout(salt_run, fleet):
     done = salt_run("fleet.status")
     assert done.returncode == 0, done.data
     assert done.data["note"].startswith("nothing was rolled out yet")
-    assert salt_run("fleet.topology").data["name"] == "pair"
+    assert salt_run("fleet.topology").data["name"] == "light"
     assert "secrets" not in salt_run("fleet.settings").data
     failed = salt_run("fleet.verify", "hits=1")
     assert failed.returncode == 1

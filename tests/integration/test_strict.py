@@ -16,7 +16,7 @@ import salt.payload
 import salt.utils.jid
 import zmq
 
-from tests.integration.conftest import make_key, settings
+from tests.support.light_fleet import make_key, settings
 from tests.support.waiting import until
 
 EXOTIC = """

@@ -43,8 +43,10 @@ class Traffic:
     acknowledged_at: list[float] = field(default_factory=list)
     # The value of each acknowledged hit that had an ``Idempotency-Key``, by that.
     keys: dict[str, int] = field(default_factory=dict)
-    # How many requests were answered with an error.
+    # How many requests were answered with an error; and with one that does not tell whether the hit
+    # is counted, which had no key, so that nobody could send it again.
     refused: int = 0
+    unsaid: int = 0
     # The longest time, in seconds, from a hit's first request to its acknowledgement.
     longest_wait: float = 0.0
     _open: set[str] = field(default_factory=set)
@@ -92,6 +94,7 @@ class Traffic:
                 return
             if key is None:
                 self._unsure += 1
+                self.unsaid += error.response is not None
             else:
                 self._open.add(key)
 

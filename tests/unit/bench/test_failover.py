@@ -55,6 +55,11 @@ class Service:
             if self.harmed.is_set() and self.wrong == "refuses":
                 self.harmed.clear()
                 answer.status_code = 503
+                answer._content = json.dumps({"detail": "It was not counted."}).encode()
+                return answer
+            if self.harmed.is_set() and self.wrong == "knows not" and key is None:
+                self.harmed.clear()
+                answer.status_code = 502
                 return answer
             counts = self.counters.there
             value = counts[counter] = counts[counter] + 1
@@ -106,9 +111,16 @@ def test_only_what_ended_after_the_harm_is_a_gap_of_it():
     traffic = Traffic()
     for at in (0.0, 5.0, 5.1, 7.0, 7.5):
         traffic.acknowledged({"value": 1, "node": "a"}, at)
-    assert gaps.gap(traffic, 5.05) == pytest.approx(1.9)
-    assert gaps.gap(traffic, 7.0) == 0.5
-    assert gaps.gap(Traffic(), 0) == 0.0
+    assert gaps.gap(traffic, 5.05, 9.0) == pytest.approx(1.9)
+    assert gaps.gap(traffic, 7.0, 9.0) == 0.5
+    assert gaps.gap(Traffic(), 0, 9.0) == 0.0
+
+
+def test_a_hit_that_is_sent_again_after_the_others_have_ended_ends_no_gap():
+    traffic = Traffic()
+    for at in (0.0, 1.0, 1.1, 10.0):
+        traffic.acknowledged({"value": 1, "node": "a"}, at)
+    assert gaps.gap(traffic, 0.5, 1.2) == 1.0
 
 
 def test_a_service_that_keeps_its_word(capsys, tmp_path):
@@ -129,6 +141,13 @@ def test_who_is_refused_is_told_and_nothing_wrong(capsys):
     said = capsys.readouterr().out
     assert "0 of 1 good" in said
     assert "MISSED: web-1: 1 hits were refused" in said
+
+
+def test_a_hit_without_a_key_of_which_nobody_knows_is_unsure_and_not_refused(capsys):
+    assert failover.measure(Service("knows not"), options(runs=1)) == 0
+    said = capsys.readouterr().out
+    assert "0 refused, 1 unsure" in said
+    assert "MISSED" not in said
 
 
 @pytest.mark.parametrize(

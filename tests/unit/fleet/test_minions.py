@@ -180,11 +180,13 @@ class Client:
     def __init__(self, returns):
         self.returns = {function: list(rounds) for function, rounds in returns.items()}
         self.asked = []
+        self.waited = []
 
     def cmd(self, targets, function, arg, **how):
         assert how["tgt_type"] == "list"
         assert how["full_return"]
         self.asked.append((list(targets), function, list(arg), how["kwarg"]))
+        self.waited.append((how["timeout"], how["gather_job_timeout"]))
         rounds = self.returns.get(str(function), [{}])
         found = rounds.pop(0) if rounds else {}
         return {node: found[node] for node in targets if node in found}
@@ -239,6 +241,12 @@ class TestSalt:
         ours, client = salted({})
         assert ours.everyone([], "test.ping") == minions.Answers()
         assert client.asked == []
+
+    def test_who_asks_many_waits_longer_since_their_master_hears_one_after_the_other(self, salted):
+        ours, client = salted({})
+        for number in (1, 8, 28):
+            ours.everyone([f"web-{each}" for each in range(number)], "test.ping", (), {}, 10, 5)
+        assert client.waited == [(10, 5), (10, 5), (13, 8)]
 
     def test_a_module_that_is_not_loaded_yet_is_loaded_and_asked_again(self, salted):
         late = {"ret": "'mongodb.status' is not available.", "retcode": 254}

@@ -498,7 +498,7 @@ class TestVip:
         assert found["vip"]["holders"] == ["lb-1", "lb-2"]
 
     def test_nobody_holds_it(self, look, fleet, monkeypatch):
-        monkeypatch.setattr(parts, "_VIP_MOVES", 0.1)
+        monkeypatch.setattr(parts, "VIP_MOVES", 0.1)
         fleet.holders = [[]]
         found = look()
         [reason] = found["failed"]

@@ -147,6 +147,18 @@ def test_who_is_no_member_is_left_to_glusterd(daemons):
     assert meeting.unmet(["db-9", "db-3"]) == ["db-2 does not see this node (disconnected)"]
 
 
+def test_a_whole_pool_is_asked_for_little(daemons):
+    daemons.seen["db-2"] = daemons.seen["db-2"][-1:]
+    assert len(pool.wait_peers(["db-1", "db-2", "db-3"], timeout=0)) == 2
+    # Each of them takes a node 10 ms of its processor, and three nodes ask at the same time.
+    assert sorted(daemons.asked) == [
+        "db-1: peer status",
+        "db-2: peer status",
+        *["db-3: peer status"] * 2,
+        "db-3: system:: uuid get",
+    ]
+
+
 def test_who_does_not_see_whom_is_told_when_the_time_is_over(daemons):
     daemons.seen["db-2"] = [view("db-2", db_3="")]
     words = r"the pool is not whole after 0.05 s: db-2 does not see this node \(disconnected\)"

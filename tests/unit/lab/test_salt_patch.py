@@ -1,13 +1,23 @@
-"""Our patch of Salt: what its rules let a minion say, and that it is the locked version's.
+"""Our patch of Salt: what its rules let a minion say, what a run of states compiles, and that it is
+the locked version's.
 
 What the patched master does is in ``tests/integration/test_event_bus.py``.
 """
 
+import collections
+import importlib.util
 import logging
+import pathlib
 import re
+import shutil
+import subprocess
 import types
 
+import jinja2
 import pytest
+import salt.config
+import salt.fileclient
+import salt.utils.templates
 
 from lab import wheels
 
@@ -173,3 +183,88 @@ def test_refusals_do_not_fill_the_log_and_one_minions_do_not_hide_anothers(rules
     rules._refused[ME] = (begun - rules._SECONDS, count)
     rules.may_fire({}, ME, "salt/auth", {})
     assert f"{1000 - rules._LOGGED} more events of minion {ME!r}" in caplog.text
+
+
+class Run:
+    """A run of states with a folder of templates; it counts what is compiled, by name."""
+
+    def __init__(self, render, folder, keeping=True):
+        self._render = render
+        self.folder = folder
+        self._opts = salt.config.minion_config(None)
+        self._opts.update(
+            cachedir=str(folder / "cache"),
+            file_client="local",
+            file_roots={"base": [str(folder)]},
+        )
+        self._client = salt.fileclient.LocalClient(self._opts)
+        if keeping:
+            self._client.compiled_templates = {}
+        self.compiled = collections.Counter()
+
+    def render(self, text, **opts):
+        context = {"opts": {**self._opts, **opts}, "saltenv": "base", "sls": "some"}
+        return self._render(text, {**context, "fileclient": self._client})
+
+
+@pytest.fixture
+def run(patch, tmp_path, monkeypatch):
+    """What makes a run, with Salt's templates as the patch has them."""
+    name = "salt/utils/templates.py"
+    (tmp_path / name).parent.mkdir(parents=True)
+    shutil.copy(salt.utils.templates.__file__, tmp_path / name)
+    start = f"--- a/{name}\n"
+    part = start + patch.partition(start)[2].partition("\ndiff ")[0] + "\n"
+    command = ["patch", "--strip=1", "--fuzz=0", "--batch"]
+    subprocess.run(command, cwd=tmp_path, input=part, text=True, check=True, capture_output=True)
+    spec = importlib.util.spec_from_file_location("patched_templates", tmp_path / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    compiling = jinja2.Environment.compile
+    runs = []
+
+    def compile_and_count(self, source, name=None, *args, **kwargs):
+        if name:
+            runs[-1].compiled[name] += 1
+        return compiling(self, source, name, *args, **kwargs)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", compile_and_count)
+
+    def begin(**keeping):
+        folder = pathlib.Path(tmp_path, "tree")
+        folder.mkdir(exist_ok=True)
+        (folder / "map.jinja").write_text("{% set port = 'a' | upper %}")
+        runs.append(Run(module.render_jinja_tmpl, folder, **keeping))
+        return runs[-1]
+
+    return begin
+
+
+SLS = "{% from 'map.jinja' import port with context %}{{ port }}"
+
+
+def test_a_run_compiles_once_what_many_import(run):
+    this = run()
+    assert [this.render(SLS), this.render(SLS + "!"), this.render(SLS)] == ["A", "A!", "A"]
+    assert this.compiled == {"map.jinja": 1}
+    # Filters of constants are computed then: another run is to compute them itself.
+    other = run()
+    assert (other.render(SLS), other.compiled) == ("A", {"map.jinja": 1})
+
+
+def test_what_changed_meanwhile_or_is_read_in_another_way_is_compiled_anew(run):
+    this = run()
+    assert this.render(SLS) == "A"
+    macro = "{% macro at() %}{% if true %}\n80{% endif %}{% endmacro %}"
+    (this.folder / "map.jinja").write_text("{% set port = 'b' | upper %}" + macro)
+    assert this.render(SLS) == "B"
+    at = "{% from 'map.jinja' import at with context %}[{{ at() }}]"
+    assert this.render(at, jinja_sls_env={"trim_blocks": True}) == "[80]"
+    assert this.render(at) == "[\n80]"
+    assert this.compiled == {"map.jinja": 3}
+
+
+def test_who_keeps_nothing_compiles_each_time(run):
+    this = run(keeping=False)
+    assert [this.render(SLS), this.render(SLS)] == ["A", "A"]
+    assert this.compiled == {"map.jinja": 2}

@@ -10,7 +10,7 @@ from salt.utils.secret import hide
 from tests.support.loading import load
 
 mongodb = load("_modules/mongodb.py")
-users = load("_modules/mongodb_users.py")
+users = load("_modules/mongodb_access.py")
 members = load("_modules/mongodb_members.py")
 resync = load("_modules/mongodb_resync.py")
 PARTS = (mongodb, users, members, resync)

@@ -1,5 +1,6 @@
 """What the states do when the world changes between their look and their deed."""
 
+from typing import ClassVar
 from unittest.mock import patch
 
 import pytest
@@ -283,6 +284,60 @@ def test_a_role_that_differs_after_its_change_fails(salt_functions):
     ret = state.role_present("counters", wanted, "app")
     assert ret["result"] is False
     assert "still differs in privileges" in ret["comment"]
+
+
+class TestAccessOfARun:
+    PRIVILEGES: ClassVar[list] = [
+        {"resource": {"db": "app", "collection": "c"}, "actions": ["find"]}
+    ]
+
+    @pytest.fixture
+    def asked(self, salt_functions):
+        """What was asked, in turn. The second look at a user meets no primary."""
+        asked = []
+        role = {"privileges": utils.normal_privileges(self.PRIVILEGES), "roles": []}
+
+        def answer(name, *found):
+            def answering(*_, **__):
+                asked.append(name)
+                if isinstance(found[0], Exception) and asked.count(name) == 2:
+                    raise found[0]
+                return found[-1]
+
+            salt_functions[f"mongodb.{name}"] = answering
+
+        answer("wait_access", GRANTED)
+        answer("role_info", role)
+        answer("user_info", CommandExecutionError("no primary"), user_of(["read@app"]))
+        answer("user_login", True)
+        return asked
+
+    def role(self):
+        return state.role_present("counters", self.PRIVILEGES, "app")
+
+    def user(self):
+        return state.user_present("app", "secrets:app", "app", ["read"])
+
+    def test_it_is_asked_for_once(self, asked):
+        assert [self.role()["result"], self.user()["result"], self.role()["result"]] == [True] * 3
+        assert asked == ["wait_access", "role_info", "user_info", "user_login", "role_info"]
+
+    def test_a_primary_that_went_meanwhile_is_waited_for_as_at_first(self, asked):
+        assert [self.user()["result"], self.user()["result"]] == [True, True]
+        assert asked == [
+            *("wait_access", "user_info", "user_login"),
+            *("user_info", "wait_access", "user_info", "user_login"),
+        ]
+
+    def test_a_refusal_is_not_remembered(self, asked, salt_functions):
+        granting = salt_functions["mongodb.wait_access"]
+        refused = {**GRANTED, "level": "refused", "reason": "another password"}
+        salt_functions["mongodb.wait_access"] = lambda **_: refused
+        assert "another password" in self.role()["comment"]
+        assert asked == []
+        salt_functions["mongodb.wait_access"] = granting
+        assert self.role()["result"] is True
+        assert asked == ["wait_access", "role_info"]
 
 
 def test_only_what_is_named_may_initiate():

@@ -1,6 +1,7 @@
 """What the pillar derives from the topology, and what it says when that cannot be had."""
 
 import pytest
+import salt.pillar
 import yaml
 
 from tests.support import tree as support
@@ -65,3 +66,18 @@ def test_what_a_published_release_is_goes_to_the_nodes(tree):
         assert (note["sha256"], note["size"]) == ("0" * 64, 5)
     finally:
         (tree.master_pillar / "releases.sls").unlink()
+
+
+def test_a_node_is_matched_with_its_own_targets_and_nobody_elses(tree, monkeypatch):
+    # One for each node of the fleet, each of which matches all, would be the square of them.
+    tops = []
+    matches = salt.pillar.Pillar.top_matches
+
+    def spy(self, top, *args, **kwargs):
+        tops.append(top)
+        return matches(self, top, *args, **kwargs)
+
+    monkeypatch.setattr(salt.pillar.Pillar, "top_matches", spy)
+    tree.pillar("default", "web-1", {"id": "web-1"})
+    tree.pillar("default", "stranger", {"id": "stranger"})
+    assert [set(top["base"]) for top in tops] == [{"*", "web-1"}, {"*"}]

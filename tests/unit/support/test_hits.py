@@ -87,6 +87,7 @@ def test_only_what_was_surely_not_counted_is_a_refusal(error, refusal):
     found = Traffic()
     found.failed(error, 0.0)
     assert found.unsure == (not refusal)
+    assert found.unsaid == (not refusal and error.response is not None)
     assert len(found.failures) == 1
 
 
