@@ -3,8 +3,8 @@ Work that can wait, beside what clients wait for: the processors are others' fir
 
 Linux has a priority for each thread, so that nothing else in the process is slowed down; threads
 that the work begins have it, too. It counts among those of one control group alone, and who serves
-has one of its own under systemd. So the work also rests as long as it has computed, a little at a
-time: a client that comes meanwhile finds the processor free, or soon so.
+has one of its own under systemd. So the work also rests three times as long as it has computed, a
+little at a time: a client that comes meanwhile finds the processor free, or soon so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 #: on would want more of the oplog than there is.
 NICE = 10
 #: Seconds of rest for each second that was computed.
-RESTS = 1.0
+RESTS = 3.0
 #: Seconds of computing for which a rest is too short to be one.
 LEAST = 0.002
 

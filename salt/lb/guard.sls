@@ -23,8 +23,8 @@ The unit of the guard of the VIP is known:
         vip: {{ topology.vip }}
         interface: {{ interface }}
         router: {{ lb.vrrp.id }}
-        # Another balancer is about to take it then.
-        silence: {{ (lb.vrrp.interval * (lb.vrrp.missed - 0.5)) | round(3) }}
+        # Another balancer is about to take it then. The guard counts by tenths of a second.
+        silence: {{ [0.5, (lb.vrrp.interval * (lb.vrrp.missed - 0.5)) | round(3)] | max }}
         alive_port: {{ lb.metrics_port }}
         fault: {{ fault }}
         others:

@@ -1121,6 +1121,12 @@ class TestBalancer:
         assert f'  file "{fault}"\n' in config
         assert "  track_file {\n    guarded\n  }\n" in config
 
+    def test_adverts_that_are_closer_than_the_guard_looks_are_not_missed(self, node):
+        compiler = node("lb-1", pillar={"lb:vrrp:interval": 0.05, "lb:vrrp:missed": 2})
+        chunks, _ = compiler.chunks(["lb"])
+        unit = unit_of(compiler, chunks, "/etc/systemd/system/vip-guard.service")
+        assert "--silence=0.5" in unit["Service"]["ExecStart"].split()
+
     def test_the_only_balancer_keeps_the_vip_whatever_it_does(self, node):
         compiler = node("lb-1", "classic")
         chunks, errors = compiler.chunks(["lb"])
