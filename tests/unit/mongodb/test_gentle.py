@@ -63,13 +63,13 @@ def clock(monkeypatch):
     return made
 
 
-def test_it_rests_as_long_as_it_has_computed_since(clock):
+def test_it_rests_by_what_it_has_computed_since(clock):
     with gentle.work() as rest:
         for seconds in (0.03, 0.01, 0.5):
             clock.computed += seconds
             rest()
         rest()
-    assert clock.rests == [0.03, 0.01, 0.5]
+    assert clock.rests == [gentle.RESTS * each for each in (0.03, 0.01, 0.5)]
 
 
 def test_a_moment_is_no_reason_to_rest_but_they_add_up(clock):
@@ -79,7 +79,7 @@ def test_a_moment_is_no_reason_to_rest_but_they_add_up(clock):
         assert clock.rests == []
         clock.computed += gentle.LEAST / 2 + 0.001
         rest()
-    assert clock.rests == [gentle.LEAST + 0.001]
+    assert clock.rests == [gentle.RESTS * (gentle.LEAST + 0.001)]
 
 
 def test_who_is_lower_already_stays_there(before, monkeypatch):
