@@ -79,7 +79,7 @@ def test_a_moment_is_no_reason_to_rest_but_they_add_up(clock):
         assert clock.rests == []
         clock.computed += gentle.LEAST / 2 + 0.001
         rest()
-    assert clock.rests == [gentle.RESTS * (gentle.LEAST + 0.001)]
+    assert clock.rests == [pytest.approx(gentle.RESTS * (gentle.LEAST + 0.001))]
 
 
 def test_who_is_lower_already_stays_there(before, monkeypatch):
