@@ -49,17 +49,20 @@ def _signal(name: str, unit: str) -> list[str]:
     return ["systemctl", "kill", f"--signal={name}", unit]
 
 
-def _cut_off() -> Commands:
+def _chains(policy: str, *rule: str) -> Commands:
+    """Return what gives a node a firewall of one rule for each way; ``WAY`` is the word for it."""
     commands = [["nft", "add", "table", "inet", "bench"]]
     for hook, way in (("input", "iif"), ("output", "oif")):
-        chain = f"{{{{ type filter hook {hook} priority -200; policy drop; }}}}"
+        chain = f"{{{{ type filter hook {hook} priority -200; policy {policy}; }}}}"
+        words = [way if word == "WAY" else word for word in rule]
         commands += [
             ["nft", "add", "chain", "inet", "bench", hook, chain],
-            ["nft", "add", "rule", "inet", "bench", hook, way, "lo", "accept"],
+            ["nft", "add", "rule", "inet", "bench", hook, *words],
         ]
     return commands
 
 
+OPEN = [["nft", "delete", "table", "inet", "bench"]]
 KILLED = "keepalived killed"
 HARMS = {
     KILLED: Harm([_signal("KILL", "keepalived")]),
@@ -72,7 +75,8 @@ HARMS = {
         [["systemctl", "stop", "haproxy"]], [["systemctl", "start", "haproxy"]]
     ),
     "HAProxy frozen": Harm([_signal("STOP", "haproxy")], [_signal("CONT", "haproxy")]),
-    "cut off": Harm(_cut_off(), [["nft", "delete", "table", "inet", "bench"]]),
+    "cut off": Harm(_chains("drop", "WAY", "lo", "accept"), OPEN),
+    "VRRP blocked": Harm(_chains("accept", "ip", "protocol", "vrrp", "drop"), OPEN),
     "address removed": Harm(
         [["ip", "-4", "address", "flush", "dev", "{interface}", "to", "{vip}/32"]], stays=True
     ),

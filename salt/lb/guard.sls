@@ -34,6 +34,10 @@ The unit of the guard of the VIP is known:
 {%- for id in others %}
           - [{{ nodes[id].address }}, {{ lb.metrics_port }}]
 {%- endfor %}
+        balancers:
+{%- for id in others %}
+          - {{ nodes[id].address }}
+{%- endfor %}
     - user: root
     - group: root
     - mode: '0644'

@@ -7,9 +7,10 @@ keepalived moves the address in time when it ends or its node does. It does not 
   of them have to fail;
 - that this node reaches nobody any more, as behind a firewall: it keeps the address, and another
   balancer takes it too;
+- that another balancer has the address too, since the two do not hear each other;
 - that it stands still itself: the address stays, and another balancer takes it too.
 
-Of the first two it is told by a file that it watches, and gives the address away. In the third
+Of the first three it is told by a file that it watches, and gives the address away. In the last
 case it is killed: systemd takes the address away, and starts it anew.
 
 A second is short on a busy machine. So time counts only while this service has its turns, and a
@@ -48,6 +49,13 @@ BUSY = 2.0
 CUT_OFF = 0.4
 """Seconds for which all others may be silent."""
 
+TWICE = 0.2
+"""Seconds for which two balancers may have the address before the one that had it first gives it
+away: who took it last has told all others where it is."""
+
+LONG_TWICE = 3.0
+"""Seconds after which the one that took it last does, when both came at once."""
+
 STEADY = 1.0
 """Seconds for which all has to be well before keepalived may take the address again."""
 
@@ -55,8 +63,8 @@ AGAIN = 5.0
 """Seconds from one time that keepalived is killed to the next."""
 
 UNIT = "keepalived.service"
-VRRP, IPV4 = 112, 0x0800
-"""The protocol of adverts within IP, and of IP within a frame."""
+VRRP, IPV4, ARP = 112, 0x0800, 0x0806
+"""The protocol of adverts within IP, and what frames have."""
 
 ETH_P_ALL, SO_ATTACH_FILTER = 3, 26
 """From the kernel's if_ether.h and socket.h: only who takes all packets sees those that leave."""
@@ -114,6 +122,15 @@ def holds(address: str, trie: str) -> bool:
     return bool(re.search(rf"\|-- {re.escape(address)}\s+/32 host LOCAL", trie))
 
 
+def router_of(packet: bytes) -> int | None:
+    """Return the number of the virtual router that an advert is of; None when it is none.
+
+    :param packet: from the IP header on.
+    """
+    length = 4 * (packet[0] & 0xF) if packet else 0
+    return packet[length + 1] if len(packet) > length + 1 and packet[9] == VRRP else None
+
+
 def is_own_advert(packet: bytes, sender: tuple[object, ...], router: int) -> bool:
     """Tell whether a packet is an advert that leaves this node.
 
@@ -122,12 +139,7 @@ def is_own_advert(packet: bytes, sender: tuple[object, ...], router: int) -> boo
     :param router: the number of the virtual router.
     """
     _, protocol, kind, *_ = sender
-    length = 4 * (packet[0] & 0xF) if packet else 0
-    return (
-        (protocol, kind) == (IPV4, socket.PACKET_OUTGOING)
-        and len(packet) > length + 1
-        and (packet[9], packet[length + 1]) == (VRRP, router)
-    )
+    return (protocol, kind) == (IPV4, socket.PACKET_OUTGOING) and router_of(packet) == router
 
 
 def adverts(interface: str) -> socket.socket:
@@ -147,6 +159,101 @@ def adverts(interface: str) -> socket.socket:
     hearing.bind((interface, ETH_P_ALL))
     hearing.setblocking(False)
     return hearing
+
+
+def hardware(addresses: list[str], interface: str, table: str) -> list[bytes]:
+    """Return the hardware addresses of nodes, as far as the kernel knows them.
+
+    :param table: the text of ``/proc/net/arp``.
+    """
+    found = []
+    for line in table.splitlines()[1:]:
+        address, _, flags, mac, _, device = line.split()
+        if address in addresses and device == interface and int(flags, 16) & 2:
+            found.append(bytes.fromhex(mac.replace(":", "")))
+    return found
+
+
+class Rivals:
+    """The other balancers, which are asked whether they have the address: by ARP, each by itself.
+
+    :raises OSError: there is no such interface, or the right to use it is missing.
+    """
+
+    def __init__(self, vip: str, interface: str, balancers: list[str]) -> None:
+        self._vip = socket.inet_aton(vip)
+        self._interface = interface
+        self._balancers = balancers
+        self._asked: list[bytes] = []
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket.bind((interface, ARP))
+        self._socket.setblocking(False)
+        self.own: bytes = self._socket.getsockname()[4]
+
+    def ask(self) -> None:
+        """Ask each. One that has the address answers at once."""
+        table = Path("/proc/net/arp").read_text(encoding="utf-8")
+        self._asked = hardware(self._balancers, self._interface, table)
+        # A question of nobody, which teaches no cache anything.
+        head = struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 1)
+        for mac in self._asked:
+            self._socket.send(mac + self.own + head + self.own + bytes(4 + 6) + self._vip)
+
+    def heard(self) -> bytes:
+        """Return the hardware address of one that has said since that it has it; b"" if none."""
+        found = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = self._socket.recv(64)
+                mac, address = packet[22:28], packet[28:32]
+                if address == self._vip and mac in self._asked:
+                    found = mac
+        return found
+
+
+class Doubles:
+    """Whether this balancer is to give the address away because another one has it, too.
+
+    :param turns: the time.
+    :param own: this balancer's hardware address.
+    """
+
+    def __init__(self, turns: Turns, own: bytes) -> None:
+        self._turns = turns
+        self._own = own
+        self._rival = b""
+        self._heard = float("-inf")
+        self._since: float | None = None
+        self._both: float | None = None
+        self.gave_way = False
+
+    def look(self, has: bool, rival: bytes, hears: bool) -> bool:
+        """Return whether it is to.
+
+        :param has: whether it has the address, and tells so.
+        :param rival: the hardware address of another that does; b"" when none was heard.
+        :param hears: whether keepalived has heard another's advert.
+        """
+        now = self._turns.seconds
+        if rival:
+            self._rival, self._heard = rival, now
+        there = now - self._heard < 3 * TURN
+        if not has:
+            self._since = self._both = None
+            # Until it hears the other one it would take the address again.
+            self.gave_way = self.gave_way and there and not hears
+            return self.gave_way
+        if self._since is None:
+            self._since = now
+        if not there:
+            self._both = None
+        elif self._both is None:
+            self._both = now
+        elif self._both - self._since > 3 * TURN:
+            self.gave_way = self._heard - self._both >= TWICE
+        else:
+            self.gave_way = self._heard - self._both >= LONG_TWICE and self._own > self._rival
+        return self.gave_way
 
 
 def waits(pid_file: Path) -> bool:
@@ -202,6 +309,12 @@ class Guard:
         self._well = 0.0
         self._next_kill = 0.0
         self._hearing = adverts(options.interface)
+        self._rivals = Rivals(options.vip, options.interface, options.balancer)
+        self._doubles = Doubles(self._turns, self._rivals.own)
+        # As keepalived hears, behind this node's own firewall.
+        self._others = socket.socket(socket.AF_INET, socket.SOCK_RAW, VRRP)
+        self._others.setblocking(False)
+        self._hears = False
 
     async def run(self) -> None:
         """Ask, hear and decide until the service is stopped.
@@ -211,6 +324,7 @@ class Guard:
         loop = asyncio.get_running_loop()
         down = loop.create_future()
         loop.add_reader(self._hearing, self._hear, down)
+        loop.add_reader(self._others, self._hear_others)
         await asyncio.gather(self._ask_haproxy(), self._ask_others(), self._decide(), down)
 
     def _hear(self, down: asyncio.Future[None]) -> None:
@@ -223,6 +337,13 @@ class Guard:
             pass
         except OSError as error:
             down.set_exception(error)
+
+    def _hear_others(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet, (sender, _) = self._others.recvfrom(64)
+                if sender in self._options.balancer and router_of(packet) == self._options.router:
+                    self._hears = True
 
     async def _ask_haproxy(self) -> None:
         while True:
@@ -257,9 +378,21 @@ class Guard:
     async def _decide(self) -> None:
         while True:
             self._turns.take()
-            self._tell(fault(self._signs, lambda: waits(self._options.pid_file)))
-            self._see_to_keepalived()
+            has = holds(self._options.vip, Path("/proc/net/fib_trie").read_text(encoding="utf-8"))
+            twice = self._is_there_twice(has)
+            reason = fault(self._signs, lambda: waits(self._options.pid_file))
+            self._tell(reason or ("another balancer has it, too" if twice else ""))
+            self._see_to_keepalived(has)
             await asyncio.sleep(TURN)
+
+    def _is_there_twice(self, has: bool) -> bool:
+        """Tell whether another balancer has the address, and this one is to give it away."""
+        if has or self._doubles.gave_way:
+            self._rivals.ask()
+        # One that stands still is killed.
+        tells = has and self._signs.silence("keepalived") < self._options.silence - TURN
+        hears, self._hears = self._hears, False
+        return self._doubles.look(tells, self._rivals.heard(), hears)
 
     def _tell(self, reason: str) -> None:
         """Have keepalived know whether it may have the address."""
@@ -276,9 +409,9 @@ class Guard:
         self._options.fault.write_text("1\n" if reason else "0\n", encoding="utf-8")
         self._reason = reason
 
-    def _see_to_keepalived(self) -> None:
+    def _see_to_keepalived(self, has: bool) -> None:
         """Kill it when this node has the address, and nobody is told."""
-        if not holds(self._options.vip, Path("/proc/net/fib_trie").read_text(encoding="utf-8")):
+        if not has:
             self._signs.of("keepalived")
         elif (
             self._signs.silence("keepalived") >= self._options.silence
@@ -325,6 +458,7 @@ def main() -> None:
         action="append",
         help="ADDRESS:PORT of a web server or balancer; when none answers this node is cut off",
     )
+    wanted("--balancer", action="append", help="the address of another balancer")
     options = parser.parse_args()
     try:
         asyncio.run(Guard(options).run())

@@ -35,6 +35,7 @@ def command(folder, balancer, interface="lo"):
         "alive": balancer.metrics_port,
         "pid-file": folder / "haproxy.pid",
         "fault": folder / "fault",
+        "balancer": "127.0.0.9",
         "other": f"127.0.0.2:{balancer.webs[0].server_port}",
     }
     return [sys.executable, "-I", GUARD, *(f"--{name}={value}" for name, value in told.items())]

@@ -110,3 +110,82 @@ def test_one_that_refuses_is_there_and_one_that_cannot_be_reached_is_not():
     assert asyncio.run(guard.is_there(there))
     # Nobody can connect to an address that stands for all.
     assert not asyncio.run(guard.is_there(("255.255.255.255", 9)))
+
+
+def test_the_hardware_of_balancers_is_what_the_kernel_knows():
+    table = """IP address       HW type     Flags       HW address            Mask     Device
+10.0.0.7         0x1         0x2         02:00:00:00:00:07     *        eth0
+10.0.0.8         0x1         0x0         00:00:00:00:00:00     *        eth0
+10.0.0.9         0x1         0x2         02:00:00:00:00:09     *        eth1
+10.0.0.70        0x1         0x2         02:00:00:00:00:70     *        eth0
+"""
+    wanted = ["10.0.0.7", "10.0.0.8", "10.0.0.9"]
+    assert guard.hardware(wanted, "eth0", table) == [bytes.fromhex("020000000007")]
+
+
+LOW, HIGH = b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2"
+
+
+class Balancer:
+    """One that looks for doubles in each turn."""
+
+    def __init__(self, own):
+        self.turns = guard.Turns()
+        self.doubles = guard.Doubles(self.turns, own)
+
+    def turn(self, seconds, has=True, rival=b"", hears=False):
+        """Look for so long; return after how many seconds it gave way, None for never."""
+        for number in range(1, round(seconds / guard.TURN) + 1):
+            self.turns.seconds += guard.TURN
+            if self.doubles.look(has, rival, hears):
+                return number * guard.TURN
+        return None
+
+
+def test_the_one_that_had_it_gives_way_soon_and_the_one_that_took_it_does_not():
+    first, second = Balancer(LOW), Balancer(HIGH)
+    assert first.turn(5) is None
+    assert second.turn(5, has=False) is None
+    assert first.turn(2, rival=HIGH) == pytest.approx(guard.TWICE, abs=2.1 * guard.TURN)
+    assert second.turn(2, rival=LOW) is None
+    # The other one has given way.
+    assert second.turn(10) is None
+
+
+def test_it_stays_away_for_as_long_as_the_other_one_has_it():
+    first = Balancer(LOW)
+    first.turn(5)
+    first.turn(2, rival=HIGH)
+    for _ in range(50):
+        assert first.turn(guard.TURN, has=False, rival=HIGH)
+    away = [first.turn(guard.TURN, has=False) is not None for _ in range(10)]
+    # One answer that is lost is not the end of it.
+    assert away[0]
+    assert away == sorted(away, reverse=True)
+    assert not away[5]
+    # It may have it as any other.
+    assert first.turn(5) is None
+
+
+def test_it_is_back_when_it_hears_the_other_one():
+    first = Balancer(LOW)
+    first.turn(5)
+    # Where only the other one is deaf, this one hears it meanwhile.
+    assert first.turn(2, rival=HIGH, hears=True)
+    assert first.turn(guard.TURN, has=False, rival=HIGH)
+    assert first.turn(guard.TURN, has=False, rival=HIGH, hears=True) is None
+    assert first.turn(5, has=False, rival=HIGH) is None
+
+
+def test_of_two_that_took_it_at_once_one_gives_way():
+    low, high = Balancer(LOW), Balancer(HIGH)
+    assert low.turn(10, rival=HIGH) is None
+    assert high.turn(10, rival=LOW) == pytest.approx(guard.LONG_TWICE, abs=2.1 * guard.TURN)
+
+
+def test_a_moment_is_no_reason_to_give_way():
+    first = Balancer(LOW)
+    first.turn(5)
+    assert first.turn(guard.TWICE - guard.TURN, rival=HIGH) is None
+    assert first.turn(1) is None
+    assert first.turn(guard.TWICE - guard.TURN, rival=HIGH) is None

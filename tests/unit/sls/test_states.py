@@ -1116,6 +1116,7 @@ class TestBalancer:
             "--other=192.168.33.12:8000",
             "--other=192.168.33.22:8405",
         ]
+        assert "--balancer=192.168.33.22" in told
         [fault] = [word.partition("=")[2] for word in told if word.startswith("--fault=")]
         config = compiler.file(chunks, "/etc/keepalived/keepalived.conf")
         assert f'  file "{fault}"\n' in config
