@@ -90,7 +90,7 @@ test-system: prepare
 ## test-classic     the small topology
 test-classic: prepare
 	@$(LANES) classic $(ARGS)
-## drill            hours: every fault many times, a hundred reloads, drains and hand-overs, storage nodes' with a minute of writing in each, other examples of properties, ten rollouts in turn
+## drill            hours: every fault many times, a hundred reloads, drains and hand-overs, the volume and all machines lost, storage nodes' with a minute of writing in each, other examples of properties, ten rollouts in turn
 drill: prepare
 	HYPOTHESIS_PROFILE=drill .venv/bin/python -m pytest -s tests/functional/app/test_memory_store.py \
 		tests/functional/app/test_store_machine.py tests/unit/fleet/test_simulated.py

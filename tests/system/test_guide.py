@@ -45,6 +45,7 @@ ELSEWHERE = {
     "The replica set was lost": "tests/system/test_lost.py",
     "The volume was lost": "tests/system/test_lost.py",
     "A second place for backups": "tests/system/test_backup.py",
+    "All machines were lost": "tests/system/test_lost.py",
     "Masterless": "tests/functional/lab/test_masterless.py",
     "A counter on one machine": "tests/functional/lab/test_masterless.py",
 }

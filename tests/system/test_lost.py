@@ -6,12 +6,15 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
+from lab.config import ROOT
 from tests.support import guide
 from tests.support.waiting import until
-from tests.system.test_backup import GUIDE, NAME, RUN, VERIFY, typed
+from tests.system.test_backup import GUIDE, NAME, PLACE, RUN, VERIFY, typed
 
 VOLUME = guide.section(GUIDE, "The volume was lost")
+MACHINES = guide.section(GUIDE, "All machines were lost")
 REPLICA_SET = guide.section(GUIDE, "The replica set was lost")
 DATA, LOST = "/var/lib/mongodb", "/var/lib/mongodb.lost"
 BRICK = "/srv/gluster/shared/brick"
@@ -89,3 +92,55 @@ def test_a_lost_volume_is_made_anew_while_hits_are_counted(cluster):
         "the archive is kept again, and nothing else is wrong",
         wanted=[],
     )
+
+
+@pytest.mark.skipif("DRILL_LOST" not in os.environ, reason="make drill loses all machines")
+def test_all_machines_are_made_anew_and_have_what_the_second_place_had(cluster):
+    # What an operator would mount there is kept by this test.
+    second = {"second": {"folder": PLACE, "mounted": False}}
+    quick = yaml.safe_load((ROOT / "pillar/backup.sls").read_text())["backup"]["archive"]
+
+    def copied():
+        cluster.runner("backup.tend")
+        until_then = cluster.runner("fleet.status")["backup"]["second_until"]
+        return until_then and datetime.fromisoformat(until_then)
+
+    with cluster.changed("backup", **second, archive={**quick, "seal_seconds": 10}):
+        cluster.master("mkdir", "-p", PLACE)
+        rolled_out(cluster)
+        typed(cluster, RUN)
+        name = cluster.runner("backup.list")["backups"][-1]["name"]
+        key = str(uuid.uuid4())
+        first = cluster.hit("all-lost", key=key).json()["value"]
+        assert cluster.send("all-lost", 30).failures == []
+        # The archive's times are whole seconds: one that is after the last hit.
+        time.sleep(1.5)
+        moment = datetime.now(UTC)
+        cluster.hit("other-all-lost").raise_for_status()
+        until(copied, 180, f"the second place has all until {moment}", wanted=lambda t: t > moment)
+        kept = cluster.master("sh", "-c", f"tar --create --directory={PLACE} . | base64")
+
+    for line in ("make down", "make up"):
+        typed(cluster, line)
+    assert cluster.get(cluster.path("all-lost")).status_code == 404
+    with cluster.changed("backup", **second):
+        cluster.master("mkdir", "-p", PLACE)
+        unpack = f"base64 --decode | tar --extract --directory={PLACE}"
+        cluster.on(cluster.lab.master.id, "sh", "-c", unpack, stdin=kept)
+        rolled_out(cluster)
+        there, *lines = MACHINES
+        assert name in typed(cluster, there)
+        for line in lines:
+            typed(cluster, line.replace(NAME, name))
+        assert cluster.count("all-lost") == 31
+        again = cluster.hit("all-lost", key=key)
+        assert (again.json()["value"], cluster.count("all-lost")) == (first, 31)
+        assert cluster.send("all-lost", 3).failures == []
+        assert cluster.count("all-lost") == 34
+    rolled_out(cluster)
+    cluster.until_whole()
+
+
+def rolled_out(cluster):
+    code, output = cluster.rollout()
+    assert code == 0, output
