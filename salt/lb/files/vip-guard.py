@@ -40,13 +40,13 @@ from pathlib import Path
 TURN = 0.1
 """Seconds from one decision to the next, and from one question to the next."""
 
-DEAD = 0.3
-"""Seconds for which HAProxy may be silent."""
+DEAD = 0.5
+"""Seconds for which HAProxy may leave a question unanswered."""
 
 BUSY = 2.0
-"""Seconds for which it may be silent while it waits for a processor or a disk."""
+"""Seconds for which it, or keepalived, may be silent while it waits for a processor or a disk."""
 
-CUT_OFF = 0.4
+CUT_OFF = 0.5
 """Seconds for which all others may be silent."""
 
 TWICE = 0.2
@@ -58,6 +58,9 @@ LONG_TWICE = 3.0
 
 STEADY = 1.0
 """Seconds for which all has to be well before keepalived may take the address again."""
+
+HEARD = 8
+"""Rounds of the event loop after which what had come before them is heard, and taken for a sign."""
 
 AGAIN = 5.0
 """Seconds from one time that keepalived is killed to the next."""
@@ -256,15 +259,18 @@ class Doubles:
         return self.gave_way
 
 
-def waits(pid_file: Path) -> bool:
-    """Tell whether a worker of HAProxy waits for a processor or a disk.
+def waits(pid_file: Path, children: bool = False) -> bool:
+    """Tell whether a process waits for a processor or a disk.
 
-    :param pid_file: says the number of the process that has the workers.
+    :param pid_file: has its number.
+    :param children: whether any of the processes that it has started is asked for in its place.
     """
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        master = pid_file.read_text(encoding="utf-8").strip()
-        for worker in Path(f"/proc/{master}/task/{master}/children").read_text().split():
-            stat = Path(f"/proc/{worker}/stat").read_text(encoding="utf-8", errors="replace")
+        pids = pid_file.read_text(encoding="utf-8").split()
+        if children and pids:
+            pids = Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()
+        for pid in pids:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
             if stat.rpartition(")")[2].split()[0] in "RD":
                 return True
     return False
@@ -346,11 +352,17 @@ class Guard:
                     self._hears = True
 
     async def _ask_haproxy(self) -> None:
+        answered = False
         while True:
+            if answered:
+                # What it was not asked it has not left unanswered.
+                self._signs.of("haproxy")
+            answered = False
             try:
                 # One that was frozen answers this question when it goes on.
                 if await asyncio.wait_for(is_alive(self._options.alive), BUSY):
                     self._signs.of("haproxy")
+                    answered = True
             except asyncio.TimeoutError:  # noqa: UP041
                 pass
             except ConnectionRefusedError:
@@ -380,10 +392,18 @@ class Guard:
             self._turns.take()
             has = holds(self._options.vip, Path("/proc/net/fib_trie").read_text(encoding="utf-8"))
             twice = self._is_there_twice(has)
-            reason = fault(self._signs, lambda: waits(self._options.pid_file))
+            reason = fault(self._signs, self._haproxy_waits)
+            if reason and not self._reason:
+                # What has come while there was no turn is heard first.
+                for _ in range(HEARD):
+                    await asyncio.sleep(0)
+                reason = fault(self._signs, self._haproxy_waits)
             self._tell(reason or ("another balancer has it, too" if twice else ""))
             self._see_to_keepalived(has)
             await asyncio.sleep(TURN)
+
+    def _haproxy_waits(self) -> bool:
+        return waits(self._options.haproxy_pid, children=True)
 
     def _is_there_twice(self, has: bool) -> bool:
         """Tell whether another balancer has the address, and this one is to give it away."""
@@ -411,11 +431,14 @@ class Guard:
 
     def _see_to_keepalived(self, has: bool) -> None:
         """Kill it when this node has the address, and nobody is told."""
+        silence = self._signs.silence("keepalived")
         if not has:
             self._signs.of("keepalived")
         elif (
-            self._signs.silence("keepalived") >= self._options.silence
+            silence >= self._options.silence
             and self._turns.seconds >= self._next_kill
+            # One that waits is back soon, and heeds who has taken the address meanwhile.
+            and (silence >= BUSY or not waits(self._options.keepalived_pid))
         ):
             say(f"{self._options.vip} is here, and keepalived tells nobody: killing it")
             self._next_kill = self._turns.seconds + AGAIN
@@ -450,7 +473,8 @@ def main() -> None:
     wanted("--router", type=int, help="the number of the virtual router")
     wanted("--silence", type=float, help="seconds without an advert that a holder may be")
     wanted("--alive", type=int, help="the port at which HAProxy tells whether it is alive")
-    wanted("--pid-file", type=Path, help="of HAProxy")
+    wanted("--haproxy-pid", type=Path, help="the file with the number of HAProxy's master process")
+    wanted("--keepalived-pid", type=Path, help="the file with the number of who sends adverts")
     wanted("--fault", type=Path, help="the file that keepalived watches")
     wanted(
         "--other",

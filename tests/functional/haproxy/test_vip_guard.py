@@ -6,6 +6,7 @@ With a real keepalived, and with nodes that can be cut off, tests/system/test_fa
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -33,7 +34,8 @@ def command(folder, balancer, interface="lo"):
         "router": 51,
         "silence": 0.7,
         "alive": balancer.metrics_port,
-        "pid-file": folder / "haproxy.pid",
+        "haproxy-pid": folder / "haproxy.pid",
+        "keepalived-pid": folder / "keepalived.pid",
         "fault": folder / "fault",
         "balancer": "127.0.0.9",
         "other": f"127.0.0.2:{balancer.webs[0].server_port}",
@@ -42,14 +44,20 @@ def command(folder, balancer, interface="lo"):
 
 
 @pytest.fixture
-def fault(tmp_path, balancer):
-    """Guard it; yields what looks at what keepalived is told."""
+def guard(tmp_path, balancer):
+    """Guard it."""
     guard = subprocess.Popen(command(tmp_path, balancer))
     try:
-        yield (tmp_path / "fault").read_text
+        yield guard
     finally:
-        guard.terminate()
+        guard.kill()
         guard.wait(10)
+
+
+@pytest.fixture
+def fault(tmp_path, guard):
+    """What looks at what keepalived is told."""
+    return (tmp_path / "fault").read_text
 
 
 def told(fault, wanted):
@@ -79,6 +87,18 @@ def test_a_reload_leaves_the_address_where_it_is(balancer, fault, tmp_path):
     for _ in range(5):
         balancer.reload()
     # It tells what changes.
+    assert not (tmp_path / "fault").exists()
+
+
+def test_a_guard_that_seldom_has_a_turn_takes_nobody_for_dead(guard, fault, tmp_path):
+    told(fault, FREE)
+    (tmp_path / "fault").unlink()
+    for _ in range(60):
+        guard.send_signal(signal.SIGSTOP)
+        time.sleep(0.15)
+        guard.send_signal(signal.SIGCONT)
+        # Enough to wake up once, and not to hear an answer to what it asks then.
+        time.sleep(0.0005)
     assert not (tmp_path / "fault").exists()
 
 

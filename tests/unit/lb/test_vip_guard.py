@@ -2,11 +2,14 @@
 tests/functional/haproxy/test_vip_guard.py and tests/system/test_failures.py."""
 
 import asyncio
+import os
 import socket
+import subprocess
 
 import pytest
 
 from tests.support.loading import load
+from tests.support.waiting import until
 
 guard = load("salt/lb/files/vip-guard.py")
 OUT = ("eth0", guard.IPV4, socket.PACKET_OUTGOING, 1, b"")
@@ -110,6 +113,20 @@ def test_one_that_refuses_is_there_and_one_that_cannot_be_reached_is_not():
     assert asyncio.run(guard.is_there(there))
     # Nobody can connect to an address that stands for all.
     assert not asyncio.run(guard.is_there(("255.255.255.255", 9)))
+
+
+def test_one_that_computes_waits_for_a_processor_and_one_that_sleeps_does_not(tmp_path):
+    pid_file = tmp_path / "some.pid"
+    assert not guard.waits(pid_file)
+    pid_file.write_text(f"{os.getpid()}\n")
+    # It runs, as it asks.
+    assert guard.waits(pid_file)
+    assert not guard.waits(pid_file, children=True)
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        pid_file.write_text(f"{sleeper.pid}\n")
+        until(lambda: guard.waits(pid_file), 10, "it sleeps", wanted=False)
+        sleeper.kill()
+    assert not guard.waits(pid_file)
 
 
 def test_the_hardware_of_balancers_is_what_the_kernel_knows():
