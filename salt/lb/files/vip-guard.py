@@ -49,7 +49,7 @@ BUSY = 2.0
 CUT_OFF = 0.5
 """Seconds for which all others may be silent."""
 
-TWICE = 0.2
+TWICE = 0.1
 """Seconds for which two balancers may have the address before the one that had it first gives it
 away: who took it last has told all others where it is."""
 
@@ -62,7 +62,7 @@ STEADY = 1.0
 HEARD = 8
 """Rounds of the event loop after which what had come before them is heard, and taken for a sign."""
 
-AGAIN = 5.0
+AGAIN = 2.0
 """Seconds from one time that keepalived is killed to the next."""
 
 UNIT = "keepalived.service"
