@@ -66,6 +66,9 @@ AGAIN = 2.0
 """Seconds from one time that keepalived is killed to the next."""
 
 UNIT = "keepalived.service"
+STOPPED, WAITS = "TtZX", "RD"
+"""The kernel's letters of processes that do nothing, and that wait for a processor or a disk."""
+
 VRRP, IPV4, ARP = 112, 0x0800, 0x0806
 """The protocol of adverts within IP, and what frames have."""
 
@@ -233,7 +236,7 @@ class Doubles:
     def look(self, has: bool, rival: bytes, hears: bool) -> bool:
         """Return whether it is to.
 
-        :param has: whether it has the address, and tells so.
+        :param has: whether it has the address, and could give it away.
         :param rival: the hardware address of another that does; b"" when none was heard.
         :param hears: whether keepalived has heard another's advert.
         """
@@ -259,21 +262,21 @@ class Doubles:
         return self.gave_way
 
 
-def waits(pid_file: Path, children: bool = False) -> bool:
-    """Tell whether a process waits for a processor or a disk.
+def states(pid_file: Path, children: bool = False) -> str:
+    """Return the kernel's letter of a process; nothing when there is none.
 
     :param pid_file: has its number.
-    :param children: whether any of the processes that it has started is asked for in its place.
+    :param children: whether it is about the processes that it has started; one letter each.
     """
+    letters = ""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         pids = pid_file.read_text(encoding="utf-8").split()
         if children and pids:
             pids = Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()
         for pid in pids:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            if stat.rpartition(")")[2].split()[0] in "RD":
-                return True
-    return False
+            letters += stat.rpartition(")")[2].split()[0]
+    return letters
 
 
 async def is_alive(port: int) -> bool:
@@ -403,16 +406,20 @@ class Guard:
             await asyncio.sleep(TURN)
 
     def _haproxy_waits(self) -> bool:
-        return waits(self._options.haproxy_pid, children=True)
+        return bool({*WAITS} & {*states(self._options.haproxy_pid, children=True)})
 
     def _is_there_twice(self, has: bool) -> bool:
         """Tell whether another balancer has the address, and this one is to give it away."""
         if has or self._doubles.gave_way:
             self._rivals.ask()
-        # One that stands still is killed.
-        tells = has and self._signs.silence("keepalived") < self._options.silence - TURN
+        # One that stands still cannot, and is killed.
+        can = has and not self._stands_still()
         hears, self._hears = self._hears, False
-        return self._doubles.look(tells, self._rivals.heard(), hears)
+        return self._doubles.look(can, self._rivals.heard(), hears)
+
+    def _stands_still(self) -> bool:
+        letter = states(self._options.keepalived_pid)
+        return not letter or letter in STOPPED
 
     def _tell(self, reason: str) -> None:
         """Have keepalived know whether it may have the address."""
@@ -430,16 +437,17 @@ class Guard:
         self._reason = reason
 
     def _see_to_keepalived(self, has: bool) -> None:
-        """Kill it when this node has the address, and nobody is told."""
-        silence = self._signs.silence("keepalived")
+        """Kill it when this node has the address, nobody is told, and it does not give it away."""
         if not has:
             self._signs.of("keepalived")
-        elif (
-            silence >= self._options.silence
-            and self._turns.seconds >= self._next_kill
-            # One that waits is back soon, and heeds who has taken the address meanwhile.
-            and (silence >= BUSY or not waits(self._options.keepalived_pid))
-        ):
+            return
+        silence = self._signs.silence("keepalived")
+        if silence < self._options.silence or self._turns.seconds < self._next_kill:
+            return
+        # One that waits is back soon, and heeds who has taken the address meanwhile. What one that
+        # sleeps tells may be kept from others by a firewall; it heeds what it is told here.
+        waits = states(self._options.keepalived_pid) in WAITS
+        if self._stands_still() or (silence >= BUSY and (waits or self._doubles.gave_way)):
             say(f"{self._options.vip} is here, and keepalived tells nobody: killing it")
             self._next_kill = self._turns.seconds + AGAIN
             command = ["systemctl", "kill", "--signal=KILL", UNIT]

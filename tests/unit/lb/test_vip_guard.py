@@ -3,6 +3,7 @@ tests/functional/haproxy/test_vip_guard.py and tests/system/test_failures.py."""
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 
@@ -115,18 +116,20 @@ def test_one_that_refuses_is_there_and_one_that_cannot_be_reached_is_not():
     assert not asyncio.run(guard.is_there(("255.255.255.255", 9)))
 
 
-def test_one_that_computes_waits_for_a_processor_and_one_that_sleeps_does_not(tmp_path):
+def test_what_a_process_is_at(tmp_path):
     pid_file = tmp_path / "some.pid"
-    assert not guard.waits(pid_file)
+    assert guard.states(pid_file) == ""
     pid_file.write_text(f"{os.getpid()}\n")
     # It runs, as it asks.
-    assert guard.waits(pid_file)
-    assert not guard.waits(pid_file, children=True)
+    assert guard.states(pid_file) == "R"
     with subprocess.Popen(["sleep", "60"]) as sleeper:
+        assert len(guard.states(pid_file, children=True)) == 1
         pid_file.write_text(f"{sleeper.pid}\n")
-        until(lambda: guard.waits(pid_file), 10, "it sleeps", wanted=False)
+        until(lambda: guard.states(pid_file), 10, "it sleeps", wanted="S")
+        sleeper.send_signal(signal.SIGSTOP)
+        until(lambda: guard.states(pid_file), 10, "it is stopped", wanted="T")
         sleeper.kill()
-    assert not guard.waits(pid_file)
+    assert guard.states(pid_file) == ""
 
 
 def test_the_hardware_of_balancers_is_what_the_kernel_knows():
