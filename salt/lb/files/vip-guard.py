@@ -23,9 +23,9 @@ Runs on Python 3.9 and later, with nothing but the standard library. Salt has it
 from __future__ import annotations
 
 import argparse
+import array
 import asyncio
 import contextlib
-import ctypes
 import functools
 import itertools
 import re
@@ -155,12 +155,9 @@ def adverts(interface: str) -> socket.socket:
     """
     hearing = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     # Load byte 9; if it is VRRP's number take 64 bytes, else none.
-    program = b"".join(
-        struct.pack("HBBI", *step)
-        for step in ((0x30, 0, 0, 9), (0x15, 0, 1, VRRP), (0x06, 0, 0, 64), (0x06, 0, 0, 0))
-    )
-    buffer = ctypes.create_string_buffer(program)
-    pointer = struct.pack("HL", len(program) // 8, ctypes.addressof(buffer))
+    steps = ((0x30, 0, 0, 9), (0x15, 0, 1, VRRP), (0x06, 0, 0, 64), (0x06, 0, 0, 0))
+    program = array.array("B", b"".join(struct.pack("HBBI", *step) for step in steps))
+    pointer = struct.pack("HL", len(steps), program.buffer_info()[0])
     hearing.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
     hearing.bind((interface, ETH_P_ALL))
     hearing.setblocking(False)
@@ -394,7 +391,11 @@ class Guard:
         while True:
             self._turns.take()
             has = holds(self._options.vip, Path("/proc/net/fib_trie").read_text(encoding="utf-8"))
-            twice = self._is_there_twice(has)
+            # What keepalived is at matters to who has the address.
+            keepalived = states(self._options.keepalived_pid) if has else ""
+            stands_still = not keepalived or keepalived in STOPPED
+            # One that stands still cannot give it away, and is killed.
+            twice = self._is_there_twice(has, has and not stands_still)
             reason = fault(self._signs, self._haproxy_waits)
             if reason and not self._reason:
                 # What has come while there was no turn is heard first.
@@ -402,24 +403,24 @@ class Guard:
                     await asyncio.sleep(0)
                 reason = fault(self._signs, self._haproxy_waits)
             self._tell(reason or ("another balancer has it, too" if twice else ""))
-            self._see_to_keepalived(has)
+            if not has:
+                self._signs.of("keepalived")
+            elif self._is_to_be_killed(stands_still, waits=keepalived in WAITS):
+                self._kill_keepalived()
             await asyncio.sleep(TURN)
 
     def _haproxy_waits(self) -> bool:
         return bool({*WAITS} & {*states(self._options.haproxy_pid, children=True)})
 
-    def _is_there_twice(self, has: bool) -> bool:
-        """Tell whether another balancer has the address, and this one is to give it away."""
+    def _is_there_twice(self, has: bool, can: bool) -> bool:
+        """Tell whether another balancer has the address, too, and this one is to give it away.
+
+        :param can: whether it has it, and could.
+        """
         if has or self._doubles.gave_way:
             self._rivals.ask()
-        # One that stands still cannot, and is killed.
-        can = has and not self._stands_still()
         hears, self._hears = self._hears, False
         return self._doubles.look(can, self._rivals.heard(), hears)
-
-    def _stands_still(self) -> bool:
-        letter = states(self._options.keepalived_pid)
-        return not letter or letter in STOPPED
 
     def _tell(self, reason: str) -> None:
         """Have keepalived know whether it may have the address."""
@@ -436,26 +437,22 @@ class Guard:
         self._options.fault.write_text("1\n" if reason else "0\n", encoding="utf-8")
         self._reason = reason
 
-    def _see_to_keepalived(self, has: bool) -> None:
-        """Kill it when this node has the address, nobody is told, and it does not give it away."""
-        if not has:
-            self._signs.of("keepalived")
-            return
+    def _is_to_be_killed(self, stands_still: bool, waits: bool) -> bool:
+        """Tell whether keepalived tells nobody of the address, and does not give it away."""
         silence = self._signs.silence("keepalived")
         if silence < self._options.silence or self._turns.seconds < self._next_kill:
-            return
+            return False
         # One that waits is back soon, and heeds who has taken the address meanwhile. What one that
         # sleeps tells may be kept from others by a firewall; it heeds what it is told here.
-        waits = states(self._options.keepalived_pid) in WAITS
-        if self._stands_still() or (silence >= BUSY and (waits or self._doubles.gave_way)):
-            say(f"{self._options.vip} is here, and keepalived tells nobody: killing it")
-            self._next_kill = self._turns.seconds + AGAIN
-            command = ["systemctl", "kill", "--signal=KILL", UNIT]
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=AGAIN, check=False
-            )
-            if done.returncode:
-                say(f"{' '.join(command)}: {done.stderr.strip()}")
+        return stands_still or (silence >= BUSY and (waits or self._doubles.gave_way))
+
+    def _kill_keepalived(self) -> None:
+        say(f"{self._options.vip} is here, and keepalived tells nobody: killing it")
+        self._next_kill = self._turns.seconds + AGAIN
+        command = ["systemctl", "kill", "--signal=KILL", UNIT]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=AGAIN, check=False)
+        if done.returncode:
+            say(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def say(message: str) -> None:
